@@ -1,0 +1,271 @@
+//! Pure: the one canonical form of a request path.
+//!
+//! The path is decoded exactly once, here. The token check, the cache key and
+//! the origin request all take the result, so the path that was verified is
+//! the path that is served.
+
+use std::fmt;
+
+/// A request path, percent-decoded once and free of anything that two readers
+/// could read in two ways. Always begins with `/`; `//` is kept as it came.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CanonicalPath(String);
+
+impl CanonicalPath {
+    /// Decodes and checks the path part of a request target (no query).
+    pub fn parse(raw: &str) -> Result<Self, BadPath> {
+        if !raw.starts_with('/') {
+            return Err(BadPath::NotOriginForm);
+        }
+        check_wire_bytes(raw.as_bytes())?;
+        let decoded = if raw.contains('%') {
+            String::from_utf8(decode_path(raw.as_bytes())?).map_err(|_| BadPath::NotUtf8)?
+        } else {
+            raw.to_owned()
+        };
+        check_decoded(&decoded)?;
+        Ok(Self(decoded))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The text after the last `.` of the last segment, if there is one.
+    pub fn extension(&self) -> Option<&str> {
+        let (_, extension) = self.file_name().rsplit_once('.')?;
+        Some(extension)
+    }
+
+    /// The last segment; empty for a path that ends in `/`.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The path up to and including its last `/`.
+    pub fn folder(&self) -> &str {
+        let end = self.0.rfind('/').map_or(0, |slash| slash + 1);
+        &self.0[..end]
+    }
+
+    /// Resolves a URI reference of a playlist against this path (RFC 3986
+    /// §5.2). `None` for another host, another scheme or a bad path.
+    pub fn join(&self, reference: &str) -> Option<CanonicalPath> {
+        let reference = reference.split(['?', '#']).next().unwrap_or_default();
+        if reference.is_empty() || reference.starts_with("//") || has_scheme(reference) {
+            return None;
+        }
+        let absolute = if reference.starts_with('/') {
+            reference.to_owned()
+        } else {
+            format!("{}{reference}", encode(self.folder()))
+        };
+        CanonicalPath::parse(&remove_dot_segments(&absolute)).ok()
+    }
+}
+
+impl fmt::Debug for CanonicalPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a target has no canonical path. The viewer sees 400 for each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadPath {
+    #[error("the target is not in origin form: it must begin with \"/\"")]
+    NotOriginForm,
+    #[error("a byte outside visible ASCII, or a \"#\", stands in the target")]
+    ForbiddenByte,
+    #[error("\"%\" is not followed by two hexadecimal digits")]
+    BadEscape,
+    #[error("an encoded slash (%2F) stands in the path")]
+    EncodedSlash,
+    #[error("a control byte stands in the decoded path")]
+    Control,
+    #[error("a backslash stands in the path")]
+    Backslash,
+    #[error("the decoded path is not valid UTF-8")]
+    NotUtf8,
+    #[error("a \".\" or \"..\" segment stands in the path")]
+    DotSegment,
+}
+
+/// Bytes that no request target may hold, path or query.
+pub fn check_wire_bytes(target: &[u8]) -> Result<(), BadPath> {
+    let fine = |byte: &u8| (0x21..=0x7e).contains(byte) && *byte != b'#';
+    if target.iter().all(fine) {
+        Ok(())
+    } else {
+        Err(BadPath::ForbiddenByte)
+    }
+}
+
+fn decode_path(raw: &[u8]) -> Result<Vec<u8>, BadPath> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut bytes = raw.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        match decode_escape(bytes.next(), bytes.next()).ok_or(BadPath::BadEscape)? {
+            b'/' => return Err(BadPath::EncodedSlash),
+            decoded => out.push(decoded),
+        }
+    }
+    Ok(out)
+}
+
+/// The byte that `%` and these two digits stand for.
+pub fn decode_escape(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let high = char::from(high?).to_digit(16)?;
+    let low = char::from(low?).to_digit(16)?;
+    u8::try_from(high * 16 + low).ok()
+}
+
+fn check_decoded(path: &str) -> Result<(), BadPath> {
+    if path.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err(BadPath::Control);
+    }
+    if path.contains('\\') {
+        return Err(BadPath::Backslash);
+    }
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
+        return Err(BadPath::DotSegment);
+    }
+    Ok(())
+}
+
+/// Percent-encodes each byte outside `A-Z a-z 0-9 - _ . ~ /`: the form that
+/// S3 signs, and a valid path for any other server.
+pub fn encode(path: &str) -> String {
+    encode_except(path, |byte| byte == b'/')
+}
+
+/// Percent-encodes everything but the unreserved characters of RFC 3986 §2.3.
+pub fn encode_component(value: &str) -> String {
+    encode_except(value, |_| false)
+}
+
+fn encode_except(text: &str, keep: impl Fn(u8) -> bool) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || keep(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            out.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
+    out
+}
+
+/// RFC 3986 §5.2.4, for input that a person or a playlist wrote; a request
+/// that holds dot segments is refused instead.
+pub fn remove_dot_segments(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    let last = segments.len().saturating_sub(1);
+    for (index, segment) in segments.iter().enumerate() {
+        match *segment {
+            "." | ".." => {
+                if *segment == ".." {
+                    kept.pop();
+                }
+                if index == last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+fn has_scheme(reference: &str) -> bool {
+    let Some((scheme, _)) = reference.split_once(':') else {
+        return false;
+    };
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_path_is_decoded_once_or_refused_by_name() {
+        use BadPath::*;
+        let table: &[(&str, Result<&str, BadPath>)] = &[
+            ("/", Ok("/")),
+            ("/a.ts", Ok("/a.ts")),
+            ("//a//b.ts", Ok("//a//b.ts")),
+            ("/a%20b.ts", Ok("/a b.ts")),
+            ("/100%25.ts", Ok("/100%.ts")),
+            ("/%2525", Ok("/%25")),
+            ("/a+b.ts", Ok("/a+b.ts")),
+            ("/vid%c3%a9os", Ok("/vidéos")),
+            ("/a;b=1/c:d@e", Ok("/a;b=1/c:d@e")),
+            ("/...", Ok("/...")),
+            ("", Err(NotOriginForm)),
+            ("*", Err(NotOriginForm)),
+            ("http://x/a", Err(NotOriginForm)),
+            ("/a b", Err(ForbiddenByte)),
+            ("/a#b", Err(ForbiddenByte)),
+            ("/é", Err(ForbiddenByte)),
+            ("/a\u{7f}", Err(ForbiddenByte)),
+            ("/a%2Fb", Err(EncodedSlash)),
+            ("/a%2fb", Err(EncodedSlash)),
+            ("/a%", Err(BadEscape)),
+            ("/a%2", Err(BadEscape)),
+            ("/a%zz", Err(BadEscape)),
+            ("/a%00", Err(Control)),
+            ("/a%0d%0a", Err(Control)),
+            ("/a%7f", Err(Control)),
+            ("/a\\b", Err(Backslash)),
+            ("/a%5cb", Err(Backslash)),
+            ("/%ff", Err(NotUtf8)),
+            ("/%c0%ae%c0%ae/", Err(NotUtf8)),
+            ("/a/../b", Err(DotSegment)),
+            ("/a/%2e%2e/b", Err(DotSegment)),
+            ("/a/.%2e", Err(DotSegment)),
+            ("/./a", Err(DotSegment)),
+        ];
+        for (raw, want) in table {
+            let got = CanonicalPath::parse(raw);
+            assert_eq!(got.as_ref().map(CanonicalPath::as_str), want.as_ref().copied(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_playlist_reference_resolves_within_the_host_only() {
+        let base = CanonicalPath::parse("/v/My%20s1/index.m3u8").unwrap();
+        let join = |r: &str| base.join(r).map(|p| p.as_str().to_owned());
+        assert_eq!(join("enc.key").as_deref(), Some("/v/My s1/enc.key"));
+        assert_eq!(join("../k/enc.key?x=1").as_deref(), Some("/v/k/enc.key"));
+        assert_eq!(join("/keys/1").as_deref(), Some("/keys/1"));
+        assert_eq!(join("https://drm.example/k"), None);
+        assert_eq!(join("skd://key"), None);
+        assert_eq!(join("//other/k"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_canonical_survives_encoding_and_parsing(raw in "/[ -~]{0,40}") {
+            if let Ok(path) = CanonicalPath::parse(&raw) {
+                let again = CanonicalPath::parse(&encode(path.as_str())).unwrap();
+                prop_assert_eq!(again, path);
+            }
+        }
+
+        #[test]
+        fn no_input_panics(raw in "\\PC{0,60}") {
+            let _ = CanonicalPath::parse(&raw);
+        }
+    }
+}

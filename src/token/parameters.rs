@@ -1,0 +1,165 @@
+//! Pure: the parameters of a signed URL, parsed once and strictly.
+
+use std::borrow::Cow;
+
+use super::{Malformed, Target};
+use crate::path::decode_escape;
+use crate::token::target::TrailingTokenPath;
+
+/// One `name=value`, both decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter<'a> {
+    pub name: Cow<'a, str>,
+    /// A raw `+` stays `+`.
+    pub value: Cow<'a, str>,
+    /// The second reading of a value that holds a raw `+`: form encoders write
+    /// a space so.
+    pub with_spaces: Option<String>,
+}
+
+/// Every parameter of the block and the query, in the order they came.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters<'a> {
+    list: Vec<Parameter<'a>>,
+    pub carrier: Carrier,
+}
+
+/// Where the token stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Carrier {
+    #[default]
+    None,
+    Query,
+    Path,
+}
+
+impl<'a> Parameters<'a> {
+    /// Parses and checks the parameters of a target that must carry a token.
+    /// `Ok` with [`Carrier::None`] where there is none at all.
+    pub fn parse(target: &Target<'a>) -> Result<Self, Malformed> {
+        let carrier = carrier_of(target)?;
+        if carrier == Carrier::None {
+            return Ok(Self::default());
+        }
+        let mut list = Vec::with_capacity(4);
+        if let Some(block) = target.block {
+            for piece in block.text.split('&') {
+                list.push(parse_one(piece)?);
+            }
+            take_trailing_token_path(&mut list, block.trailing_token_path)?;
+        }
+        if let Some(query) = target.query.filter(|query| !query.is_empty()) {
+            for piece in query.split('&') {
+                list.push(parse_one(piece)?);
+            }
+        }
+        check_duplicates(&list)?;
+        Ok(Self { list, carrier })
+    }
+
+    /// The value of a parameter by its exact name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.list.iter().find(|p| p.name == name).map(|p| p.value.as_ref())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Parameter<'a>> {
+        self.list.iter()
+    }
+
+    /// The token's text, wherever it stands.
+    pub fn token(&self) -> Option<&str> {
+        match self.carrier {
+            Carrier::None => None,
+            Carrier::Query => self.get("token"),
+            Carrier::Path => self.get("bcdn_token"),
+        }
+    }
+}
+
+/// Parameters that carry the token itself and are never signed.
+pub fn is_carrier(name: &str) -> bool {
+    matches!(name, "token" | "bcdn_token" | "expires")
+}
+
+/// Parameters that belong to the token scheme: never in the cache key, never
+/// sent to the origin.
+pub fn is_token_parameter(name: &str) -> bool {
+    is_carrier(name) || name == "limit" || name.starts_with("token_")
+}
+
+fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
+    let in_query = |name: &str| {
+        let pieces = target.query.unwrap_or_default().split('&');
+        pieces.filter_map(|piece| piece.split('=').next()).any(|found| found == name)
+    };
+    let second_block = target.raw_path.starts_with("/bcdn_token=");
+    match (target.block.is_some(), in_query("token"), in_query("bcdn_token")) {
+        (false, false, false) => Ok(Carrier::None),
+        (true, false, false) if !second_block => Ok(Carrier::Path),
+        (false, true, false) => Ok(Carrier::Query),
+        _ => Err(Malformed::TwoCarriers),
+    }
+}
+
+fn parse_one(piece: &str) -> Result<Parameter<'_>, Malformed> {
+    let (name, value) = piece.split_once('=').ok_or(Malformed::ParameterName)?;
+    let name = decode(name)?;
+    if !is_name(&name) {
+        return Err(Malformed::ParameterName);
+    }
+    let with_spaces = match value.contains('+') {
+        true => Some(decode(&value.replace('+', "%20"))?.into_owned()),
+        false => None,
+    };
+    Ok(Parameter { name, value: decode(value)?, with_spaces })
+}
+
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+}
+
+/// Percent-decodes once; `+` stays `+`.
+fn decode(raw: &str) -> Result<Cow<'_, str>, Malformed> {
+    if !raw.contains('%') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut out = Vec::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        out.push(match byte {
+            b'%' => decode_escape(bytes.next(), bytes.next()).ok_or(Malformed::ParameterValue)?,
+            other => other,
+        });
+    }
+    // 0x80 and NUL are what every length extension must smuggle in: control
+    // bytes and broken UTF-8 end here, in every field that is hashed.
+    let text = String::from_utf8(out).map_err(|_| Malformed::ParameterValue)?;
+    if text.bytes().any(|b| b.is_ascii_control()) {
+        return Err(Malformed::ParameterValue);
+    }
+    Ok(Cow::Owned(text))
+}
+
+fn take_trailing_token_path<'a>(
+    list: &mut [Parameter<'a>],
+    trailing: TrailingTokenPath<'a>,
+) -> Result<(), Malformed> {
+    match (trailing, list.last_mut()) {
+        (TrailingTokenPath::None, _) => Ok(()),
+        (TrailingTokenPath::Value(raw), Some(last)) => {
+            last.value = decode(raw)?;
+            Ok(())
+        }
+        _ => Err(Malformed::TokenPath),
+    }
+}
+
+fn check_duplicates(list: &[Parameter<'_>]) -> Result<(), Malformed> {
+    for (index, one) in list.iter().enumerate() {
+        if list[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&one.name)) {
+            return Err(Malformed::Duplicate);
+        }
+    }
+    Ok(())
+}

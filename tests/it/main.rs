@@ -1,0 +1,4 @@
+//! One integration binary: a module per feature, so that the edge is linked once.
+
+mod token_forgeries;
+mod token_vectors;
