@@ -1,2 +1,21 @@
+//! Warren: a self-hosted, Bunny-compatible edge for HLS.
+//!
+//! The modules follow the road of a request: listen, verify ([`token`],
+//! [`zone`]), lookup ([`cache`], [`hls`]), pull ([`pull`], [`origin`]), serve and
+//! account ([`edge`], [`telemetry`]). `docs/architecture.md` has the picture.
+
+pub mod admin;
+pub mod cache;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod edge;
+pub mod hls;
+pub mod listen;
+pub mod node;
+pub mod origin;
 pub mod path;
+pub mod pull;
+pub mod telemetry;
 pub mod token;
+pub mod zone;

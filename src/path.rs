@@ -190,7 +190,9 @@ fn has_scheme(reference: &str) -> bool {
         return false;
     };
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 #[cfg(test)]
@@ -238,7 +240,11 @@ mod tests {
         ];
         for (raw, want) in table {
             let got = CanonicalPath::parse(raw);
-            assert_eq!(got.as_ref().map(CanonicalPath::as_str), want.as_ref().copied(), "{raw}");
+            assert_eq!(
+                got.as_ref().map(CanonicalPath::as_str),
+                want.as_ref().copied(),
+                "{raw}"
+            );
         }
     }
 

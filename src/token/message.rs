@@ -43,15 +43,26 @@ impl Token {
         let hmac = text.strip_prefix(HMAC_PREFIX);
         let (scheme, ip_flag, encoded) = match (text.len(), hmac) {
             (49, Some(digest)) => (Scheme::Hs256, false, digest),
-            (51, Some(flagged)) if flagged.starts_with("1-") => (Scheme::Hs256, true, &flagged[2..]),
+            (51, Some(flagged)) if flagged.starts_with("1-") => {
+                (Scheme::Hs256, true, &flagged[2..])
+            }
             (43, _) => (Scheme::Sha256, false, text),
             (22, _) => (Scheme::Md5, false, text),
             _ => return Err(Malformed::TokenShape),
         };
-        let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| Malformed::TokenEncoding)?;
+        let bytes = URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|_| Malformed::TokenEncoding)?;
         let mut digest = Digest32::default();
-        digest.get_mut(..bytes.len()).ok_or(Malformed::TokenShape)?.copy_from_slice(&bytes);
-        Ok(Self { scheme, ip_flag, digest })
+        digest
+            .get_mut(..bytes.len())
+            .ok_or(Malformed::TokenShape)?
+            .copy_from_slice(&bytes);
+        Ok(Self {
+            scheme,
+            ip_flag,
+            digest,
+        })
     }
 
     /// The token that `key` makes for `message`.
@@ -61,12 +72,18 @@ impl Token {
             Scheme::Sha256 => sha256(key, message, IpPlace::BeforeParams),
             Scheme::Md5 => md5(key, message),
         };
-        Self { scheme, ip_flag: scheme == Scheme::Hs256 && message.ip.is_some(), digest }
+        Self {
+            scheme,
+            ip_flag: scheme == Scheme::Hs256 && message.ip.is_some(),
+            digest,
+        }
     }
 
     /// Whether `key` makes this token for `message`. Constant time in the digest.
     pub fn matches(&self, key: &Key, message: Message<'_>) -> bool {
-        let same = |digest: Digest32| bool::from(subtle::ConstantTimeEq::ct_eq(&self.digest[..], &digest[..]));
+        let same = |digest: Digest32| {
+            bool::from(subtle::ConstantTimeEq::ct_eq(&self.digest[..], &digest[..]))
+        };
         match self.scheme {
             Scheme::Hs256 => same(hs256(key, message)),
             Scheme::Md5 => same(md5(key, message)),
@@ -83,8 +100,12 @@ impl Token {
     /// The token as it stands in a URL.
     pub fn text(&self) -> String {
         match (self.scheme, self.ip_flag) {
-            (Scheme::Hs256, true) => format!("{HMAC_PREFIX}1-{}", URL_SAFE_NO_PAD.encode(self.digest)),
-            (Scheme::Hs256, false) => format!("{HMAC_PREFIX}{}", URL_SAFE_NO_PAD.encode(self.digest)),
+            (Scheme::Hs256, true) => {
+                format!("{HMAC_PREFIX}1-{}", URL_SAFE_NO_PAD.encode(self.digest))
+            }
+            (Scheme::Hs256, false) => {
+                format!("{HMAC_PREFIX}{}", URL_SAFE_NO_PAD.encode(self.digest))
+            }
             (Scheme::Sha256, _) => URL_SAFE_NO_PAD.encode(self.digest),
             (Scheme::Md5, _) => URL_SAFE_NO_PAD.encode(&self.digest[..16]),
         }
@@ -157,7 +178,10 @@ pub fn signable_ips(client: IpAddr) -> Vec<IpAddr> {
         IpAddr::V6(_) => None,
     };
     let network = network_24(client).filter(|network| *network != client);
-    [Some(client), network, mapped].into_iter().flatten().collect()
+    [Some(client), network, mapped]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The `.0` of an IPv4 address's /24, which a token may sign instead.

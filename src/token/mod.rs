@@ -80,14 +80,18 @@ impl Refusal {
             Refusal::BadPath(why) => why.to_string(),
             Refusal::Malformed(why) => why.to_string(),
             Refusal::Missing => "the zone demands a token and the URL has none".into(),
-            Refusal::SchemeNotAllowed => "the token's scheme is not among the zone's `schemes`".into(),
+            Refusal::SchemeNotAllowed => {
+                "the token's scheme is not among the zone's `schemes`".into()
+            }
             Refusal::Expired => "`expires` lies in the past".into(),
             Refusal::ExpiresTooFar => "`expires` lies beyond the zone's `max_lifetime`".into(),
             Refusal::BadSignature => {
                 "no live key makes this token for this path, expiry, address and parameters".into()
             }
             Refusal::WrongPath => "the path lies outside `token_path`".into(),
-            Refusal::WrongIp => "the zone demands a signed client address and the token has none".into(),
+            Refusal::WrongIp => {
+                "the zone demands a signed client address and the token has none".into()
+            }
             Refusal::CountryBlocked => "the viewer's country is not let in by this token".into(),
         }
     }

@@ -59,7 +59,10 @@ impl<'a> Parameters<'a> {
 
     /// The value of a parameter by its exact name.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.list.iter().find(|p| p.name == name).map(|p| p.value.as_ref())
+        self.list
+            .iter()
+            .find(|p| p.name == name)
+            .map(|p| p.value.as_ref())
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Parameter<'a>> {
@@ -90,10 +93,16 @@ pub fn is_token_parameter(name: &str) -> bool {
 fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
     let in_query = |name: &str| {
         let pieces = target.query.unwrap_or_default().split('&');
-        pieces.filter_map(|piece| piece.split('=').next()).any(|found| found == name)
+        pieces
+            .filter_map(|piece| piece.split('=').next())
+            .any(|found| found == name)
     };
     let second_block = target.raw_path.starts_with("/bcdn_token=");
-    match (target.block.is_some(), in_query("token"), in_query("bcdn_token")) {
+    match (
+        target.block.is_some(),
+        in_query("token"),
+        in_query("bcdn_token"),
+    ) {
         (false, false, false) => Ok(Carrier::None),
         (true, false, false) if !second_block => Ok(Carrier::Path),
         (false, true, false) => Ok(Carrier::Query),
@@ -111,12 +120,18 @@ fn parse_one(piece: &str) -> Result<Parameter<'_>, Malformed> {
         true => Some(decode(&value.replace('+', "%20"))?.into_owned()),
         false => None,
     };
-    Ok(Parameter { name, value: decode(value)?, with_spaces })
+    Ok(Parameter {
+        name,
+        value: decode(value)?,
+        with_spaces,
+    })
 }
 
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 /// Percent-decodes once; `+` stays `+`.
@@ -157,7 +172,10 @@ fn take_trailing_token_path<'a>(
 
 fn check_duplicates(list: &[Parameter<'_>]) -> Result<(), Malformed> {
     for (index, one) in list.iter().enumerate() {
-        if list[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&one.name)) {
+        if list[..index]
+            .iter()
+            .any(|other| other.name.eq_ignore_ascii_case(&one.name))
+        {
             return Err(Malformed::Duplicate);
         }
     }

@@ -52,7 +52,11 @@ impl Key {
             return None;
         }
         let mac = Hmac::new_from_slice(secret).ok()?;
-        Some(Self { name: name.into(), secret: Zeroizing::new(secret.to_vec()), mac })
+        Some(Self {
+            name: name.into(),
+            secret: Zeroizing::new(secret.to_vec()),
+            mac,
+        })
     }
 
     pub(super) fn secret(&self) -> &[u8] {

@@ -53,7 +53,13 @@ pub enum SignError {
 }
 
 /// Signs `url` (absolute, or a path) until `expires` (Unix seconds).
-pub fn sign(url: &str, key: &Key, scheme: Scheme, expires: u64, options: &Options) -> Result<String, SignError> {
+pub fn sign(
+    url: &str,
+    key: &Key,
+    scheme: Scheme,
+    expires: u64,
+    options: &Options,
+) -> Result<String, SignError> {
     let parts = Parts::split(url)?;
     let parameters = parameters(&parts, options)?;
     let expires = expires.to_string();
@@ -62,12 +68,25 @@ pub fn sign(url: &str, key: &Key, scheme: Scheme, expires: u64, options: &Option
         _ => join_parameters(parameters.iter().map(|(k, v)| (k.as_str(), v.as_str()))),
     };
     let signed_path = options.token_path.as_deref().unwrap_or(&parts.decoded_path);
-    if !options.force && let Some(found) = movable_boundary(signed_path) {
+    if !options.force
+        && let Some(found) = movable_boundary(signed_path)
+    {
         return Err(SignError::MovableBoundary(found.to_owned()));
     }
-    let message = Message { path: signed_path, expires: &expires, ip: options.ip, params: &params };
+    let message = Message {
+        path: signed_path,
+        expires: &expires,
+        ip: options.ip,
+        params: &params,
+    };
     let token = Token::make(scheme, key, message).text();
-    let target = emit(&parts.emitted_path, &token, &parameters, &expires, options.form);
+    let target = emit(
+        &parts.emitted_path,
+        &token,
+        &parameters,
+        &expires,
+        options.form,
+    );
     if !options.force {
         check(&target, key, scheme, &expires, options)?;
     }
@@ -95,7 +114,12 @@ impl<'a> Parts<'a> {
         let path = remove_dot_segments(if path.is_empty() { "/" } else { path });
         let emitted_path = encode_missing(&path);
         let decoded_path = decode(&path, false)?.into_owned();
-        Ok(Self { base, decoded_path, emitted_path, query })
+        Ok(Self {
+            base,
+            decoded_path,
+            emitted_path,
+            query,
+        })
     }
 }
 
@@ -107,8 +131,14 @@ fn parameters(parts: &Parts<'_>, options: &Options) -> Result<BTreeMap<String, S
     } else {
         for piece in parts.query.split('&').filter(|piece| !piece.is_empty()) {
             let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
-            let (name, value) = (decode(name, true)?.into_owned(), decode(value, true)?.into_owned());
-            if all.keys().any(|known: &String| known.eq_ignore_ascii_case(&name)) {
+            let (name, value) = (
+                decode(name, true)?.into_owned(),
+                decode(value, true)?.into_owned(),
+            );
+            if all
+                .keys()
+                .any(|known: &String| known.eq_ignore_ascii_case(&name))
+            {
                 return Err(SignError::Duplicate(name));
             }
             all.insert(name, value);
@@ -117,7 +147,10 @@ fn parameters(parts: &Parts<'_>, options: &Options) -> Result<BTreeMap<String, S
         let own = [
             ("limit", limit.as_ref()),
             ("token_countries", options.countries.as_ref()),
-            ("token_countries_blocked", options.countries_blocked.as_ref()),
+            (
+                "token_countries_blocked",
+                options.countries_blocked.as_ref(),
+            ),
         ];
         for (name, value) in own {
             if let Some(value) = value {
@@ -131,8 +164,16 @@ fn parameters(parts: &Parts<'_>, options: &Options) -> Result<BTreeMap<String, S
     Ok(all)
 }
 
-fn emit(path: &str, token: &str, parameters: &BTreeMap<String, String>, expires: &str, form: Form) -> String {
-    let pairs = parameters.iter().map(|(k, v)| format!("&{}={}", encode_component(k), encode_component(v)));
+fn emit(
+    path: &str,
+    token: &str,
+    parameters: &BTreeMap<String, String>,
+    expires: &str,
+    form: Form,
+) -> String {
+    let pairs = parameters
+        .iter()
+        .map(|(k, v)| format!("&{}={}", encode_component(k), encode_component(v)));
     let middle: String = pairs.collect();
     match form {
         Form::Query => format!("{path}?token={token}{middle}&expires={expires}"),
@@ -142,26 +183,44 @@ fn emit(path: &str, token: &str, parameters: &BTreeMap<String, String>, expires:
 
 /// Asks the edge's own code whether it would let the URL in, a minute before
 /// it expires, from the signed address and an allowed country.
-fn check(target: &str, key: &Key, scheme: Scheme, expires: &str, options: &Options) -> Result<(), SignError> {
-    let refuses = |refusal: Refusal| SignError::EdgeRefuses { name: refusal.name(), detail: refusal.detail() };
+fn check(
+    target: &str,
+    key: &Key,
+    scheme: Scheme,
+    expires: &str,
+    options: &Options,
+) -> Result<(), SignError> {
+    let refuses = |refusal: Refusal| SignError::EdgeRefuses {
+        name: refusal.name(),
+        detail: refusal.detail(),
+    };
     let target = Target::parse(target).map_err(|bad| refuses(Refusal::BadPath(bad)))?;
     let mut policy = Policy::new(vec![key.clone()]);
     policy.schemes = vec![scheme];
     let evidence = Evidence {
-        now: expires.parse::<u64>().unwrap_or_default().saturating_sub(60),
+        now: expires
+            .parse::<u64>()
+            .unwrap_or_default()
+            .saturating_sub(60),
         client_ip: options.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         country: welcome_country(options),
     };
-    policy.verify(&target, &evidence).map(|_| ()).map_err(refuses)
+    policy
+        .verify(&target, &evidence)
+        .map(|_| ())
+        .map_err(refuses)
 }
 
 fn welcome_country(options: &Options) -> Option<Country> {
     let codes = |list: &Option<String>| -> Vec<Country> {
         let list = list.as_deref().unwrap_or_default().split(',');
-        list.filter_map(|code| code.trim().to_ascii_uppercase().as_bytes().try_into().ok()).collect()
+        list.filter_map(|code| code.trim().to_ascii_uppercase().as_bytes().try_into().ok())
+            .collect()
     };
     let blocked = codes(&options.countries_blocked);
-    codes(&options.countries).into_iter().find(|code| !blocked.contains(code))
+    codes(&options.countries)
+        .into_iter()
+        .find(|code| !blocked.contains(code))
 }
 
 /// Ten digits and a parameter name with its `=`: the digits could be read as
@@ -170,7 +229,10 @@ fn movable_boundary(path: &str) -> Option<&str> {
     let bytes = path.as_bytes();
     let mut start = 0;
     while start < bytes.len() {
-        let digits = bytes[start..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let digits = bytes[start..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
         if digits < 10 {
             start += digits.max(1);
             continue;
@@ -178,8 +240,13 @@ fn movable_boundary(path: &str) -> Option<&str> {
         let name_start = start + digits;
         let is_first = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
         let is_later = |b: &u8| b.is_ascii_alphanumeric() || b"_.-".contains(b);
-        let name = bytes[name_start..].iter().take_while(|b| is_later(b)).count();
-        if bytes.get(name_start).is_some_and(is_first) && bytes.get(name_start + name) == Some(&b'=') {
+        let name = bytes[name_start..]
+            .iter()
+            .take_while(|b| is_later(b))
+            .count();
+        if bytes.get(name_start).is_some_and(is_first)
+            && bytes.get(name_start + name) == Some(&b'=')
+        {
             return path.get(start..=name_start + name);
         }
         start = name_start;

@@ -45,7 +45,12 @@ impl<'a> Target<'a> {
             None => (raw, None),
         };
         let (block, raw_path) = split_block(before_query);
-        Ok(Self { raw_path, path: CanonicalPath::parse(raw_path)?, block, query })
+        Ok(Self {
+            raw_path,
+            path: CanonicalPath::parse(raw_path)?,
+            block,
+            query,
+        })
     }
 }
 
@@ -57,19 +62,43 @@ fn split_block(path: &str) -> (Option<Block<'_>>, &str) {
     let Some(slash) = inner.find('/') else {
         // A block without a path behind it: the canonical path is not in
         // origin form then, and the target is refused for that.
-        return (Some(Block { text: inner, trailing_token_path: TrailingTokenPath::None }), "");
+        return (
+            Some(Block {
+                text: inner,
+                trailing_token_path: TrailingTokenPath::None,
+            }),
+            "",
+        );
     };
     let (text, rest) = inner.split_at(slash);
     if !text.ends_with("&token_path=") {
-        return (Some(Block { text, trailing_token_path: TrailingTokenPath::None }), rest);
+        return (
+            Some(Block {
+                text,
+                trailing_token_path: TrailingTokenPath::None,
+            }),
+            rest,
+        );
     }
     let mut splits = (1..=rest.len() / 2).filter(|at| rest[*at..].starts_with(&rest[..*at]));
     match (splits.next(), splits.next()) {
         (Some(at), None) => {
             let trailing_token_path = TrailingTokenPath::Value(&rest[..at]);
-            (Some(Block { text, trailing_token_path }), &rest[at..])
+            (
+                Some(Block {
+                    text,
+                    trailing_token_path,
+                }),
+                &rest[at..],
+            )
         }
-        _ => (Some(Block { text, trailing_token_path: TrailingTokenPath::Ambiguous }), rest),
+        _ => (
+            Some(Block {
+                text,
+                trailing_token_path: TrailingTokenPath::Ambiguous,
+            }),
+            rest,
+        ),
     }
 }
 
@@ -88,7 +117,11 @@ mod tests {
     #[test]
     fn a_raw_token_path_is_taken_where_it_splits_in_one_way() {
         let table = [
-            ("/v/s1//v/s1/a.ts", TrailingTokenPath::Value("/v/s1/"), "/v/s1/a.ts"),
+            (
+                "/v/s1//v/s1/a.ts",
+                TrailingTokenPath::Value("/v/s1/"),
+                "/v/s1/a.ts",
+            ),
             ("//x", TrailingTokenPath::Value("/"), "/x"),
             ("/a/a/a/a", TrailingTokenPath::Ambiguous, "/a/a/a/a"),
             ("/v/s1/a.ts", TrailingTokenPath::Ambiguous, "/v/s1/a.ts"),
@@ -96,13 +129,20 @@ mod tests {
         for (rest, trailing, path) in table {
             let raw = format!("/bcdn_token=T&expires=1&token_path={rest}");
             let target = Target::parse(&raw).unwrap();
-            assert_eq!(target.block.unwrap().trailing_token_path, trailing, "{rest}");
+            assert_eq!(
+                target.block.unwrap().trailing_token_path,
+                trailing,
+                "{rest}"
+            );
             assert_eq!(target.path.as_str(), path, "{rest}");
         }
     }
 
     #[test]
     fn a_block_without_a_path_is_no_target() {
-        assert_eq!(Target::parse("/bcdn_token=T&expires=1").err(), Some(BadPath::NotOriginForm));
+        assert_eq!(
+            Target::parse("/bcdn_token=T&expires=1").err(),
+            Some(BadPath::NotOriginForm)
+        );
     }
 }

@@ -40,7 +40,9 @@ impl Policy {
         if claim.expires > evidence.now.saturating_add(self.max_lifetime.as_secs()) {
             return Err(Refusal::ExpiresTooFar);
         }
-        let key = self.matching_key(&claim, target, evidence).ok_or(Refusal::BadSignature)?;
+        let key = self
+            .matching_key(&claim, target, evidence)
+            .ok_or(Refusal::BadSignature)?;
         if !self.covers(&claim, target.path.as_str()) {
             return Err(Refusal::WrongPath);
         }
@@ -50,22 +52,32 @@ impl Policy {
         if !claim.lets_in(evidence.country) {
             return Err(Refusal::CountryBlocked);
         }
-        Ok(Grant { key: &key.name, scheme: claim.token.scheme, limit: claim.limit })
+        Ok(Grant {
+            key: &key.name,
+            scheme: claim.token.scheme,
+            limit: claim.limit,
+        })
     }
 
-    fn matching_key(&self, claim: &Claim<'_>, target: &Target<'_>, evidence: &Evidence) -> Option<&Key> {
+    fn matching_key(
+        &self,
+        claim: &Claim<'_>,
+        target: &Target<'_>,
+        evidence: &Evidence,
+    ) -> Option<&Key> {
         if claim.token.scheme == Scheme::Md5 && claim.beyond_md5 {
             return None;
         }
         let with_ip = signable_ips(evidence.client_ip).into_iter().map(Some);
         // The `1-` flag stands outside the MAC: the zone decides whether an
         // address is demanded, the flag only says which message to try.
-        let ips: Vec<Option<IpAddr>> = match (claim.token.scheme, claim.token.ip_flag, self.validate_ip) {
-            (Scheme::Hs256, true, _) => with_ip.collect(),
-            (Scheme::Hs256, false, _) => vec![None],
-            (_, _, true) => with_ip.collect(),
-            (_, _, false) => std::iter::once(None).chain(with_ip).collect(),
-        };
+        let ips: Vec<Option<IpAddr>> =
+            match (claim.token.scheme, claim.token.ip_flag, self.validate_ip) {
+                (Scheme::Hs256, true, _) => with_ip.collect(),
+                (Scheme::Hs256, false, _) => vec![None],
+                (_, _, true) => with_ip.collect(),
+                (_, _, false) => std::iter::once(None).chain(with_ip).collect(),
+            };
         let decoded = target.path.as_str();
         // Five of the vendor's seven signers hash the path as it is encoded.
         let raw = Some(target.raw_path).filter(|raw| *raw != decoded);
@@ -76,8 +88,17 @@ impl Policy {
         for params in &claim.params {
             for path in paths.into_iter().flatten() {
                 for ip in &ips {
-                    let message = Message { path, expires: claim.expires_text, ip: *ip, params };
-                    if let Some(key) = self.keys.iter().find(|key| claim.token.matches(key, message)) {
+                    let message = Message {
+                        path,
+                        expires: claim.expires_text,
+                        ip: *ip,
+                        params,
+                    };
+                    if let Some(key) = self
+                        .keys
+                        .iter()
+                        .find(|key| claim.token.matches(key, message))
+                    {
                         return Some(key);
                     }
                 }
@@ -141,7 +162,10 @@ impl<'a> Claim<'a> {
         };
         let signed = signed_parameters(parameters, ignore);
         // MD5 never signs parameters, so a folded `&` could not change its message.
-        if !policy.allow_ampersand && token.scheme != Scheme::Md5 && signed.iter().any(|p| p.value.contains('&')) {
+        if !policy.allow_ampersand
+            && token.scheme != Scheme::Md5
+            && signed.iter().any(|p| p.value.contains('&'))
+        {
             return Err(Malformed::Ampersand);
         }
         let countries = honoured("token_countries");
@@ -166,7 +190,8 @@ impl<'a> Claim<'a> {
     fn lets_in(&self, country: Option<Country>) -> bool {
         let listed = |list: &str| {
             let listed = |code: Country| {
-                list.split(',').any(|entry| entry.trim().as_bytes().eq_ignore_ascii_case(&code))
+                list.split(',')
+                    .any(|entry| entry.trim().as_bytes().eq_ignore_ascii_case(&code))
             };
             country.is_some_and(listed)
         };
@@ -177,7 +202,8 @@ impl<'a> Claim<'a> {
 /// Exactly ten digits without a leading zero: no other split of the hashed
 /// digits can then be read as path and expiry.
 pub(super) fn parse_expires(text: &str) -> Option<u64> {
-    let well_formed = text.len() == 10 && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
+    let well_formed =
+        text.len() == 10 && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
     if well_formed { text.parse().ok() } else { None }
 }
 
@@ -190,7 +216,10 @@ fn parse_limit(text: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(thousands.checked_mul(1_000)?)
 }
 
-fn signed_parameters<'s, 'a>(parameters: &'s Parameters<'a>, ignore: bool) -> Vec<&'s Parameter<'a>> {
+fn signed_parameters<'s, 'a>(
+    parameters: &'s Parameters<'a>,
+    ignore: bool,
+) -> Vec<&'s Parameter<'a>> {
     let signs = |p: &&Parameter<'a>| {
         if ignore {
             matches!(p.name.as_ref(), "token_ignore_params" | "token_path")
@@ -208,9 +237,13 @@ fn readings(signed: &[&Parameter<'_>]) -> Vec<String> {
     if signed.iter().all(|p| p.with_spaces.is_none()) {
         return vec![plain];
     }
-    let spaced = |p: &'_ &&Parameter<'_>| p.with_spaces.clone().unwrap_or_else(|| p.value.to_string());
+    let spaced =
+        |p: &'_ &&Parameter<'_>| p.with_spaces.clone().unwrap_or_else(|| p.value.to_string());
     let spaced: Vec<String> = signed.iter().map(|p| spaced(&p)).collect();
-    let spaced = signed.iter().zip(&spaced).map(|(p, value)| (p.name.as_ref(), value.as_str()));
+    let spaced = signed
+        .iter()
+        .zip(&spaced)
+        .map(|(p, value)| (p.name.as_ref(), value.as_str()));
     vec![join_parameters(spaced), plain]
 }
 

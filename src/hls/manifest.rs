@@ -1,0 +1,108 @@
+//! Pure: the two attributes of a DASH manifest that decide its lifetime.
+
+use std::time::Duration;
+
+use super::Pace;
+
+/// Where a dynamic manifest names no update period.
+const UNKNOWN_PERIOD: Duration = Duration::from_secs(2);
+
+/// The facts of one MPD body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manifest {
+    pub pace: Pace,
+}
+
+impl Manifest {
+    /// `None` where the body has no `MPD` element.
+    pub fn scan(body: &[u8]) -> Option<Self> {
+        let start = memchr::memmem::find(body, b"<MPD")?;
+        let element = &body[start..];
+        let end = memchr::memchr(b'>', element)?;
+        let element = std::str::from_utf8(&element[..end]).ok()?;
+        if attribute(element, "type") != Some("dynamic") {
+            return Some(Self { pace: Pace::Ended });
+        }
+        let period = attribute(element, "minimumUpdatePeriod").and_then(parse_duration);
+        Some(Self {
+            pace: Pace::Live {
+                target: period.unwrap_or(UNKNOWN_PERIOD),
+            },
+        })
+    }
+}
+
+fn attribute<'e>(element: &'e str, name: &str) -> Option<&'e str> {
+    let mut rest = element;
+    while let Some(at) = rest.find(name) {
+        let (before, after) = (&rest[..at], &rest[at + name.len()..]);
+        rest = after;
+        if !before.ends_with(|c: char| c.is_ascii_whitespace()) {
+            continue;
+        }
+        let value = after.trim_start().strip_prefix('=')?.trim_start();
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        return value[1..].split(quote).next();
+    }
+    None
+}
+
+/// `PT1H2M3.5S`, the part of ISO 8601 durations that update periods use.
+fn parse_duration(text: &str) -> Option<Duration> {
+    let mut rest = text.strip_prefix("PT")?;
+    let mut seconds = 0.0;
+    while !rest.is_empty() {
+        let unit = rest.find(|c: char| c.is_ascii_alphabetic())?;
+        let value: f64 = rest[..unit].parse().ok()?;
+        seconds += match &rest[unit..=unit] {
+            "H" => value * 3600.0,
+            "M" => value * 60.0,
+            "S" => value,
+            _ => return None,
+        };
+        rest = &rest[unit + 1..];
+    }
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|period| !period.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_static_manifest_has_ended_and_a_dynamic_one_has_a_period() {
+        let live = |millis| {
+            Some(Pace::Live {
+                target: Duration::from_millis(millis),
+            })
+        };
+        let table = [
+            ("<?xml?><MPD type=\"static\" x=\"1\">", Some(Pace::Ended)),
+            ("<MPD profiles=\"a\">", Some(Pace::Ended)),
+            (
+                "<MPD type='dynamic' minimumUpdatePeriod='PT2.5S'>",
+                live(2500),
+            ),
+            (
+                "<MPD type=\"dynamic\" minimumUpdatePeriod=\"PT1M2S\">",
+                live(62_000),
+            ),
+            ("<MPD mytype=\"dynamic\" type=\"dynamic\">", live(2000)),
+            (
+                "<MPD type=\"dynamic\" minimumUpdatePeriod=\"P1D\">",
+                live(2000),
+            ),
+            ("<html>", None),
+            ("<MPD type=\"dynamic\"", None),
+        ];
+        for (body, want) in table {
+            assert_eq!(
+                Manifest::scan(body.as_bytes()).map(|m| m.pace),
+                want,
+                "{body}"
+            );
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! What the edge understands of HLS (and of a DASH manifest): the kind of an
+//! object by its name, and the few facts of a playlist that decide its lifetime.
+
+mod kind;
+mod manifest;
+mod playlist;
+
+pub use kind::Kind;
+pub use manifest::Manifest;
+pub use playlist::Playlist;
+
+use std::time::Duration;
+
+/// Bodies above this are no playlists: not scanned, and not stored as one.
+pub const MAX_PLAYLIST_BYTES: usize = 1 << 20;
+
+/// How an object changes, as far as its body tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// Ended, VOD or static: what is there stays as it is.
+    Ended,
+    /// A list of variants.
+    Multivariant,
+    /// Grows; the target duration (or minimum update period) is the clock.
+    Live { target: Duration },
+    /// Low-Latency HLS: parts are announced.
+    LowLatency { target: Duration },
+}
