@@ -1,0 +1,328 @@
+//! The head that viewers get, built once for each stored object.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use pingora::http::ResponseHeader;
+
+use super::cache_control::CacheControl;
+use super::lifetime::Lifetime;
+use crate::clock::unix_seconds;
+use crate::hls::Kind;
+use crate::origin::sigv4::civil;
+use crate::path::CanonicalPath;
+
+/// How long a viewer may keep a segment: it never changes under its name.
+const VIEWER_SEGMENT_AGE: Duration = Duration::from_secs(86_400);
+/// Headers of the origin beyond this are dropped.
+const MAX_ORIGIN_HEADERS: usize = 48;
+
+/// What a viewer's head is built from.
+pub struct HeadFacts<'a> {
+    pub status: u16,
+    pub origin: &'a HeaderMap,
+    pub control: &'a CacheControl,
+    pub kind: Kind,
+    pub path: &'a CanonicalPath,
+    /// `None`: not stored.
+    pub lifetime: Option<Lifetime>,
+    /// `policy = "origin"`: Cache-Control and Vary pass as they came.
+    pub as_it_came: bool,
+    pub zone_id: u32,
+    pub cors: bool,
+    pub pulled_at: SystemTime,
+}
+
+/// Everything but what changes with each response (length, Age, request id).
+pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
+    let mut head = empty(facts.status);
+    for (name, value) in facts
+        .origin
+        .iter()
+        .filter(|(name, _)| passes(name, facts))
+        .take(MAX_ORIGIN_HEADERS)
+    {
+        append(&mut head, name.clone(), value.clone());
+    }
+    if !head.headers.contains_key(CONTENT_TYPE) && facts.status == 200 {
+        let default = HeaderValue::from_static(facts.kind.content_type(facts.path));
+        insert(&mut head, CONTENT_TYPE, default);
+    }
+    if facts.status == 200 {
+        insert(
+            &mut head,
+            http::header::ACCEPT_RANGES,
+            HeaderValue::from_static("bytes"),
+        );
+    }
+    if !facts.as_it_came
+        && let Some(control) = viewer_cache_control(facts)
+    {
+        insert(&mut head, CACHE_CONTROL, control);
+    }
+    pull_facts(&mut head, facts.status, facts.pulled_at);
+    insert(&mut head, CDN_PULL_ZONE, HeaderValue::from(facts.zone_id));
+    if facts.cors {
+        add_cors(&mut head);
+    }
+    insert(
+        &mut head,
+        http::header::SERVER,
+        HeaderValue::from_static("warren"),
+    );
+    head
+}
+
+pub const CDN_PULL_ZONE: HeaderName = HeaderName::from_static("cdn-pullzone");
+const CDN_CACHED_AT: HeaderName = HeaderName::from_static("cdn-cachedat");
+const CDN_PULL_CODE: HeaderName = HeaderName::from_static("cdn-requestpullcode");
+const CDN_PULL_SUCCESS: HeaderName = HeaderName::from_static("cdn-requestpullsuccess");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("Content-Length, Content-Range, Age, CDN-Cache, Date");
+
+/// A head without headers. The status was read from an answer, or is ours.
+pub fn empty(status: u16) -> ResponseHeader {
+    ResponseHeader::build_no_case(status, Some(24)).unwrap_or_else(|_| {
+        // Statuses below 100 are no statuses; 500 is one.
+        let fallback = ResponseHeader::build_no_case(500, None);
+        fallback.unwrap_or_else(|_| unreachable!("500 is a status"))
+    })
+}
+
+/// Replaces whatever CORS the origin sent: two values break players.
+pub fn add_cors(head: &mut ResponseHeader) {
+    insert(
+        head,
+        http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    insert(head, http::header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+}
+
+/// Says when and how the object was pulled, on hits too.
+pub fn pull_facts(head: &mut ResponseHeader, code: u16, at: SystemTime) {
+    let ((year, month, day), (hour, minute, second)) = civil(unix_seconds(at));
+    let text = format!("{month:02}/{day:02}/{year:04} {hour:02}:{minute:02}:{second:02}");
+    if let Ok(text) = HeaderValue::from_str(&text) {
+        insert(head, CDN_CACHED_AT, text);
+    }
+    insert(head, CDN_PULL_CODE, HeaderValue::from(code));
+    insert(
+        head,
+        CDN_PULL_SUCCESS,
+        HeaderValue::from_static(if code < 400 { "True" } else { "False" }),
+    );
+}
+
+/// Inserts a header; heads built without a case map cannot refuse one.
+pub fn insert(head: &mut ResponseHeader, name: HeaderName, value: HeaderValue) {
+    let _ = head.insert_header(name, value);
+}
+
+fn append(head: &mut ResponseHeader, name: HeaderName, value: HeaderValue) {
+    let _ = head.append_header(name, value);
+}
+
+/// `None`: nothing is said, as the origin said nothing.
+pub fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
+    if facts.status >= 400 {
+        return Some(HeaderValue::from_static("no-store"));
+    }
+    let came = || facts.origin.get(CACHE_CONTROL).cloned();
+    let max_age = |age: Duration, more: &str| {
+        HeaderValue::from_str(&format!("public, max-age={}{more}", age.as_secs())).ok()
+    };
+    match facts.kind {
+        _ if facts.control.no_store || facts.control.private => came(),
+        Kind::Segment | Kind::Init => match facts.control.shared_max_age() {
+            Some(shorter) if shorter < VIEWER_SEGMENT_AGE => max_age(shorter, ""),
+            _ => max_age(VIEWER_SEGMENT_AGE, ", immutable"),
+        },
+        Kind::Playlist | Kind::Manifest => match facts.lifetime {
+            Some(lifetime) => max_age(lifetime.fresh, ""),
+            None => Some(HeaderValue::from_static("no-store")),
+        },
+        Kind::Key => Some(HeaderValue::from_static("no-store, private")),
+        Kind::Other => came(),
+    }
+}
+
+/// Headers of the origin that a viewer may see.
+fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
+    if is_hop_by_hop(name) || listed_in_connection(facts.origin, name) {
+        return false;
+    }
+    let text = name.as_str();
+    let never = [
+        "age",
+        "accept-ranges",
+        "alt-svc",
+        "cache-tag",
+        "content-length",
+        "content-range",
+        "date",
+        "server",
+        "set-cookie",
+        "strict-transport-security",
+        "surrogate-control",
+        "surrogate-key",
+        "via",
+    ];
+    let prefixes = ["x-amz-", "x-minio-", "access-control-", "cdn-"];
+    if never.contains(&text) || prefixes.iter().any(|prefix| text.starts_with(prefix)) {
+        return false;
+    }
+    facts.as_it_came || !matches!(text, "cache-control" | "expires" | "pragma" | "vary")
+}
+
+/// RFC 9110 §7.6.1 and RFC 9112.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "proxy-authentication-info"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+fn listed_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let lines = headers
+        .get_all(http::header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .any(|item| item.trim().eq_ignore_ascii_case(name.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(kind: Kind, control: &str, lifetime: Option<Lifetime>) -> ResponseHeader {
+        let mut origin = HeaderMap::new();
+        for (name, value) in [
+            ("content-type", "video/mp2t"),
+            ("x-amz-request-id", "1"),
+            ("access-control-allow-origin", "https://one.example"),
+            ("set-cookie", "a=b"),
+            ("server", "MinIO"),
+            ("vary", "Origin"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+            ("content-language", "fr"),
+        ] {
+            origin.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        if let Ok(value) = HeaderValue::from_str(control)
+            && !control.is_empty()
+        {
+            origin.insert(CACHE_CONTROL, value);
+        }
+        render(&HeadFacts {
+            status: 200,
+            origin: &origin,
+            control: &CacheControl::parse([control].into_iter()),
+            kind,
+            path: &CanonicalPath::parse("/a.ts").expect("a path"),
+            lifetime,
+            as_it_came: false,
+            zone_id: 3,
+            cors: true,
+            pulled_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000),
+        })
+    }
+
+    fn text<'h>(head: &'h ResponseHeader, name: &str) -> Option<&'h str> {
+        head.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    #[test]
+    fn a_viewer_sees_no_header_of_the_store_and_one_cors_value() {
+        let head = rendered(Kind::Segment, "", None);
+        for absent in [
+            "x-amz-request-id",
+            "set-cookie",
+            "vary",
+            "x-hop",
+            "connection",
+        ] {
+            assert_eq!(text(&head, absent), None, "{absent}");
+        }
+        assert_eq!(text(&head, "server"), Some("warren"));
+        assert_eq!(text(&head, "content-language"), Some("fr"));
+        assert_eq!(text(&head, "cdn-cachedat"), Some("01/01/2030 00:00:00"));
+        assert_eq!(text(&head, "cdn-pullzone"), Some("3"));
+        let origins: Vec<_> = head
+            .headers
+            .get_all("access-control-allow-origin")
+            .iter()
+            .collect();
+        assert_eq!(origins, ["*"]);
+    }
+
+    #[test]
+    fn what_a_viewer_may_keep_depends_on_the_kind() {
+        let live = Lifetime {
+            fresh: Duration::from_millis(500),
+            ..Lifetime::default()
+        };
+        let vod = Lifetime {
+            fresh: Duration::from_secs(60),
+            ..Lifetime::default()
+        };
+        let table = [
+            (
+                Kind::Segment,
+                "",
+                None,
+                Some("public, max-age=86400, immutable"),
+            ),
+            (
+                Kind::Segment,
+                "max-age=31536000",
+                None,
+                Some("public, max-age=86400, immutable"),
+            ),
+            (
+                Kind::Segment,
+                "max-age=60",
+                None,
+                Some("public, max-age=60"),
+            ),
+            (Kind::Segment, "no-store", None, Some("no-store")),
+            (
+                Kind::Init,
+                "",
+                None,
+                Some("public, max-age=86400, immutable"),
+            ),
+            (Kind::Playlist, "", Some(vod), Some("public, max-age=60")),
+            (Kind::Playlist, "", Some(live), Some("public, max-age=0")),
+            (Kind::Playlist, "", None, Some("no-store")),
+            (
+                Kind::Key,
+                "max-age=60",
+                Some(vod),
+                Some("no-store, private"),
+            ),
+            (Kind::Other, "max-age=7", Some(vod), Some("max-age=7")),
+            (Kind::Other, "", Some(vod), None),
+        ];
+        for (kind, control, lifetime, want) in table {
+            let head = rendered(kind, control, lifetime);
+            assert_eq!(text(&head, "cache-control"), want, "{kind:?} {control:?}");
+        }
+    }
+}

@@ -1,0 +1,618 @@
+//! Pure: what may be stored, and for how long it is fresh.
+
+use std::time::{Duration, Instant};
+
+use super::cache_control::CacheControl;
+use crate::hls::{Kind, Pace};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+const HOUR: Duration = secs(3600);
+/// Segments and init sections never change under their name.
+const SEGMENT_FRESH: Duration = secs(86_400);
+/// A ceiling for every playlist, right for those that have ended. Held flat on
+/// a live stream with a 2 s target it froze hls.js after 5.9 s (measured).
+const PLAYLIST_FRESH: Duration = secs(60);
+const KEY_FRESH: Duration = secs(60);
+const OTHER_FRESH: Duration = secs(60);
+const LIVE_FRESH_MOST: Duration = secs(2);
+const LIVE_FRESH_LEAST: Duration = Duration::from_millis(500);
+const LOW_LATENCY_FRESH_MOST: Duration = secs(1);
+const MISSING_FRESH: Duration = secs(2);
+const MISSING_LIVE_PLAYLIST_FRESH: Duration = secs(1);
+
+/// How long an object may be served, from its arrival.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetime {
+    pub fresh: Duration,
+    /// After `fresh`: served at once while it is refreshed behind it.
+    pub stale_while_revalidate: Duration,
+    /// After `fresh`: served where the origin fails.
+    pub stale_if_error: Duration,
+}
+
+/// Why an answer is not stored. The name is the `detail` of Cache-Status and a
+/// metric label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bypass {
+    NoStore,
+    Private,
+    SetCookie,
+    Status,
+    NotAPlaylist,
+    Vary,
+    NoLifetime,
+    TooLarge,
+    Budget,
+    Method,
+    Authorization,
+    /// The body ends with the connection: nothing tells a whole one from a cut one.
+    NoLength,
+    Head,
+}
+
+impl Bypass {
+    pub const ALL: [Bypass; 13] = [
+        Bypass::NoStore,
+        Bypass::Private,
+        Bypass::SetCookie,
+        Bypass::Status,
+        Bypass::NotAPlaylist,
+        Bypass::Vary,
+        Bypass::NoLifetime,
+        Bypass::TooLarge,
+        Bypass::Budget,
+        Bypass::Method,
+        Bypass::Authorization,
+        Bypass::NoLength,
+        Bypass::Head,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bypass::NoStore => "no_store",
+            Bypass::Private => "private",
+            Bypass::SetCookie => "set_cookie",
+            Bypass::Status => "status",
+            Bypass::NotAPlaylist => "not_a_playlist",
+            Bypass::Vary => "vary",
+            Bypass::NoLifetime => "no_lifetime",
+            Bypass::TooLarge => "too_large",
+            Bypass::Budget => "budget",
+            Bypass::Method => "method",
+            Bypass::Authorization => "authorization",
+            Bypass::NoLength => "no_length",
+            Bypass::Head => "head",
+        }
+    }
+}
+
+/// What a zone sets in place of the table's `fresh`, by kind of object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Overrides {
+    pub playlist: Option<Duration>,
+    pub live_playlist: Option<Duration>,
+    pub segment: Option<Duration>,
+    pub init: Option<Duration>,
+    pub key: Option<Duration>,
+    pub other: Option<Duration>,
+    pub missing: Option<Duration>,
+}
+
+/// An origin's answer, as far as it decides a lifetime.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    pub status: u16,
+    pub kind: Kind,
+    /// What the body of a playlist or manifest says; `None` before it is read,
+    /// for other kinds, and for a body that is no playlist.
+    pub pace: Option<Pace>,
+    pub cache_control: CacheControl,
+    /// `Expires` less `Date`, where Cache-Control names no age.
+    pub expires_in: Option<Duration>,
+    /// Seconds it was old on arrival: `Age`, under `policy = "origin"` also by `Date`.
+    pub age: Duration,
+    pub has_validator: bool,
+    /// `_HLS_msn` is part of the key.
+    pub blocking_reload: bool,
+    /// A live playlist of the same folder is stored: its target duration.
+    pub live_folder: Option<Duration>,
+}
+
+impl Answer {
+    fn origin_fresh(&self) -> Option<Duration> {
+        self.cache_control.shared_max_age().or(self.expires_in)
+    }
+}
+
+/// `policy = "hls"`: the table of `docs/caching.md`.
+pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
+    refused_by_origin(&answer.cache_control)?;
+    match answer.status {
+        200 => {}
+        404 | 410 => return Ok(fresh_only(missing(answer, overrides))),
+        400 if answer.blocking_reload => return Ok(fresh_only(secs(1))),
+        _ => return Err(Bypass::Status),
+    }
+    let mut lifetime = match answer.kind {
+        Kind::Playlist | Kind::Manifest => playlist(answer, overrides)?,
+        Kind::Segment => immutable(answer, overrides.segment.unwrap_or(SEGMENT_FRESH)),
+        Kind::Init => immutable(answer, overrides.init.unwrap_or(SEGMENT_FRESH)),
+        Kind::Other => immutable(answer, overrides.other.unwrap_or(OTHER_FRESH)),
+        Kind::Key => {
+            let most = overrides.key.unwrap_or(KEY_FRESH);
+            let fresh = answer
+                .origin_fresh()
+                .map_or(most, |origin| origin.min(most));
+            Lifetime {
+                fresh,
+                stale_while_revalidate: Duration::ZERO,
+                stale_if_error: KEY_FRESH,
+            }
+        }
+    };
+    if answer.cache_control.no_cache {
+        lifetime.fresh = Duration::ZERO;
+        lifetime.stale_while_revalidate = Duration::ZERO;
+    }
+    if answer.cache_control.must_revalidate {
+        lifetime.stale_while_revalidate = Duration::ZERO;
+        lifetime.stale_if_error = Duration::ZERO;
+    }
+    Ok(lifetime)
+}
+
+/// `policy = "origin"`: only what the origin's head says (RFC 9111 §4.2).
+/// Heuristic freshness is off.
+pub fn origin(answer: &Answer) -> Result<Lifetime, Bypass> {
+    refused_by_origin(&answer.cache_control)?;
+    if !matches!(
+        answer.status,
+        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    ) {
+        return Err(Bypass::Status);
+    }
+    let control = &answer.cache_control;
+    let fresh = match answer.origin_fresh() {
+        _ if control.no_cache => Duration::ZERO,
+        Some(fresh) => fresh,
+        None if answer.has_validator => Duration::ZERO,
+        None => return Err(Bypass::NoLifetime),
+    };
+    let unless_strict = |stale: Option<Duration>| match control.must_revalidate || control.no_cache
+    {
+        true => Duration::ZERO,
+        false => stale.unwrap_or_default(),
+    };
+    Ok(Lifetime {
+        fresh,
+        stale_while_revalidate: unless_strict(control.stale_while_revalidate),
+        stale_if_error: unless_strict(control.stale_if_error),
+    })
+}
+
+/// What the head alone forbids; asked before the body is shared.
+pub fn refused_by_origin(control: &CacheControl) -> Result<(), Bypass> {
+    match (control.no_store, control.private) {
+        (true, _) => Err(Bypass::NoStore),
+        (_, true) => Err(Bypass::Private),
+        _ => Ok(()),
+    }
+}
+
+fn fresh_only(fresh: Duration) -> Lifetime {
+    Lifetime {
+        fresh,
+        ..Lifetime::default()
+    }
+}
+
+/// "Origin's, else": for what does not change under its name.
+fn immutable(answer: &Answer, otherwise: Duration) -> Lifetime {
+    Lifetime {
+        fresh: answer.origin_fresh().unwrap_or(otherwise),
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: HOUR,
+    }
+}
+
+fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
+    let pace = answer.pace.ok_or(Bypass::NotAPlaylist)?;
+    let (fresh, stale_while_revalidate, stale_if_error) = match pace {
+        Pace::Ended | Pace::Multivariant => (
+            overrides.playlist.unwrap_or(PLAYLIST_FRESH),
+            PLAYLIST_FRESH,
+            HOUR,
+        ),
+        Pace::LowLatency { target } if answer.blocking_reload => {
+            return Ok(fresh_only(target * 6));
+        }
+        Pace::Live { target } => {
+            let table = (target / 2).clamp(LIVE_FRESH_LEAST, LIVE_FRESH_MOST);
+            (overrides.live_playlist.unwrap_or(table), target / 2, target)
+        }
+        Pace::LowLatency { target } => {
+            let table = (target / 2).min(LOW_LATENCY_FRESH_MOST);
+            (
+                overrides.live_playlist.unwrap_or(table),
+                Duration::ZERO,
+                target,
+            )
+        }
+    };
+    let fresh = answer
+        .origin_fresh()
+        .map_or(fresh, |origin| origin.min(fresh));
+    Ok(Lifetime {
+        fresh,
+        stale_while_revalidate,
+        stale_if_error,
+    })
+}
+
+fn missing(answer: &Answer, overrides: &Overrides) -> Duration {
+    let is_playlist = matches!(answer.kind, Kind::Playlist | Kind::Manifest);
+    match answer.live_folder {
+        Some(target) if answer.blocking_reload => target * 4,
+        Some(_) if is_playlist => MISSING_LIVE_PLAYLIST_FRESH,
+        Some(target) => target,
+        None => overrides.missing.unwrap_or(MISSING_FRESH),
+    }
+}
+
+/// When an object arrived and how long it lasts.
+#[derive(Debug, Clone, Copy)]
+pub struct Freshness {
+    pub stored_at: Instant,
+    /// How old it was on arrival.
+    pub age_on_arrival: Duration,
+    pub lifetime: Lifetime,
+}
+
+/// What may be done with a stored object now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Serve it.
+    Fresh,
+    /// Serve it, and refresh it behind.
+    StaleWhileRevalidate,
+    /// Ask the origin; serve it only where the origin fails.
+    StaleIfError,
+    /// Good for its validators only.
+    Expired,
+}
+
+impl Freshness {
+    /// Seconds since the origin made or confirmed the object (RFC 9111 §4.2.3).
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.stored_at) + self.age_on_arrival
+    }
+
+    /// What is left of `fresh`.
+    pub fn remaining(&self, now: Instant) -> Duration {
+        self.lifetime.fresh.saturating_sub(self.age(now))
+    }
+
+    pub fn state(&self, now: Instant) -> State {
+        let age = self.age(now);
+        let Lifetime {
+            fresh,
+            stale_while_revalidate,
+            stale_if_error,
+        } = self.lifetime;
+        if age < fresh {
+            State::Fresh
+        } else if age < fresh + stale_while_revalidate {
+            State::StaleWhileRevalidate
+        } else if age < fresh + stale_if_error {
+            State::StaleIfError
+        } else {
+            State::Expired
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIVE: Pace = Pace::Live { target: secs(6) };
+    const LOW: Pace = Pace::LowLatency { target: secs(2) };
+
+    fn answer(kind: Kind, pace: Option<Pace>, control: &str) -> Answer {
+        Answer {
+            status: 200,
+            kind,
+            pace,
+            cache_control: CacheControl::parse([control].into_iter()),
+            expires_in: None,
+            age: Duration::ZERO,
+            has_validator: true,
+            blocking_reload: false,
+            live_folder: None,
+        }
+    }
+
+    fn life(fresh_ms: u64, swr_ms: u64, sie_ms: u64) -> Result<Lifetime, Bypass> {
+        Ok(Lifetime {
+            fresh: Duration::from_millis(fresh_ms),
+            stale_while_revalidate: Duration::from_millis(swr_ms),
+            stale_if_error: Duration::from_millis(sie_ms),
+        })
+    }
+
+    #[test]
+    fn the_hls_table() {
+        const H: u64 = 3_600_000;
+        let short = Pace::Live {
+            target: Duration::from_millis(600),
+        };
+        let table = [
+            (
+                "segment",
+                answer(Kind::Segment, None, ""),
+                life(86_400_000, 0, H),
+            ),
+            (
+                "segment, origin's year",
+                answer(Kind::Segment, None, "max-age=31536000"),
+                life(31_536_000_000, 0, H),
+            ),
+            (
+                "segment, origin's minute",
+                answer(Kind::Segment, None, "max-age=60"),
+                life(60_000, 0, H),
+            ),
+            (
+                "segment, no-store",
+                answer(Kind::Segment, None, "no-store"),
+                Err(Bypass::NoStore),
+            ),
+            (
+                "segment, private",
+                answer(Kind::Segment, None, "private"),
+                Err(Bypass::Private),
+            ),
+            (
+                "segment, no-cache",
+                answer(Kind::Segment, None, "no-cache"),
+                life(0, 0, H),
+            ),
+            ("init", answer(Kind::Init, None, ""), life(86_400_000, 0, H)),
+            (
+                "vod",
+                answer(Kind::Playlist, Some(Pace::Ended), ""),
+                life(60_000, 60_000, H),
+            ),
+            (
+                "vod, longer origin",
+                answer(Kind::Playlist, Some(Pace::Ended), "max-age=9999"),
+                life(60_000, 60_000, H),
+            ),
+            (
+                "vod, shorter origin",
+                answer(Kind::Playlist, Some(Pace::Ended), "max-age=5"),
+                life(5_000, 60_000, H),
+            ),
+            (
+                "multivariant",
+                answer(Kind::Playlist, Some(Pace::Multivariant), ""),
+                life(60_000, 60_000, H),
+            ),
+            (
+                "live T=6",
+                answer(Kind::Playlist, Some(LIVE), ""),
+                life(2_000, 3_000, 6_000),
+            ),
+            (
+                "live T=0.6",
+                answer(Kind::Playlist, Some(short), ""),
+                life(500, 300, 600),
+            ),
+            (
+                "live, s-maxage=1",
+                answer(Kind::Playlist, Some(LIVE), "s-maxage=1"),
+                life(1_000, 3_000, 6_000),
+            ),
+            (
+                "low latency",
+                answer(Kind::Playlist, Some(LOW), ""),
+                life(1_000, 0, 2_000),
+            ),
+            (
+                "low latency, blocking",
+                Answer {
+                    blocking_reload: true,
+                    ..answer(Kind::Playlist, Some(LOW), "")
+                },
+                life(12_000, 0, 0),
+            ),
+            (
+                "an html page named m3u8",
+                answer(Kind::Playlist, None, ""),
+                Err(Bypass::NotAPlaylist),
+            ),
+            (
+                "key",
+                answer(Kind::Key, None, "max-age=600"),
+                life(60_000, 0, 60_000),
+            ),
+            (
+                "key, shorter origin",
+                answer(Kind::Key, None, "max-age=6"),
+                life(6_000, 0, 60_000),
+            ),
+            ("other", answer(Kind::Other, None, ""), life(60_000, 0, H)),
+            (
+                "must-revalidate",
+                answer(Kind::Other, None, "max-age=9, must-revalidate"),
+                life(9_000, 0, 0),
+            ),
+            (
+                "dynamic mpd",
+                answer(Kind::Manifest, Some(LIVE), ""),
+                life(2_000, 3_000, 6_000),
+            ),
+            (
+                "500",
+                Answer {
+                    status: 500,
+                    ..answer(Kind::Segment, None, "")
+                },
+                Err(Bypass::Status),
+            ),
+            (
+                "403",
+                Answer {
+                    status: 403,
+                    ..answer(Kind::Segment, None, "")
+                },
+                Err(Bypass::Status),
+            ),
+            (
+                "404",
+                Answer {
+                    status: 404,
+                    ..answer(Kind::Segment, None, "")
+                },
+                life(2_000, 0, 0),
+            ),
+            (
+                "404 beside a live playlist",
+                Answer {
+                    status: 404,
+                    live_folder: Some(secs(6)),
+                    ..answer(Kind::Segment, None, "")
+                },
+                life(6_000, 0, 0),
+            ),
+            (
+                "404 of a live playlist",
+                Answer {
+                    status: 404,
+                    live_folder: Some(secs(6)),
+                    ..answer(Kind::Playlist, None, "")
+                },
+                life(1_000, 0, 0),
+            ),
+            (
+                "404 of a blocking reload",
+                Answer {
+                    status: 404,
+                    blocking_reload: true,
+                    live_folder: Some(secs(2)),
+                    ..answer(Kind::Playlist, None, "")
+                },
+                life(8_000, 0, 0),
+            ),
+            (
+                "400 of a blocking reload",
+                Answer {
+                    status: 400,
+                    blocking_reload: true,
+                    ..answer(Kind::Playlist, None, "")
+                },
+                life(1_000, 0, 0),
+            ),
+        ];
+        for (name, answer, want) in table {
+            assert_eq!(hls(&answer, &Overrides::default()), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_zone_overrides_a_kind_but_not_a_shorter_origin() {
+        let overrides = Overrides {
+            playlist: Some(secs(3600)),
+            segment: Some(secs(5)),
+            ..Overrides::default()
+        };
+        let fresh = |answer| hls(&answer, &overrides).map(|life| life.fresh);
+        assert_eq!(
+            fresh(answer(Kind::Playlist, Some(Pace::Ended), "")),
+            Ok(secs(3600))
+        );
+        assert_eq!(
+            fresh(answer(Kind::Playlist, Some(Pace::Ended), "max-age=7")),
+            Ok(secs(7))
+        );
+        assert_eq!(fresh(answer(Kind::Segment, None, "")), Ok(secs(5)));
+    }
+
+    #[test]
+    fn the_origin_policy_stores_only_what_the_head_allows() {
+        let fresh = |answer| origin(&answer).map(|life| life.fresh);
+        let nothing = answer(Kind::Other, None, "");
+        assert_eq!(
+            fresh(answer(Kind::Other, None, "max-age=5, s-maxage=9")),
+            Ok(secs(9))
+        );
+        assert_eq!(
+            fresh(answer(Kind::Other, None, "no-cache, max-age=5")),
+            Ok(secs(0))
+        );
+        assert_eq!(
+            fresh(Answer {
+                expires_in: Some(secs(4)),
+                ..nothing
+            }),
+            Ok(secs(4))
+        );
+        assert_eq!(
+            fresh(Answer {
+                has_validator: false,
+                ..nothing
+            }),
+            Err(Bypass::NoLifetime)
+        );
+        assert_eq!(
+            fresh(Answer {
+                status: 206,
+                ..nothing
+            }),
+            Err(Bypass::Status)
+        );
+        assert_eq!(
+            fresh(answer(Kind::Other, None, "private")),
+            Err(Bypass::Private)
+        );
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn an_object_ages_through_its_states() {
+        let start = Instant::now();
+        let lifetime = Lifetime {
+            fresh: secs(10),
+            stale_while_revalidate: secs(5),
+            stale_if_error: secs(20),
+        };
+        let freshness = Freshness {
+            stored_at: start,
+            age_on_arrival: secs(4),
+            lifetime,
+        };
+        let table = [
+            (0, State::Fresh, 6),
+            (5, State::Fresh, 1),
+            (6, State::StaleWhileRevalidate, 0),
+            (11, State::StaleIfError, 0),
+            (26, State::Expired, 0),
+        ];
+        for (after, state, remaining) in table {
+            let now = start + secs(after);
+            assert_eq!(
+                (freshness.state(now), freshness.remaining(now)),
+                (state, secs(remaining)),
+                "after {after} s"
+            );
+        }
+        assert_eq!(
+            freshness.age(start - secs(1)),
+            secs(4),
+            "a clock that steps back makes no negative age"
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The store: what may be kept and for how long, under which key, and within
+//! which memory.
+pub mod body;
+pub mod budget;
+pub mod cache_control;
+mod chunk;
+pub mod head;
+pub mod key;
+pub mod lifetime;
+pub mod object;
+pub mod store;

@@ -1,0 +1,86 @@
+//! The configuration: TOML that an operator writes, read into the types that
+//! the edge runs on. All problems are found at once, before anything is bound.
+
+mod problem;
+mod secret;
+mod section;
+mod server;
+mod units;
+mod zone;
+
+pub use problem::{Problem, Problems};
+pub use secret::Environment;
+pub use server::{AccessKey, AccessLog, Admin, Cache, Certificate, Listen, LogFormat, Rights};
+pub use units::parse_duration;
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use crate::zone::Zone;
+use section::Section;
+
+/// Everything that `warren serve` runs on.
+#[derive(Debug)]
+pub struct Config {
+    pub listen: Listen,
+    pub certificates: Vec<Certificate>,
+    pub admin: Admin,
+    pub cache: Cache,
+    pub access_log: AccessLog,
+    /// The operator's country database.
+    pub country_database: Option<PathBuf>,
+    pub zones: Vec<Zone>,
+}
+
+impl Config {
+    /// Reads and checks a file. Relative paths in it are relative to its folder.
+    pub fn load(path: &Path, environment: &Environment) -> Result<Self, Problems> {
+        let name = path.display().to_string();
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&name, &text, folder, environment)
+    }
+
+    /// Checks a configuration text; `name` is what problems call it.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        folder: &Path,
+        environment: &Environment,
+    ) -> Result<Self, Problems> {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        if !errors.is_empty() {
+            return Err(Problems::syntax(name, text, &errors));
+        }
+        let source = section::Source::new(text, folder, environment);
+        let root = Section::root(&source, table.get_ref());
+        let config = read(&root);
+        root.finish();
+        let problems = source.into_problems(name);
+        match (config, problems.is_empty()) {
+            (Some(config), true) => Ok(config),
+            _ => Err(problems),
+        }
+    }
+}
+
+fn read(root: &Section<'_>) -> Option<Config> {
+    let certificates = server::certificates(root);
+    let listen = server::listen(root, certificates.as_deref());
+    let admin = server::admin(root);
+    let cache = server::cache(root);
+    let access_log = server::access_log(root);
+    let country_database = server::country_database(root);
+    let zones = zone::zones(root);
+    Some(Config {
+        listen: listen?,
+        certificates: certificates?,
+        admin: admin?,
+        cache: cache?,
+        access_log: access_log?,
+        country_database: country_database?,
+        zones: zones?,
+    })
+}

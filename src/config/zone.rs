@@ -1,0 +1,407 @@
+//! The `[[zone]]` tables.
+
+use std::collections::HashSet;
+
+use ipnet::IpNet;
+
+use super::section::Section;
+use crate::cache::lifetime::Overrides;
+use crate::origin::{self, Credentials, Deadlines, Endpoint};
+use crate::token::{self, Key, Scheme};
+use crate::zone::{Access, CachePolicy, CacheRules, Methods, QueryRule, Referrer, Zone};
+
+/// Requests to one origin at a time, unless the zone says else: enough for a
+/// busy node, few enough not to drown a small MinIO.
+const DEFAULT_MAX_PULLS: u64 = 256;
+
+pub(super) fn zones(root: &Section<'_>) -> Option<Vec<Zone>> {
+    let tables = root.sections("zone");
+    if tables.is_empty() {
+        let hint = "add a [[zone]] with hostnames, [zone.token] and [zone.origin]; see config/minimal.toml";
+        root.problem("zone", "no zone", "at least one [[zone]]", hint);
+        return None;
+    }
+    let count = tables.len();
+    let mut seen = Seen::default();
+    let zones: Vec<Zone> = tables
+        .iter()
+        .enumerate()
+        .filter_map(|(index, table)| {
+            let zone = zone(table, index as u64 + 1);
+            let unique = seen.check(table, zone.as_ref());
+            zone.filter(|_| unique)
+        })
+        .collect();
+    (zones.len() == count).then_some(zones)
+}
+
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<u32>,
+    names: HashSet<String>,
+    hosts: HashSet<String>,
+}
+
+impl Seen {
+    fn check(&mut self, table: &Section<'_>, zone: Option<&Zone>) -> bool {
+        let Some(zone) = zone else { return false };
+        let mut unique = true;
+        if !self.ids.insert(zone.id) {
+            table.problem(
+                "id",
+                zone.id.to_string(),
+                "a number that no other zone has",
+                "choose another id",
+            );
+            unique = false;
+        }
+        if !self.names.insert(zone.name.clone()) {
+            table.problem(
+                "name",
+                format!("{:?}", zone.name),
+                "a name that no other zone has",
+                "rename one of them",
+            );
+            unique = false;
+        }
+        for host in &zone.hostnames {
+            if !self.hosts.insert(host.clone()) {
+                let hint = "a host name belongs to one zone";
+                table.problem(
+                    "hostnames",
+                    format!("{host:?}"),
+                    "host names that no other zone has",
+                    hint,
+                );
+                unique = false;
+            }
+        }
+        unique
+    }
+}
+
+fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
+    let name = table.required_text("name", "a short name such as \"vod\"");
+    let id = table
+        .integer("id", 1..=u64::from(u32::MAX))
+        .unwrap_or(position) as u32;
+    let hostnames = table.list(
+        "hostnames",
+        "host names without scheme and port, or \"*\"",
+        parse_hostname,
+    );
+    if hostnames.is_empty() {
+        table.problem(
+            "hostnames",
+            "no host name",
+            "at least one",
+            "write hostnames = [\"cdn.example.net\"], or [\"*\"]",
+        );
+    }
+    let trusted_proxies = networks(table, "trusted_proxies");
+    let explain_to = networks(table, "explain_to");
+    let cors = table.flag("cors", true);
+    let access = access(table);
+    let token = token(table);
+    let cache = cache_rules(table);
+    let origin = origin(table);
+    let sound = table.finish();
+    let (token, cache, access, origin) = (token?, cache?, access?, origin?);
+    let zone = Zone {
+        id,
+        name: name?,
+        hostnames,
+        token,
+        access,
+        trusted_proxies,
+        explain_to,
+        cors,
+        cache,
+        origin,
+    };
+    sound.then_some(zone)
+}
+
+fn parse_hostname(text: &str) -> Option<String> {
+    let fine = |b: u8| b.is_ascii_alphanumeric() || b"-._[]:".contains(&b);
+    let port = text
+        .rsplit_once(':')
+        .is_some_and(|(host, _)| !host.contains(':'));
+    let sound = text == "*" || (!text.is_empty() && text.bytes().all(fine) && !port);
+    sound.then(|| text.to_ascii_lowercase())
+}
+
+fn networks(table: &Section<'_>, name: &'static str) -> Vec<IpNet> {
+    table.list(
+        name,
+        "addresses or networks such as \"10.0.0.0/8\"",
+        |text| {
+            text.parse().ok().or_else(|| {
+                text.parse()
+                    .ok()
+                    .map(|ip: std::net::IpAddr| IpNet::from(ip))
+            })
+        },
+    )
+}
+
+fn access(zone: &Section<'_>) -> Option<Access> {
+    let blocked_ips = networks(zone, "blocked_ips");
+    let table = zone.section("referrer");
+    let referrer = Referrer {
+        allow: table.texts("allow"),
+        block: table.texts("block"),
+        allow_absent: table.flag("allow_absent", true),
+    };
+    table.finish().then_some(Access {
+        blocked_ips,
+        referrer,
+    })
+}
+
+/// `Some(None)`: the zone asks for no token.
+fn token(zone: &Section<'_>) -> Option<Option<token::Policy>> {
+    let table = zone.section("token");
+    let required = table.flag("required", true);
+    let keys = token_keys(&table);
+    if required && !table.has("keys") {
+        let hint = "write keys = [{ name = \"main\", env = \"CDN_SECURITY_KEY\" }] under [zone.token], \
+                    or required = false for a zone that everybody may read";
+        table.problem("keys", "no security key", "at least one key", hint);
+    }
+    let schemes = table.list("schemes", "hs256, sha256 or md5", Scheme::from_name);
+    let mut policy = token::Policy::new(keys);
+    if !schemes.is_empty() {
+        policy.schemes = schemes;
+    }
+    policy.validate_ip = table.flag("validate_ip", false);
+    policy.max_lifetime = table
+        .duration("max_lifetime")
+        .unwrap_or(token::policy::DEFAULT_MAX_LIFETIME);
+    policy.raw_prefix = table.flag("raw_prefix", false);
+    policy.allow_ampersand = table.flag("allow_ampersand", false);
+    if required && policy.keys.is_empty() && table.has("keys") {
+        table.problem(
+            "keys",
+            "no usable key",
+            "at least one key",
+            "mend the entries of this list",
+        );
+    }
+    table.finish().then_some(required.then_some(policy))
+}
+
+fn token_keys(table: &Section<'_>) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for entry in table.sections("keys") {
+        let name = entry.required_text("name", "a name for logs and metrics, such as \"2026-11\"");
+        let secret = entry.own_secret("the key that your backend signs with");
+        entry.finish();
+        let (Some(name), Some(secret)) = (name, secret) else {
+            continue;
+        };
+        if keys.iter().any(|key| key.name == name) {
+            entry.problem(
+                "name",
+                format!("{name:?}"),
+                "a name that no other key has",
+                "rename one of them",
+            );
+        }
+        keys.extend(Key::new(name, secret.as_bytes()));
+    }
+    keys
+}
+
+fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
+    let table = zone.section("cache");
+    let policy = table.parsed("policy", "hls or origin", |text| match text {
+        "hls" => Some(CachePolicy::Hls),
+        "origin" => Some(CachePolicy::Origin),
+        _ => None,
+    });
+    let methods = table.parsed("methods", "read or any", |text| match text {
+        "read" => Some(Methods::Read),
+        "any" => Some(Methods::Any),
+        _ => None,
+    });
+    let rules = CacheRules {
+        policy: policy.unwrap_or_default(),
+        query: query_rule(&table),
+        methods: methods.unwrap_or_default(),
+        vary: table.list("vary", "header names", |text| {
+            text.parse::<http::HeaderName>()
+                .ok()
+                .map(|name| name.as_str().to_owned())
+        }),
+        store_set_cookie: table.flag("store_set_cookie", false),
+        ttl: overrides(&table),
+    };
+    table.finish().then_some(rules)
+}
+
+fn query_rule(table: &Section<'_>) -> QueryRule {
+    if table.is_list("query") {
+        return QueryRule::Names(table.list(
+            "query",
+            "parameter names that are no token's",
+            |text| {
+                let fine = !text.is_empty() && !token::parameters::is_carrier(text);
+                fine.then(|| text.to_owned())
+            },
+        ));
+    }
+    let rule = table.parsed(
+        "query",
+        "ignore, all, or a list of names",
+        |text| match text {
+            "ignore" => Some(QueryRule::Ignore),
+            "all" => Some(QueryRule::All),
+            _ => None,
+        },
+    );
+    rule.unwrap_or_default()
+}
+
+fn overrides(cache: &Section<'_>) -> Overrides {
+    let table = cache.section("ttl");
+    let overrides = Overrides {
+        playlist: table.duration("playlist"),
+        live_playlist: table.duration("live_playlist"),
+        segment: table.duration("segment"),
+        init: table.duration("init"),
+        key: table.duration("key"),
+        other: table.duration("other"),
+        missing: table.duration("missing"),
+    };
+    table.finish();
+    overrides
+}
+
+fn origin(zone: &Section<'_>) -> Option<origin::Settings> {
+    let table = zone.section("origin");
+    let kind = match table.required_text("kind", "\"s3\" or \"http\"").as_deref() {
+        Some("s3") => s3(&table),
+        Some("http") => Some(origin::Kind::Http {
+            host: table.text("host"),
+        }),
+        Some(other) => {
+            table.problem(
+                "kind",
+                format!("{other:?}"),
+                "s3 or http",
+                "MinIO, R2, Ceph and AWS are s3",
+            );
+            None
+        }
+        None => None,
+    };
+    let endpoints = table.list(
+        "endpoints",
+        "URLs such as \"http://minio:9000\", without a path",
+        Endpoint::parse,
+    );
+    if endpoints.is_empty() && !table.has("endpoints") {
+        let hint = "write endpoints = [\"http://minio:9000\"] under [zone.origin]";
+        table.problem("endpoints", "no endpoint", "at least one URL", hint);
+    }
+    let missing_as = missing_as(&table);
+    let defaults = Deadlines::default();
+    let deadlines = Deadlines {
+        connect: table
+            .duration("connect_timeout")
+            .unwrap_or(defaults.connect),
+        first_byte: table
+            .duration("first_byte_timeout")
+            .unwrap_or(defaults.first_byte),
+        between_bytes: table
+            .duration("between_bytes_timeout")
+            .unwrap_or(defaults.between_bytes),
+        total: table.duration("total_timeout").unwrap_or(defaults.total),
+        queue: table.duration("queue_timeout").unwrap_or(defaults.queue),
+    };
+    let max_pulls = table
+        .integer("max_pulls", 1..=65_536)
+        .unwrap_or(DEFAULT_MAX_PULLS) as usize;
+    let ca_file = table.file("ca_file").map(|path| path.display().to_string());
+    let headers = headers(&table);
+    let sound = table.finish();
+    let settings = origin::Settings {
+        kind: kind?,
+        endpoints,
+        headers,
+        missing_as,
+        deadlines,
+        max_pulls,
+        ca_file,
+    };
+    sound.then_some(settings)
+}
+
+fn s3(table: &Section<'_>) -> Option<origin::Kind> {
+    let bucket = table.required_text("bucket", "the bucket's name");
+    let region = table
+        .text("region")
+        .unwrap_or_else(|| "us-east-1".to_owned());
+    let style = table.parsed("style", "path or virtual", |text| match text {
+        "path" => Some(false),
+        "virtual" => Some(true),
+        _ => None,
+    });
+    let access_key = table.secret("access_key", "the access key id");
+    let secret_key = table.secret("secret_key", "the secret access key");
+    let session_token = table.secret("session_token", "the session token");
+    if table.has("access_key") != table.has("secret_key") {
+        let hint =
+            "set both access_key and secret_key, or neither for a bucket that everybody may read";
+        table.problem(
+            "secret_key",
+            "one of access_key and secret_key",
+            "both or neither",
+            hint,
+        );
+    }
+    let credentials = access_key
+        .zip(secret_key)
+        .map(|(access_key, secret_key)| Credentials {
+            access_key: access_key.to_string(),
+            secret_key,
+            session_token,
+        });
+    Some(origin::Kind::S3 {
+        bucket: bucket?,
+        region,
+        virtual_host: style.unwrap_or(false),
+        credentials,
+    })
+}
+
+fn missing_as(table: &Section<'_>) -> Vec<u16> {
+    if !table.has("missing_as") {
+        return vec![404];
+    }
+    table
+        .integers("missing_as", 400..=499)
+        .into_iter()
+        .map(|status| status as u16)
+        .collect()
+}
+
+fn headers(table: &Section<'_>) -> Vec<(http::HeaderName, http::HeaderValue)> {
+    let mut out = Vec::new();
+    for (name, value) in table.pairs("headers") {
+        match (name.parse(), value.parse()) {
+            (Ok(name), Ok(value)) => out.push((name, value)),
+            _ => {
+                let found = format!("{name:?}");
+                table.problem(
+                    "headers",
+                    found,
+                    "HTTP header names with their values",
+                    "as in { \"X-Origin-Key\" = \"…\" }",
+                );
+            }
+        }
+    }
+    out
+}

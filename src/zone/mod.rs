@@ -1,0 +1,113 @@
+//! Pull zones: which host names they serve, whom they let in, and what they
+//! keep apart in the cache.
+
+mod access;
+mod cache_rules;
+mod client_ip;
+mod country;
+
+pub use access::{Access, AccessRefusal, Referrer};
+pub use cache_rules::{CacheRules, Methods, Policy as CachePolicy, QueryRule};
+pub use client_ip::client_ip;
+pub use country::{Countries, check_country_database};
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::{origin, token};
+
+/// One pull zone, as configured.
+#[derive(Debug)]
+pub struct Zone {
+    /// The number in headers, logs and the purge API.
+    pub id: u32,
+    pub name: String,
+    /// Lower case, without port. `*` is the default zone.
+    pub hostnames: Vec<String>,
+    /// `None`: no token is asked for.
+    pub token: Option<token::Policy>,
+    pub access: Access,
+    pub trusted_proxies: Vec<IpNet>,
+    /// Viewers at these addresses are told why they are refused.
+    pub explain_to: Vec<IpNet>,
+    pub cors: bool,
+    pub cache: CacheRules,
+    pub origin: origin::Settings,
+}
+
+impl Zone {
+    pub fn explains_to(&self, viewer: IpAddr) -> bool {
+        contains(&self.explain_to, viewer)
+    }
+}
+
+/// Whether an address lies in one of the networks.
+pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+/// All zones by host name.
+#[derive(Debug, Default)]
+pub struct Zones {
+    by_host: HashMap<String, Arc<Zone>>,
+    all: Vec<Arc<Zone>>,
+}
+
+impl Zones {
+    pub fn new(zones: Vec<Zone>) -> Self {
+        let all: Vec<Arc<Zone>> = zones.into_iter().map(Arc::new).collect();
+        let hosts = all.iter().flat_map(|zone| {
+            zone.hostnames
+                .iter()
+                .map(|host| (host.clone(), Arc::clone(zone)))
+        });
+        Self {
+            by_host: hosts.collect(),
+            all,
+        }
+    }
+
+    /// The zone of a `Host` or `:authority` value, port and case set aside.
+    pub fn find(&self, authority: &str) -> Option<&Arc<Zone>> {
+        let host = host_of(authority);
+        let exact = self.by_host.get(host);
+        let lower = || self.by_host.get(&host.to_ascii_lowercase());
+        exact.or_else(lower).or_else(|| self.by_host.get("*"))
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Zone>> {
+        self.all.iter()
+    }
+}
+
+/// The host of an authority, without port and trailing dot.
+fn host_of(authority: &str) -> &str {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_of;
+
+    #[test]
+    fn an_authority_is_read_without_port_and_trailing_dot() {
+        let table = [
+            ("cdn.example.net", "cdn.example.net"),
+            ("cdn.example.net:8080", "cdn.example.net"),
+            ("cdn.example.net.", "cdn.example.net"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+        ];
+        for (authority, host) in table {
+            assert_eq!(host_of(authority), host);
+        }
+    }
+}
