@@ -1,0 +1,19 @@
+//! The origin: S3-compatible object stores and plain HTTP servers.
+//!
+//! [`Origin::open`] sends one request, with at most two tries, and returns an
+//! [`Exchange`] whose body is then read. It knows nothing of caches.
+
+mod endpoints;
+mod exchange;
+mod failure;
+mod request;
+mod response;
+mod s3_error;
+mod settings;
+pub mod sigv4;
+
+pub use exchange::{Exchange, Origin};
+pub use failure::Failure;
+pub use request::{Method, Request, Validators, Viewer, address};
+pub use response::{Framing, Head};
+pub use settings::{Credentials, Deadlines, Endpoint, Kind, Settings};

@@ -1,0 +1,260 @@
+//! Pure: the request that goes to the origin.
+
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+use super::sigv4::Signer;
+use super::{Endpoint, Kind, Settings};
+use crate::path::{CanonicalPath, encode};
+
+/// What is asked of an origin.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: Method,
+    pub path: CanonicalPath,
+    /// Without `?`; S3 origins are sent none.
+    pub query: String,
+    /// Confirm a stored object instead of sending it again.
+    pub validators: Option<Validators>,
+    /// A Range value to pass on.
+    pub range: Option<String>,
+    /// End-to-end headers of the viewer that this zone forwards.
+    pub forwarded: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub viewer: Viewer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    Get,
+    Head,
+}
+
+impl Method {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+/// For whom the origin is asked.
+#[derive(Debug, Clone)]
+pub struct Viewer {
+    pub ip: IpAddr,
+    pub https: bool,
+    pub request_id: String,
+    pub zone_id: u32,
+    /// Edges that the request has been through.
+    pub loop_count: u32,
+}
+
+impl Request {
+    /// The request as it goes over the wire.
+    pub fn to_wire(
+        &self,
+        settings: &Settings,
+        endpoint: &Endpoint,
+        signer: Option<&Signer>,
+        now: SystemTime,
+    ) -> Vec<u8> {
+        let (host, path) = address(settings, endpoint, &self.path);
+        let is_s3 = matches!(settings.kind, Kind::S3 { .. });
+        let query = if is_s3 || self.query.is_empty() {
+            String::new()
+        } else {
+            format!("?{}", self.query)
+        };
+        let mut wire =
+            Wire(format!("{} {path}{query} HTTP/1.1\r\n", self.method.as_str()).into_bytes());
+        wire.header("host", &host);
+        wire.header("accept-encoding", "identity");
+        wire.header("via", "1.1 warren");
+        wire.header("x-forwarded-for", &self.viewer.ip.to_string());
+        wire.header(
+            "x-forwarded-proto",
+            if self.viewer.https { "https" } else { "http" },
+        );
+        wire.header("cdn-requestid", &self.viewer.request_id);
+        wire.header("cdn-pullzoneid", &self.viewer.zone_id.to_string());
+        wire.header("cdn-loopcount", &(self.viewer.loop_count + 1).to_string());
+        if let Some(range) = &self.range {
+            wire.header("range", range);
+        }
+        if let Some(validators) = &self.validators {
+            if let Some(etag) = &validators.etag {
+                wire.header("if-none-match", etag);
+            }
+            if let Some(last_modified) = &validators.last_modified {
+                wire.header("if-modified-since", last_modified);
+            }
+        }
+        for (name, value) in self.forwarded.iter().chain(&settings.headers) {
+            wire.raw_header(name.as_str().as_bytes(), value.as_bytes());
+        }
+        // Signed last, when nothing changes any more.
+        if let Some(signer) = signer {
+            for (name, value) in signer.sign(self.method.as_str(), &host, &path, now) {
+                wire.header(name, &value);
+            }
+        }
+        wire.0.extend_from_slice(b"\r\n");
+        wire.0
+    }
+}
+
+/// Host and encoded path of an object at an endpoint.
+pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {
+    let path = encode(path.as_str());
+    match &settings.kind {
+        Kind::S3 {
+            bucket,
+            virtual_host: true,
+            ..
+        } => (format!("{bucket}.{}", endpoint.authority()), path),
+        Kind::S3 { bucket, .. } => (endpoint.authority(), format!("/{}{path}", encode(bucket))),
+        Kind::Http { host } => (host.clone().unwrap_or_else(|| endpoint.authority()), path),
+    }
+}
+
+struct Wire(Vec<u8>);
+
+impl Wire {
+    fn header(&mut self, name: &str, value: &str) {
+        self.raw_header(name.as_bytes(), value.as_bytes());
+    }
+
+    fn raw_header(&mut self, name: &[u8], value: &[u8]) {
+        self.0.extend_from_slice(name);
+        self.0.extend_from_slice(b": ");
+        self.0.extend_from_slice(value);
+        self.0.extend_from_slice(b"\r\n");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::{Credentials, Deadlines};
+    use std::time::{Duration, UNIX_EPOCH};
+    use zeroize::Zeroizing;
+
+    fn settings(kind: Kind) -> Settings {
+        Settings {
+            kind,
+            endpoints: Vec::new(),
+            headers: vec![(
+                http::HeaderName::from_static("x-own"),
+                http::HeaderValue::from_static("1"),
+            )],
+            missing_as: vec![404],
+            deadlines: Deadlines::default(),
+            max_pulls: 1,
+            ca_file: None,
+        }
+    }
+
+    fn s3(virtual_host: bool) -> Kind {
+        Kind::S3 {
+            bucket: "media".into(),
+            region: "us-east-1".into(),
+            virtual_host,
+            credentials: None,
+        }
+    }
+
+    fn request(path: &str) -> Request {
+        Request {
+            method: Method::Get,
+            path: CanonicalPath::parse(path).expect("a path"),
+            query: "_HLS_msn=1".into(),
+            validators: Some(Validators {
+                etag: Some("\"e\"".into()),
+                last_modified: None,
+            }),
+            range: None,
+            forwarded: Vec::new(),
+            viewer: Viewer {
+                ip: [192, 0, 2, 1].into(),
+                https: true,
+                request_id: "00ff".into(),
+                zone_id: 7,
+                loop_count: 0,
+            },
+        }
+    }
+
+    fn wire(request: &Request, kind: Kind, signer: Option<&Signer>) -> String {
+        let endpoint = Endpoint::parse("http://minio:9000").expect("an endpoint");
+        let now = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        String::from_utf8(request.to_wire(&settings(kind), &endpoint, signer, now)).expect("ASCII")
+    }
+
+    #[test]
+    fn a_path_is_encoded_once_for_s3_and_its_query_stays_here() {
+        let request = request("/hls/seg%200001+%C3%BC.ts");
+        let path_style = wire(&request, s3(false), None);
+        assert!(
+            path_style.starts_with(
+                "GET /media/hls/seg%200001%2B%C3%BC.ts HTTP/1.1\r\nhost: minio:9000\r\n"
+            ),
+            "{path_style}"
+        );
+        let virtual_host = wire(&request, s3(true), None);
+        assert!(
+            virtual_host.starts_with(
+                "GET /hls/seg%200001%2B%C3%BC.ts HTTP/1.1\r\nhost: media.minio:9000\r\n"
+            )
+        );
+        let http = wire(
+            &request,
+            Kind::Http {
+                host: Some("packager".into()),
+            },
+            None,
+        );
+        assert!(http.starts_with(
+            "GET /hls/seg%200001%2B%C3%BC.ts?_HLS_msn=1 HTTP/1.1\r\nhost: packager\r\n"
+        ));
+        for line in [
+            "x-forwarded-for: 192.0.2.1",
+            "x-forwarded-proto: https",
+            "cdn-loopcount: 1",
+            "x-own: 1",
+            "if-none-match: \"e\"",
+        ] {
+            assert!(http.contains(&format!("\r\n{line}\r\n")), "{line}");
+        }
+    }
+
+    #[test]
+    fn range_and_conditions_are_never_signed() {
+        let credentials = Credentials {
+            access_key: "AK".into(),
+            secret_key: Zeroizing::new("SK".into()),
+            session_token: Some(Zeroizing::new("ST".into())),
+        };
+        let signer = Signer::new(credentials, "us-east-1".into());
+        let ranged = Request {
+            range: Some("bytes=0-1".into()),
+            ..request("/a.ts")
+        };
+        let wire = wire(&ranged, s3(false), Some(&signer));
+        assert!(
+            wire.contains(
+                "SignedHeaders=host;x-amz-content-sha256;x-amz-date;x-amz-security-token, "
+            ),
+            "{wire}"
+        );
+        assert!(
+            wire.contains("\r\nrange: bytes=0-1\r\n")
+                && wire.contains("\r\nx-amz-security-token: ST\r\n")
+        );
+    }
+}

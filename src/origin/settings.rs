@@ -1,0 +1,172 @@
+//! Pure: what a zone says of its origin.
+
+use std::fmt;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+/// An origin, as configured.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub kind: Kind,
+    pub endpoints: Vec<Endpoint>,
+    /// Headers that go with every request to the origin.
+    pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    /// Statuses that mean "there is no such object".
+    pub missing_as: Vec<u16>,
+    pub deadlines: Deadlines,
+    /// Requests to the origin at a time; more of them queue.
+    pub max_pulls: usize,
+    /// PEM file of the authorities that sign the origin's certificate; `None`:
+    /// the system's.
+    pub ca_file: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Kind {
+    S3 {
+        bucket: String,
+        region: String,
+        /// `https://bucket.host/key` instead of `https://host/bucket/key`.
+        virtual_host: bool,
+        /// `None`: the bucket is open to everybody.
+        credentials: Option<Credentials>,
+    },
+    Http {
+        /// The Host to send, where it is not the endpoint's.
+        host: Option<String>,
+    },
+}
+
+impl Kind {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Kind::S3 { .. } => "s3",
+            Kind::Http { .. } => "http",
+        }
+    }
+}
+
+/// Never printed: only the access key's name is public.
+#[derive(Clone)]
+pub struct Credentials {
+    pub access_key: String,
+    pub secret_key: Zeroizing<String>,
+    pub session_token: Option<Zeroizing<String>>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(masked)")
+    }
+}
+
+/// `http://host:port` or `https://host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// `None` where it is not an absolute http(s) URL without a path.
+    pub fn parse(url: &str) -> Option<Self> {
+        let uri: http::Uri = url.parse().ok()?;
+        let tls = match uri.scheme_str()? {
+            "http" => false,
+            "https" => true,
+            _ => return None,
+        };
+        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        let authority = uri
+            .authority()
+            .filter(|a| bare && !a.as_str().contains('@'))?;
+        let host = authority.host();
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Some(Self {
+            tls,
+            host: host.to_owned(),
+            port,
+        })
+    }
+
+    /// The value of Host: the port stands there unless it is the scheme's.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        match (self.tls, self.port) {
+            (false, 80) | (true, 443) => host,
+            _ => format!("{host}:{}", self.port),
+        }
+    }
+}
+
+/// How long each part of a pull may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// TCP and TLS.
+    pub connect: Duration,
+    /// From the request to the end of the response head.
+    pub first_byte: Duration,
+    /// Between two reads of the body.
+    pub between_bytes: Duration,
+    /// The whole pull.
+    pub total: Duration,
+    /// Waiting for a place among `max_pulls`.
+    pub queue: Duration,
+}
+
+impl Default for Deadlines {
+    /// Connect and first byte of two tries stay below 10 s together, so a cold
+    /// request to a dead origin is answered within that.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_secs(5),
+            between_bytes: Duration::from_secs(10),
+            total: Duration::from_secs(300),
+            queue: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_url_without_a_path() {
+        let authority = |url| Endpoint::parse(url).map(|e| e.authority());
+        assert_eq!(
+            authority("http://minio:9000").as_deref(),
+            Some("minio:9000")
+        );
+        assert_eq!(authority("http://minio:80/").as_deref(), Some("minio"));
+        assert_eq!(
+            authority("https://s3.example").as_deref(),
+            Some("s3.example")
+        );
+        assert_eq!(
+            authority("https://[::1]:9000").as_deref(),
+            Some("[::1]:9000")
+        );
+        for bad in [
+            "minio:9000",
+            "ftp://x",
+            "http://x/path",
+            "http://u:p@x",
+            "",
+            "http://",
+        ] {
+            assert_eq!(authority(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Pure: what to make of an origin's answer, once by its head and once by its
+//! body.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, SET_COOKIE,
+    VARY,
+};
+
+use crate::cache::cache_control::CacheControl;
+use crate::cache::lifetime::{self, Answer, Bypass, Lifetime};
+use crate::clock::unix_seconds;
+use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Manifest, Pace, Playlist};
+use crate::origin::{Failure, Framing, Head, Validators};
+use crate::zone::{CachePolicy, CacheRules};
+
+/// The longest Age believed: a year.
+const MAX_AGE: u64 = 31_536_000;
+
+/// What the head alone decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Course {
+    /// The stored object is confirmed.
+    Confirmed,
+    /// Share it while it arrives.
+    Share,
+    /// Each viewer pulls for himself.
+    Private(Bypass),
+    Fail(Failure),
+}
+
+/// Decides by the head.
+pub fn course(
+    head: &Head,
+    rules: &CacheRules,
+    kind: Kind,
+    asked_to_confirm: bool,
+    max_object: u64,
+) -> Course {
+    let hls = rules.policy == CachePolicy::Hls;
+    match head.status {
+        304 if asked_to_confirm => return Course::Confirmed,
+        // Nobody asked for less than the whole.
+        304 | 206 => return Course::Fail(Failure::UnexpectedRange),
+        300..=399 if hls => return Course::Fail(Failure::Redirect),
+        _ if head.headers.contains_key(CONTENT_RANGE) && head.status == 200 => {
+            return Course::Fail(Failure::UnexpectedRange);
+        }
+        _ => {}
+    }
+    let control = cache_control(&head.headers);
+    if let Err(reason) = lifetime::refused_by_origin(&control) {
+        return Course::Private(reason);
+    }
+    if head.headers.contains_key(SET_COOKIE) && !rules.store_set_cookie {
+        return Course::Private(Bypass::SetCookie);
+    }
+    if !hls && varies_beyond(&head.headers, &rules.vary) {
+        return Course::Private(Bypass::Vary);
+    }
+    let most = match kind {
+        Kind::Playlist | Kind::Manifest if hls => max_object.min(MAX_PLAYLIST_BYTES as u64),
+        _ => max_object,
+    };
+    match head.length() {
+        Some(length) if length > most => Course::Private(Bypass::TooLarge),
+        _ => Course::Share,
+    }
+}
+
+pub fn cache_control(headers: &HeaderMap) -> CacheControl {
+    CacheControl::parse(lines(headers, CACHE_CONTROL))
+}
+
+fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+}
+
+/// Whether the answer varies by a header that is not in the key. The coding is:
+/// every request to the origin asks for identity.
+fn varies_beyond(headers: &HeaderMap, keyed: &[String]) -> bool {
+    let names = lines(headers, VARY).flat_map(|line| line.split(','));
+    let mut names = names
+        .map(|name| name.trim().to_ascii_lowercase())
+        .filter(|name| !name.is_empty());
+    names.any(|name| name != "accept-encoding" && !keyed.contains(&name))
+}
+
+pub fn validators(headers: &HeaderMap) -> Validators {
+    let text = |name| lines(headers, name).next().map(str::to_owned);
+    Validators {
+        etag: text(http::header::ETAG),
+        last_modified: text(http::header::LAST_MODIFIED),
+    }
+}
+
+/// How old the answer was on arrival.
+pub fn age_on_arrival(headers: &HeaderMap, policy: CachePolicy, now: SystemTime) -> Duration {
+    let said = lines(headers, AGE)
+        .next()
+        .and_then(|text| text.trim().parse::<u64>().ok());
+    let said = Duration::from_secs(said.unwrap_or_default().min(MAX_AGE));
+    if policy == CachePolicy::Hls {
+        return said;
+    }
+    // RFC 9111 §4.2.3: the greater of what Age says and what Date implies.
+    let apparent =
+        date(headers, DATE).map(|date| unix_seconds(now).saturating_sub(unix_seconds(date)));
+    said.max(Duration::from_secs(
+        apparent.unwrap_or_default().min(MAX_AGE),
+    ))
+}
+
+fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    httpdate::parse_http_date(lines(headers, name).next()?).ok()
+}
+
+/// `Expires` less `Date` (or now). A bad date is in the past (RFC 9111 §5.3).
+pub fn expires_in(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    if !headers.contains_key(EXPIRES) {
+        return None;
+    }
+    let expires = date(headers, EXPIRES).unwrap_or(SystemTime::UNIX_EPOCH);
+    let from = date(headers, DATE).unwrap_or(now);
+    Some(expires.duration_since(from).unwrap_or_default())
+}
+
+/// What a playlist's or manifest's body says; nothing of other kinds.
+pub fn pace(kind: Kind, headers: &HeaderMap, body: &[u8]) -> (Option<Pace>, Vec<String>) {
+    if headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+    {
+        return (None, Vec::new());
+    }
+    match kind {
+        Kind::Playlist => match Playlist::scan(body) {
+            Some(playlist) => (Some(playlist.pace), playlist.key_uris),
+            None => (None, Vec::new()),
+        },
+        Kind::Manifest => (
+            Manifest::scan(body).map(|manifest| manifest.pace),
+            Vec::new(),
+        ),
+        _ => (None, Vec::new()),
+    }
+}
+
+/// Decides how long the whole answer may be kept.
+pub fn keep(answer: &Answer, framing: Framing, rules: &CacheRules) -> Result<Lifetime, Bypass> {
+    let lifetime = match rules.policy {
+        CachePolicy::Hls => lifetime::hls(answer, &rules.ttl)?,
+        CachePolicy::Origin => lifetime::origin(answer)?,
+    };
+    match framing {
+        // A cut body looks like a whole one here.
+        Framing::Close if answer.status == 200 => Err(Bypass::NoLength),
+        _ => Ok(lifetime),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(text: &str) -> Head {
+        Head::parse(text.as_bytes(), false)
+            .expect("a head")
+            .expect("a whole head")
+            .0
+    }
+
+    #[test]
+    fn the_head_decides_who_may_share() {
+        let hls = CacheRules::default();
+        let plain = CacheRules {
+            policy: CachePolicy::Origin,
+            ..CacheRules::default()
+        };
+        let cookies = CacheRules {
+            store_set_cookie: true,
+            ..CacheRules::default()
+        };
+        let private = |reason| Course::Private(reason);
+        let table: &[(&str, &str, &CacheRules, Kind, Course)] = &[
+            (
+                "whole",
+                "200 OK\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                Course::Share,
+            ),
+            (
+                "confirmed",
+                "304 Not Modified",
+                &hls,
+                Kind::Segment,
+                Course::Confirmed,
+            ),
+            (
+                "part",
+                "206 Partial\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                Course::Fail(Failure::UnexpectedRange),
+            ),
+            (
+                "200 with Content-Range",
+                "200 OK\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/9",
+                &hls,
+                Kind::Segment,
+                Course::Fail(Failure::UnexpectedRange),
+            ),
+            (
+                "redirect",
+                "302 Found\r\nLocation: /x\r\nContent-Length: 0",
+                &hls,
+                Kind::Segment,
+                Course::Fail(Failure::Redirect),
+            ),
+            (
+                "redirect, plain",
+                "302 Found\r\nLocation: /x\r\nContent-Length: 0",
+                &plain,
+                Kind::Other,
+                Course::Share,
+            ),
+            (
+                "no-store",
+                "200 OK\r\nCache-Control: no-store\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                private(Bypass::NoStore),
+            ),
+            (
+                "private",
+                "200 OK\r\nCache-Control: private\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                private(Bypass::Private),
+            ),
+            (
+                "cookie",
+                "200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                private(Bypass::SetCookie),
+            ),
+            (
+                "cookie, stored",
+                "200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 5",
+                &cookies,
+                Kind::Segment,
+                Course::Share,
+            ),
+            (
+                "MinIO's Vary",
+                "200 OK\r\nVary: Origin, Accept-Encoding\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                Course::Share,
+            ),
+            (
+                "Vary, plain",
+                "200 OK\r\nVary: Origin\r\nContent-Length: 5",
+                &plain,
+                Kind::Other,
+                private(Bypass::Vary),
+            ),
+            (
+                "Vary: *, plain",
+                "200 OK\r\nVary: *\r\nContent-Length: 5",
+                &plain,
+                Kind::Other,
+                private(Bypass::Vary),
+            ),
+            (
+                "too large",
+                "200 OK\r\nContent-Length: 101",
+                &hls,
+                Kind::Segment,
+                private(Bypass::TooLarge),
+            ),
+            (
+                "404",
+                "404 Not Found\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                Course::Share,
+            ),
+        ];
+        for (name, text, rules, kind, want) in table {
+            let head = head(&format!("HTTP/1.1 {text}\r\n\r\n"));
+            assert_eq!(
+                course(&head, rules, *kind, *name == "confirmed", 100),
+                *want,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn age_and_expiry_follow_the_policy() {
+        let now = httpdate::parse_http_date("Tue, 01 Jan 2030 00:01:00 GMT").expect("a date");
+        let parsed = head(
+            "HTTP/1.1 200 OK\r\nAge: 5\r\nDate: Tue, 01 Jan 2030 00:00:00 GMT\r\nExpires: Tue, 01 Jan 2030 00:00:09 GMT\r\nContent-Length: 0\r\n\r\n",
+        );
+        assert_eq!(
+            age_on_arrival(&parsed.headers, CachePolicy::Hls, now),
+            Duration::from_secs(5)
+        );
+        assert_eq!(
+            age_on_arrival(&parsed.headers, CachePolicy::Origin, now),
+            Duration::from_secs(60)
+        );
+        assert_eq!(
+            expires_in(&parsed.headers, now),
+            Some(Duration::from_secs(9))
+        );
+        let never = head("HTTP/1.1 200 OK\r\nExpires: 0\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(expires_in(&never.headers, now), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_body_without_an_end_of_its_own_is_not_kept() {
+        let answer = Answer {
+            status: 200,
+            kind: Kind::Segment,
+            pace: None,
+            cache_control: CacheControl::default(),
+            expires_in: None,
+            age: Duration::ZERO,
+            has_validator: false,
+            blocking_reload: false,
+            live_folder: None,
+        };
+        let rules = CacheRules::default();
+        assert_eq!(keep(&answer, Framing::Close, &rules), Err(Bypass::NoLength));
+        assert!(keep(&answer, Framing::Chunked, &rules).is_ok());
+    }
+}

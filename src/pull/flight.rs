@@ -1,0 +1,210 @@
+//! One pull in flight, and those who ride it.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use tokio::sync::watch;
+
+use crate::cache::body::slice_at;
+use crate::cache::lifetime::Bypass;
+use crate::cache::object::Object;
+use crate::origin::{Exchange, Failure, Validators};
+
+/// A pull that any number of viewers ride and none drives.
+pub struct Flight {
+    state: Mutex<State>,
+    /// Changes whenever `state` does; riders sleep on it.
+    changed: watch::Sender<u64>,
+    riders: AtomicUsize,
+}
+
+struct State {
+    phase: Phase,
+    /// Full pieces, then the one that still grows.
+    pieces: Vec<Bytes>,
+    available: u64,
+}
+
+enum Phase {
+    Waiting,
+    Streaming(Arc<LiveHead>),
+    Landed(Landing),
+    /// May not be shared: the open answer is for the first who takes it.
+    Handed(Bypass, Option<Box<Exchange>>),
+    Failed(Failure),
+}
+
+/// How a pull ended well.
+#[derive(Clone)]
+pub struct Landing {
+    pub object: Arc<Object>,
+    /// The origin confirmed what was stored (304).
+    pub revalidated: bool,
+    /// Something was stored under the key before.
+    pub replaced: bool,
+}
+
+/// The head of an answer whose body is still arriving.
+pub struct LiveHead {
+    pub head: ResponseHeader,
+    pub length: Option<u64>,
+    pub validators: Validators,
+    pub age_on_arrival: Duration,
+    pub fingerprint: String,
+    pub replaced: bool,
+}
+
+/// What a rider finds when the answer's head is there.
+pub enum Arrival {
+    Landed(Landing),
+    Streaming(Arc<LiveHead>),
+    /// Each viewer pulls for himself; one of them may have the open answer.
+    Handed(Bypass, Option<Box<Exchange>>),
+    Failed(Failure),
+}
+
+impl Flight {
+    pub(super) fn new() -> Arc<Self> {
+        let state = State {
+            phase: Phase::Waiting,
+            pieces: Vec::new(),
+            available: 0,
+        };
+        let flight = Self {
+            state: Mutex::new(state),
+            changed: watch::channel(0).0,
+            riders: AtomicUsize::new(0),
+        };
+        Arc::new(flight)
+    }
+
+    pub(super) fn board(self: &Arc<Self>) -> Rider {
+        self.riders.fetch_add(1, Relaxed);
+        Rider {
+            flight: Arc::clone(self),
+            news: self.changed.subscribe(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.state().phase = phase;
+        self.wake();
+    }
+
+    pub(super) fn stream(&self, head: LiveHead) {
+        self.enter(Phase::Streaming(Arc::new(head)));
+    }
+
+    /// Publishes the body so far; `tip` is the piece that still grows.
+    pub(super) fn publish(&self, sealed: &[Bytes], tip: Option<Bytes>, available: u64) {
+        {
+            let mut state = self.state();
+            // Full pieces never change: only those behind them are replaced.
+            let same = state.pieces.len().saturating_sub(1).min(sealed.len());
+            state.pieces.truncate(same);
+            state.pieces.extend_from_slice(&sealed[same..]);
+            state.pieces.extend(tip);
+            state.available = available;
+        }
+        self.wake();
+    }
+
+    pub(super) fn land(&self, landing: Landing) {
+        self.enter(Phase::Landed(landing));
+    }
+
+    pub(super) fn hand_over(&self, reason: Bypass, exchange: Exchange) {
+        self.enter(Phase::Handed(reason, Some(Box::new(exchange))));
+    }
+
+    pub(super) fn fail(&self, failure: Failure) {
+        self.enter(Phase::Failed(failure));
+    }
+
+    /// Whether the pull is over, well or not.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(
+            self.state().phase,
+            Phase::Landed(_) | Phase::Handed(..) | Phase::Failed(_)
+        )
+    }
+
+    pub(super) fn landed(&self) -> Option<Landing> {
+        match &self.state().phase {
+            Phase::Landed(landing) => Some(landing.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// A viewer's seat in a pull.
+pub struct Rider {
+    flight: Arc<Flight>,
+    news: watch::Receiver<u64>,
+}
+
+impl Rider {
+    /// Waits for the answer's head; with `whole` for its end, which tells the
+    /// length of a body whose head does not.
+    pub async fn arrival(&mut self, whole: bool) -> Arrival {
+        loop {
+            self.news.mark_unchanged();
+            match &mut self.flight.state().phase {
+                Phase::Waiting => {}
+                Phase::Streaming(head) if whole && head.length.is_none() => {}
+                Phase::Streaming(head) => return Arrival::Streaming(Arc::clone(head)),
+                Phase::Landed(landing) => return Arrival::Landed(landing.clone()),
+                Phase::Handed(reason, exchange) => {
+                    return Arrival::Handed(*reason, exchange.take());
+                }
+                Phase::Failed(failure) => return Arrival::Failed(*failure),
+            }
+            if self.news.changed().await.is_err() {
+                return Arrival::Failed(Failure::Reset);
+            }
+        }
+    }
+
+    /// The next bytes of `at..end` as soon as there are any; `None` at the end
+    /// of the body. A failed pull is never an end.
+    pub async fn next(&mut self, at: u64, end: u64) -> Result<Option<Bytes>, Failure> {
+        loop {
+            self.news.mark_unchanged();
+            {
+                let state = self.flight.state();
+                match &state.phase {
+                    Phase::Failed(failure) => return Err(*failure),
+                    Phase::Landed(landing) => {
+                        return Ok(landing.object.body.slices(at..end).next());
+                    }
+                    _ if at >= end => return Ok(None),
+                    _ => {
+                        if let Some(bytes) = slice_at(&state.pieces, at, end.min(state.available)) {
+                            return Ok(Some(bytes));
+                        }
+                    }
+                }
+            }
+            if self.news.changed().await.is_err() {
+                return Err(Failure::Reset);
+            }
+        }
+    }
+}
+
+impl Drop for Rider {
+    fn drop(&mut self) {
+        self.flight.riders.fetch_sub(1, Relaxed);
+    }
+}

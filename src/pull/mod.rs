@@ -1,0 +1,184 @@
+//! Pulls: exactly one for each cold key, however many viewers wait for it.
+//!
+//! A pull is a detached task. Viewers ride it through a [`Rider`]; the first
+//! may leave, a slow one slows nobody, and a failure is a state, not an end.
+
+mod answer;
+mod flight;
+mod task;
+
+pub use flight::{Arrival, Landing, LiveHead, Rider};
+pub use task::viewer_head;
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::cache::key::Key;
+use crate::cache::lifetime::State;
+use crate::cache::object::Object;
+use crate::cache::store::Store;
+use crate::clock::Clock;
+use crate::hls::Kind;
+use crate::origin::{Failure, Origin, Request};
+use crate::zone::Zone;
+use flight::Flight;
+
+/// Locks of the flight map; viewers of different keys seldom meet.
+const SHARDS: usize = 16;
+/// An object that the cache did not admit stays reachable for this long, so
+/// that a refused live segment is not pulled again by each viewer.
+const LINGER: Duration = Duration::from_secs(3);
+
+/// What to pull, and what is known of it.
+pub struct Job {
+    pub key: Key,
+    pub kind: Kind,
+    pub zone: Arc<Zone>,
+    pub origin: Arc<Origin>,
+    pub request: Request,
+    pub blocking_reload: bool,
+    /// What is stored under the key, no longer fresh.
+    pub stale: Option<Arc<Object>>,
+}
+
+/// How a request for a key is answered.
+pub enum Joined {
+    /// It was stored meanwhile.
+    Stored(Arc<Object>),
+    /// A pull brings it. `starter`: this request began it.
+    Riding { rider: Rider, starter: bool },
+}
+
+/// All pulls of the node.
+pub struct Pulls {
+    shards: Vec<Mutex<HashMap<Key, Seat>>>,
+    hasher: RandomState,
+    pub store: Arc<Store>,
+    pub clock: Clock,
+    pub max_object: u64,
+    pub counts: Counts,
+}
+
+struct Seat {
+    flight: Arc<Flight>,
+    /// Set once it has landed without being admitted: until then reachable.
+    until: Option<Instant>,
+}
+
+/// What happened to pulls since the start.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub in_flight: AtomicUsize,
+    pub started: AtomicU64,
+    pub collapsed: AtomicU64,
+    pub over_budget: AtomicU64,
+    failures: [AtomicU64; Failure::ALL.len()],
+}
+
+impl Counts {
+    pub fn fail(&self, failure: Failure) {
+        if let Some(index) = Failure::ALL.iter().position(|other| *other == failure) {
+            self.failures[index].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
+        Failure::ALL
+            .into_iter()
+            .zip(self.failures.iter().map(|count| count.load(Relaxed)))
+    }
+}
+
+impl Pulls {
+    pub fn new(store: Arc<Store>, clock: Clock, max_object: u64) -> Arc<Self> {
+        let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
+        let counts = Counts::default();
+        Arc::new(Self {
+            shards,
+            hasher: RandomState::new(),
+            store,
+            clock,
+            max_object,
+            counts,
+        })
+    }
+
+    /// Rides the pull of a key, and starts it where there is none.
+    pub fn join(self: &Arc<Self>, key: &Key, kind: Kind, job: impl FnOnce() -> Job) -> Joined {
+        let mut seats = self.shard(key);
+        if let Some(seat) = seats.get(key) {
+            let now = self.clock.monotonic();
+            let reachable = seat.until.is_none_or(|until| now < until);
+            let fresh = |landing: Landing| landing.object.freshness.state(now) == State::Fresh;
+            if reachable && seat.flight.landed().is_none_or(fresh) {
+                self.counts.collapsed.fetch_add(1, Relaxed);
+                return Joined::Riding {
+                    rider: seat.flight.board(),
+                    starter: false,
+                };
+            }
+            seats.remove(key);
+        }
+        // A pull stores its object before it leaves the map: whoever finds
+        // neither a flight here nor an object there is the first.
+        if let Some(object) = self.store.get(key, kind)
+            && object.freshness.state(self.clock.monotonic()) == State::Fresh
+        {
+            return Joined::Stored(object);
+        }
+        let flight = Flight::new();
+        let rider = flight.board();
+        seats.insert(
+            key.clone(),
+            Seat {
+                flight: Arc::clone(&flight),
+                until: None,
+            },
+        );
+        drop(seats);
+        self.counts.started.fetch_add(1, Relaxed);
+        self.counts.in_flight.fetch_add(1, Relaxed);
+        tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job())));
+        Joined::Riding {
+            rider,
+            starter: true,
+        }
+    }
+
+    /// Takes a finished flight off the map; one that was not admitted to the
+    /// cache lingers a little.
+    fn leave(&self, key: &Key, flight: &Arc<Flight>, linger: bool) {
+        let now = self.clock.monotonic();
+        let mut seats = self.shard(key);
+        seats.retain(|_, seat| seat.until.is_none_or(|until| now < until));
+        if let Some(seat) = seats
+            .get_mut(key)
+            .filter(|seat| Arc::ptr_eq(&seat.flight, flight))
+        {
+            if linger {
+                seat.until = Some(now + LINGER);
+            } else {
+                seats.remove(key);
+            }
+        }
+    }
+
+    /// Lets go of what only lingers, so that its memory comes back.
+    fn drop_lingering(&self) {
+        for shard in &self.shards {
+            lock(shard).retain(|_, seat| seat.until.is_none());
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Seat>> {
+        let index = self.hasher.hash_one(key) as usize % SHARDS;
+        lock(&self.shards[index])
+    }
+}
+
+fn lock(shard: &Mutex<HashMap<Key, Seat>>) -> MutexGuard<'_, HashMap<Key, Seat>> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,405 @@
+//! The detached task of a pull: open, decide by the head, stream while filling,
+//! check the end, store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use http::HeaderMap;
+use pingora::http::ResponseHeader;
+use tokio::time::timeout;
+
+use super::answer::{self, Course};
+use super::flight::{Flight, Landing, LiveHead};
+use super::{Job, Pulls};
+use crate::cache::body::{Body, BodyWriter};
+use crate::cache::head::{HeadFacts, pull_facts, render, viewer_cache_control};
+use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
+use crate::cache::object::{ENTRY_OVERHEAD, Object};
+use crate::hls::{Kind, Pace};
+use crate::origin::{Exchange, Failure, Framing, Head, Validators};
+use crate::path::CanonicalPath;
+use crate::zone::{CachePolicy, Zone};
+
+/// A pull under way. Dropping it before its end (a panic) fails the flight, so
+/// no rider waits for ever.
+pub(super) struct Pull {
+    pulls: Arc<Pulls>,
+    flight: Arc<Flight>,
+    job: Job,
+    linger: bool,
+}
+
+impl Pull {
+    pub fn new(pulls: Arc<Pulls>, flight: Arc<Flight>, job: Job) -> Self {
+        Self {
+            pulls,
+            flight,
+            job,
+            linger: false,
+        }
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        if !self.flight.is_over() {
+            self.flight.fail(Failure::Reset);
+        }
+        self.pulls.leave(&self.job.key, &self.flight, self.linger);
+        self.pulls.counts.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Runs a pull to its end.
+pub(super) async fn run(mut pull: Pull) {
+    let total = pull.job.origin.settings().deadlines.total;
+    let result = timeout(total, pull.fly())
+        .await
+        .unwrap_or(Err(Failure::TotalTimeout));
+    if let Err(failure) = result {
+        pull.report(failure);
+        pull.flight.fail(failure);
+    }
+}
+
+impl Pull {
+    async fn fly(&mut self) -> Result<(), Failure> {
+        let mut request = self.job.request.clone();
+        request.validators = self
+            .job
+            .stale
+            .as_ref()
+            .filter(|stale| !stale.is_negative())
+            .map(|s| s.validators.clone());
+        let confirm = request
+            .validators
+            .as_ref()
+            .is_some_and(|v| v.etag.is_some() || v.last_modified.is_some());
+        let exchange = self.job.origin.open(&request).await?;
+        let rules = &self.job.zone.cache;
+        match answer::course(
+            &exchange.head,
+            rules,
+            self.job.kind,
+            confirm,
+            self.pulls.max_object,
+        ) {
+            Course::Fail(failure) => Err(failure),
+            Course::Confirmed => {
+                self.confirm(&exchange.head.headers);
+                Ok(())
+            }
+            Course::Private(reason) => {
+                self.pulls.store.pass(&self.job.key, reason);
+                self.flight.hand_over(reason, exchange);
+                Ok(())
+            }
+            Course::Share => self.share(exchange).await,
+        }
+    }
+
+    /// Streams the body to the riders and stores it.
+    async fn share(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
+        let hls = self.job.zone.cache.policy == CachePolicy::Hls;
+        if hls && exchange.head.status != 200 {
+            // The origin's error page is not for viewers; ours has no body here.
+            self.land(&exchange, Body::default());
+            return Ok(());
+        }
+        let Some(mut writer) = self.writer(exchange.head.length()) else {
+            self.pulls.counts.over_budget.fetch_add(1, Relaxed);
+            self.flight.hand_over(Bypass::Budget, exchange);
+            return Ok(());
+        };
+        // The lifetime of a playlist, and so its head, is known at its end.
+        let live = !matches!(self.job.kind, Kind::Playlist | Kind::Manifest);
+        if live {
+            self.flight.stream(self.live_head(&exchange));
+        }
+        loop {
+            let Ok(spare) = writer.spare() else {
+                match self.at_the_end(&mut exchange).await? {
+                    true => break,
+                    false => return Err(self.outgrown()),
+                }
+            };
+            let count = exchange.read(spare).await?;
+            if count == 0 {
+                break;
+            }
+            writer.advance(count);
+            if writer.written() > self.pulls.max_object {
+                return Err(self.outgrown());
+            }
+            if live {
+                let (sealed, tip) = writer.pieces();
+                self.flight.publish(sealed, tip, writer.written());
+            }
+        }
+        self.land(&exchange, writer.finish());
+        Ok(())
+    }
+
+    fn writer(&self, length: Option<u64>) -> Option<BodyWriter> {
+        let budget = &self.pulls.store.budget;
+        let Some(length) = length else {
+            return Some(BodyWriter::without_length(budget));
+        };
+        BodyWriter::with_length(budget, length).ok().or_else(|| {
+            self.pulls.store.make_room();
+            self.pulls.drop_lingering();
+            BodyWriter::with_length(budget, length).ok()
+        })
+    }
+
+    /// No memory is left: is there any more to come?
+    async fn at_the_end(&self, exchange: &mut Exchange) -> Result<bool, Failure> {
+        let mut one = [0; 1];
+        Ok(exchange.read(&mut one).await? == 0)
+    }
+
+    /// A body of unknown length that cannot be held: those who ride it lose it,
+    /// those who come pass through.
+    fn outgrown(&self) -> Failure {
+        self.pulls.store.pass(&self.job.key, Bypass::TooLarge);
+        Failure::TooLarge
+    }
+
+    fn live_head(&self, exchange: &Exchange) -> LiveHead {
+        let headers = &exchange.head.headers;
+        let lifetime = self.keep(exchange, None).ok();
+        LiveHead {
+            head: self.viewer_head(exchange, lifetime),
+            length: exchange.head.length(),
+            validators: answer::validators(headers),
+            age_on_arrival: self.age(headers),
+            fingerprint: self.job.key.fingerprint(),
+            replaced: self.job.stale.is_some(),
+        }
+    }
+
+    fn land(&mut self, exchange: &Exchange, body: Body) {
+        let headers = &exchange.head.headers;
+        let (pace, key_uris) = match (self.job.kind, exchange.head.status) {
+            (Kind::Playlist | Kind::Manifest, 200) => {
+                let whole: Vec<u8> = body.slices(0..body.len()).flatten().collect();
+                answer::pace(self.job.kind, headers, &whole)
+            }
+            _ => (None, Vec::new()),
+        };
+        let kept = self.keep(exchange, pace);
+        if kept.is_ok() {
+            self.remember(pace, &key_uris);
+        }
+        let object = Object {
+            status: exchange.head.status,
+            head: self.viewer_head(exchange, kept.ok()),
+            body,
+            kind: self.job.kind,
+            pace,
+            freshness: Freshness {
+                stored_at: self.pulls.clock.monotonic(),
+                age_on_arrival: self.age(headers),
+                lifetime: kept.unwrap_or_default(),
+            },
+            validators: answer::validators(headers),
+            control: answer::cache_control(headers),
+            fingerprint: self.job.key.fingerprint(),
+            bypass: kept.err(),
+            permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
+        };
+        self.store(object, false);
+    }
+
+    /// The origin said 304: the stored body lives on with a new lifetime.
+    fn confirm(&mut self, headers: &HeaderMap) {
+        let Some(stale) = self.job.stale.clone() else {
+            return;
+        };
+        let control = match headers.contains_key(http::header::CACHE_CONTROL) {
+            true => answer::cache_control(headers),
+            false => stale.control,
+        };
+        let now = self.pulls.clock.wall();
+        let validators = merge(answer::validators(headers), &stale.validators);
+        let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
+        let kept = answer::keep(&facts, Framing::Length(0), &self.job.zone.cache);
+        let mut head = stale.head.clone();
+        pull_facts(&mut head, 304, now);
+        if kept.is_ok() {
+            self.remember(stale.pace, &[]);
+        }
+        let for_viewer = HeadFacts {
+            status: stale.status,
+            origin: headers,
+            control: &control,
+            kind: stale.kind,
+            path: &self.job.request.path,
+            lifetime: kept.ok(),
+            as_it_came: false,
+            zone_id: self.job.zone.id,
+            cors: false,
+            pulled_at: now,
+        };
+        if self.job.zone.cache.policy == CachePolicy::Hls
+            && let Some(value) = viewer_cache_control(&for_viewer)
+        {
+            crate::cache::head::insert(&mut head, http::header::CACHE_CONTROL, value);
+        }
+        let object = Object {
+            status: stale.status,
+            head,
+            body: stale.body.clone(),
+            kind: stale.kind,
+            pace: stale.pace,
+            freshness: Freshness {
+                stored_at: self.pulls.clock.monotonic(),
+                age_on_arrival: self.age(headers),
+                lifetime: kept.unwrap_or_default(),
+            },
+            validators,
+            control,
+            fingerprint: stale.fingerprint.clone(),
+            bypass: kept.err(),
+            permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
+        };
+        self.store(object, true);
+    }
+
+    /// Stores, then lands, then (on drop) leaves the map: in that order there
+    /// is no instant with neither an object nor a flight.
+    fn store(&mut self, object: Object, revalidated: bool) {
+        let object = Arc::new(object);
+        if object.bypass.is_none() {
+            self.pulls.store.insert(&self.job.key, Arc::clone(&object));
+            self.linger = !self
+                .pulls
+                .store
+                .holds(&self.job.key, self.job.kind, &object);
+        }
+        self.flight.land(Landing {
+            object,
+            revalidated,
+            replaced: self.job.stale.is_some(),
+        });
+    }
+
+    /// What later requests of this folder need to know of a playlist.
+    fn remember(&self, pace: Option<Pace>, key_uris: &[String]) {
+        let (zone, path) = (self.job.zone.id, &self.job.request.path);
+        match pace {
+            Some(Pace::Live { target } | Pace::LowLatency { target }) => {
+                self.pulls.store.note_folder(zone, path, Some(target));
+            }
+            Some(Pace::Ended) => self.pulls.store.note_folder(zone, path, None),
+            Some(Pace::Multivariant) | None => {}
+        }
+        for key in key_uris.iter().filter_map(|uri| path.join(uri)) {
+            self.pulls.store.note_key(zone, key);
+        }
+    }
+
+    fn keep(&self, exchange: &Exchange, pace: Option<Pace>) -> Result<Lifetime, Bypass> {
+        let headers = &exchange.head.headers;
+        let validators = answer::validators(headers);
+        let facts = self.facts(
+            exchange.head.status,
+            pace,
+            answer::cache_control(headers),
+            headers,
+            &validators,
+        );
+        answer::keep(&facts, exchange.head.framing, &self.job.zone.cache)
+    }
+
+    fn facts(
+        &self,
+        status: u16,
+        pace: Option<Pace>,
+        cache_control: crate::cache::cache_control::CacheControl,
+        headers: &HeaderMap,
+        validators: &Validators,
+    ) -> Answer {
+        Answer {
+            status,
+            kind: self.job.kind,
+            pace,
+            cache_control,
+            expires_in: answer::expires_in(headers, self.pulls.clock.wall()),
+            age: self.age(headers),
+            has_validator: validators.etag.is_some() || validators.last_modified.is_some(),
+            blocking_reload: self.job.blocking_reload,
+            live_folder: self
+                .pulls
+                .store
+                .live_folder(self.job.zone.id, &self.job.request.path),
+        }
+    }
+
+    fn age(&self, headers: &HeaderMap) -> std::time::Duration {
+        answer::age_on_arrival(headers, self.job.zone.cache.policy, self.pulls.clock.wall())
+    }
+
+    fn viewer_head(&self, exchange: &Exchange, lifetime: Option<Lifetime>) -> ResponseHeader {
+        let now = self.pulls.clock.wall();
+        viewer_head(
+            &self.job.zone,
+            self.job.kind,
+            &self.job.request.path,
+            &exchange.head,
+            lifetime,
+            now,
+        )
+    }
+
+    fn report(&self, failure: Failure) {
+        self.pulls.counts.fail(failure);
+        self.pulls.store.note_failure(&self.job.key, failure);
+        let (zone, reason) = (self.job.zone.name.as_str(), failure.name());
+        if failure == Failure::Credential {
+            tracing::error!(
+                zone,
+                reason,
+                "the origin refuses our credentials: no object can be pulled"
+            );
+        } else {
+            tracing::warn!(
+                zone,
+                reason,
+                path = self.job.request.path.as_str(),
+                "pull failed"
+            );
+        }
+    }
+}
+
+/// What a viewer sees of an answer's head.
+pub fn viewer_head(
+    zone: &Zone,
+    kind: Kind,
+    path: &CanonicalPath,
+    head: &Head,
+    lifetime: Option<Lifetime>,
+    now: SystemTime,
+) -> ResponseHeader {
+    render(&HeadFacts {
+        status: head.status,
+        origin: &head.headers,
+        control: &answer::cache_control(&head.headers),
+        kind,
+        path,
+        lifetime,
+        as_it_came: zone.cache.policy == CachePolicy::Origin,
+        zone_id: zone.id,
+        cors: zone.cors,
+        pulled_at: now,
+    })
+}
+
+fn merge(new: Validators, old: &Validators) -> Validators {
+    Validators {
+        etag: new.etag.or_else(|| old.etag.clone()),
+        last_modified: new.last_modified.or_else(|| old.last_modified.clone()),
+    }
+}
