@@ -1,0 +1,58 @@
+//! The operator's listener: metrics and health.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::edge::Node;
+
+/// Serves until the node is told to stop.
+pub async fn serve(listener: TcpListener, node: Arc<Node>, mut shutdown: watch::Receiver<bool>) {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(node);
+    let told = async move {
+        // An error means that the node is gone, which is the same.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = axum::serve(listener, router)
+        .with_graceful_shutdown(told)
+        .await
+    {
+        tracing::error!(%error, "the admin listener ended");
+    }
+}
+
+async fn metrics(State(node): State<Arc<Node>>) -> Response {
+    match node.metrics.render(&node.pulls.store, &node.pulls.counts) {
+        Ok(text) => (
+            [(
+                header::CONTENT_TYPE,
+                "text/plain; version=0.0.4; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot render metrics");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// 503 from the moment the node stops taking connections.
+async fn ready(State(node): State<Arc<Node>>) -> Response {
+    if node.metrics.ready.get() == 1 {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
+    }
+}

@@ -1,0 +1,73 @@
+//! Where `sign` and `explain` get a security key from.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Config, Environment};
+use crate::token::Key;
+use crate::zone::Zone;
+
+/// The variable that the platform's backend signs with.
+const DEFAULT_VARIABLE: &str = "CDN_SECURITY_KEY";
+
+#[derive(Args)]
+pub struct KeySource {
+    /// The security key itself (seen by everybody who lists processes).
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["key_file", "key_env", "config"])]
+    pub key: Option<String>,
+    /// A file that holds the key.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key_env", "config"])]
+    pub key_file: Option<PathBuf>,
+    /// The variable that holds the key [default: CDN_SECURITY_KEY].
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    pub key_env: Option<String>,
+    /// A configuration file, whose zone has the keys.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl KeySource {
+    /// One key, from wherever it was named.
+    pub fn single(&self, environment: &Environment) -> Result<Key, String> {
+        let secret = if let Some(key) = &self.key {
+            key.clone()
+        } else if let Some(file) = &self.key_file {
+            let text = std::fs::read_to_string(file)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
+        } else {
+            let name = self.key_env.as_deref().unwrap_or(DEFAULT_VARIABLE);
+            let value = environment.get(name);
+            value
+                .ok_or_else(|| {
+                    format!(
+                        "no key: set {name}, or name one with --key-file, --key-env or --config"
+                    )
+                })?
+                .to_owned()
+        };
+        Key::new("command line", secret.as_bytes()).ok_or_else(|| "the key is empty".to_owned())
+    }
+
+    pub fn load_config(&self, environment: &Environment) -> Option<Result<Config, String>> {
+        let path = self.config.as_ref()?;
+        Some(Config::load(path, environment).map_err(|problems| problems.to_string()))
+    }
+}
+
+/// A zone by its name; without one, the only zone.
+pub fn zone_of<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Zone, String> {
+    let names: Vec<&str> = config.zones.iter().map(|zone| zone.name.as_str()).collect();
+    match (name, config.zones.as_slice()) {
+        (None, [only]) => Ok(only),
+        (None, _) => Err(format!(
+            "name one of the zones with --zone: {}",
+            names.join(", ")
+        )),
+        (Some(name), zones) => zones
+            .iter()
+            .find(|zone| zone.name == name)
+            .ok_or_else(|| format!("no zone {name:?}; there are: {}", names.join(", "))),
+    }
+}

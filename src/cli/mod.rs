@@ -1,0 +1,55 @@
+//! The command line. Exit codes: 0 done or allowed, 1 refused or failed, 2
+//! wrong usage, 64 a bad configuration.
+
+mod check;
+mod explain;
+mod key;
+mod serve;
+mod sign;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A configuration that cannot be run.
+const BAD_CONFIG: u8 = 64;
+/// The call itself is wrong.
+const USAGE: u8 = 2;
+/// The answer is no, or something failed.
+const REFUSED: u8 = 1;
+
+/// A self-hosted, Bunny-compatible edge for HLS.
+#[derive(Parser)]
+#[command(name = "warren", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve viewers until told to stop.
+    Serve(serve::Arguments),
+    /// Check a configuration and say everything that is wrong with it.
+    Check(check::Arguments),
+    /// Sign a URL.
+    Sign(sign::Arguments),
+    /// Say whether the edge would let a URL in, and if not, why.
+    Explain(explain::Arguments),
+}
+
+/// Parses the arguments and runs the command.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Sign(arguments) => sign::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+    }
+}
+
+/// Says what is wrong with the call.
+fn usage(message: &str) -> ExitCode {
+    eprintln!("error: {message}\n\nFor more information, try '--help'.");
+    ExitCode::from(USAGE)
+}

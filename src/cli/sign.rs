@@ -1,0 +1,140 @@
+use std::net::IpAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args};
+
+use super::key::{KeySource, zone_of};
+use super::{REFUSED, usage};
+use crate::clock::Clock;
+use crate::config::{Environment, parse_duration};
+use crate::token::sign::{Form, Options, sign};
+use crate::token::{Key, Scheme};
+
+#[derive(Args)]
+#[command(
+    group(ArgGroup::new("until").required(true).args(["expires", "ttl"])),
+    after_help = "\
+Examples:
+  warren sign https://cdn.example.net/v/s1/master.m3u8 --ttl 1h --form path --token-path /v/s1/
+  warren sign /v/s1/seg1.ts --expires 1893456000 --scheme sha256     (base from CDN_BASE_URL)
+  warren sign https://cdn.example.net/a.ts --ttl 10m --ip 203.0.113.7 --key-file key.txt
+
+The path form is the one for HLS: players drop a playlist's query for its
+segments, and keep the path."
+)]
+pub struct Arguments {
+    /// An absolute URL, or a path whose base is CDN_BASE_URL.
+    url: String,
+    #[command(flatten)]
+    key: KeySource,
+    /// The zone of --config whose first key signs.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    zone: Option<String>,
+    /// When the URL ends, in Unix seconds.
+    #[arg(long, value_name = "UNIX")]
+    expires: Option<u64>,
+    /// How long the URL lives from now: 30s, 10m, 1h, 7d.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    ttl: Option<Duration>,
+    /// hs256, sha256 or md5.
+    #[arg(long, default_value = "hs256", value_parser = scheme)]
+    scheme: Scheme,
+    /// Where the token goes: query or path.
+    #[arg(long, default_value = "query", value_parser = form)]
+    form: Form,
+    /// Make a directory token for everything below this path.
+    #[arg(long, value_name = "PATH")]
+    token_path: Option<String>,
+    /// Bind the token to a client address.
+    #[arg(long)]
+    ip: Option<IpAddr>,
+    /// Countries that are let in, as in CH,FR.
+    #[arg(long, value_name = "A,B")]
+    countries: Option<String>,
+    /// Countries that are not let in.
+    #[arg(long, value_name = "A,B")]
+    countries_blocked: Option<String>,
+    /// Limit the response, in units of 1,000 bytes per second.
+    #[arg(long, value_name = "KBPS")]
+    limit: Option<u64>,
+    /// Let viewers add parameters that are neither signed nor honoured.
+    #[arg(long)]
+    ignore_params: bool,
+    /// Sign even what the edge would refuse.
+    #[arg(long)]
+    force: bool,
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "write a number with ms, s, m, h or d, as in 1h".to_owned())
+}
+
+pub fn scheme(text: &str) -> Result<Scheme, String> {
+    Scheme::from_name(text).ok_or_else(|| "one of hs256, sha256, md5".to_owned())
+}
+
+fn form(text: &str) -> Result<Form, String> {
+    match text {
+        "query" => Ok(Form::Query),
+        "path" => Ok(Form::Path),
+        _ => Err("one of query, path".to_owned()),
+    }
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let environment = Environment::of_process();
+    let key = match find_key(arguments, &environment) {
+        Ok(key) => key,
+        Err(why) => return usage(&why),
+    };
+    let base = environment
+        .get("CDN_BASE_URL")
+        .unwrap_or_default()
+        .trim_end_matches('/');
+    let url = if arguments.url.starts_with('/') {
+        format!("{base}{}", arguments.url)
+    } else {
+        arguments.url.clone()
+    };
+    let lifetime = arguments.ttl.unwrap_or_default().as_secs();
+    let expires = arguments
+        .expires
+        .unwrap_or_else(|| Clock::default().unix_seconds() + lifetime);
+    let options = Options {
+        form: arguments.form,
+        token_path: arguments.token_path.clone(),
+        ip: arguments.ip,
+        countries: arguments.countries.clone(),
+        countries_blocked: arguments.countries_blocked.clone(),
+        limit: arguments.limit,
+        ignore_params: arguments.ignore_params,
+        force: arguments.force,
+    };
+    match sign(&url, &key, arguments.scheme, expires, &options) {
+        Ok(signed) => {
+            println!("{signed}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("error: {why}");
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn find_key(arguments: &Arguments, environment: &Environment) -> Result<Key, String> {
+    let Some(config) = arguments.key.load_config(environment) else {
+        return arguments.key.single(environment);
+    };
+    let config = config?;
+    let zone = zone_of(&config, arguments.zone.as_deref())?;
+    let keys = zone
+        .token
+        .as_ref()
+        .map(|policy| policy.keys.as_slice())
+        .unwrap_or_default();
+    keys.first()
+        .cloned()
+        .ok_or_else(|| format!("the zone {:?} has no key", zone.name))
+}

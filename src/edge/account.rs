@@ -1,0 +1,145 @@
+//! Accounts for each request: metrics by kind, and a line in the log.
+
+use std::time::{Duration, Instant};
+
+use http::header::{REFERER, USER_AGENT};
+use pingora::http::{RequestHeader, Version};
+
+use super::Node;
+use super::verify::Visitor;
+use crate::cache::lifetime::Bypass;
+use crate::hls::Kind;
+use crate::telemetry::CacheStatus;
+use crate::telemetry::access_log::{Line, anonymise, redact, timestamp};
+use crate::telemetry::metrics::Answered;
+
+/// What became of a request, noted along the road.
+#[derive(Debug, Clone)]
+pub struct Record {
+    pub status: u16,
+    pub cache: CacheStatus,
+    pub kind: Kind,
+    pub bytes: u64,
+    pub first_byte: Option<Duration>,
+    /// Why it was refused, not stored, failed or cut.
+    pub reason: Option<&'static str>,
+    pub bypass: Option<Bypass>,
+    pub refused: bool,
+    /// Name and scheme of the key that made the token.
+    pub token: Option<(String, &'static str)>,
+    pub fingerprint: Option<String>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            status: 0,
+            cache: CacheStatus::None,
+            kind: Kind::Other,
+            bytes: 0,
+            first_byte: None,
+            reason: None,
+            bypass: None,
+            refused: false,
+            token: None,
+            fingerprint: None,
+        }
+    }
+}
+
+/// Counts and logs one request.
+pub fn account(
+    node: &Node,
+    visitor: &Visitor,
+    request: &RequestHeader,
+    request_id: &str,
+    record: &Record,
+    came: Instant,
+) {
+    let zone = visitor.zone.as_ref().map_or("-", |zone| zone.name.as_str());
+    node.metrics.count(&Answered {
+        zone,
+        kind: record.kind,
+        cache: record.cache,
+        status: record.status,
+        bytes: record.bytes,
+        first_byte: record.first_byte,
+    });
+    if let Some(reason) = record.reason.filter(|_| record.refused) {
+        node.metrics.count_refusal(zone, reason);
+    }
+    if let Some(bypass) = record.bypass {
+        node.metrics.count_bypass(bypass.name());
+    }
+    if let Some((key, scheme)) = &record.token {
+        node.metrics.count_token(zone, key, scheme);
+    }
+    if node.log.is_on()
+        && !node
+            .log
+            .write(line(node, visitor, request, request_id, record, came))
+    {
+        node.metrics.log_lines_dropped.inc();
+    }
+}
+
+fn line(
+    node: &Node,
+    visitor: &Visitor,
+    request: &RequestHeader,
+    request_id: &str,
+    record: &Record,
+    came: Instant,
+) -> Line {
+    let text = |name| {
+        request
+            .headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let (time, time_ms) = timestamp(node.clock.wall());
+    let ip = if node.log.anonymise_ip {
+        anonymise(visitor.client_ip)
+    } else {
+        visitor.client_ip
+    };
+    Line {
+        time,
+        time_ms,
+        request_id: request_id.to_owned(),
+        zone: visitor
+            .zone
+            .as_ref()
+            .map_or("-", |zone| zone.name.as_str())
+            .to_owned(),
+        zone_id: visitor.zone.as_ref().map_or(0, |zone| zone.id),
+        remote_ip: ip.to_string(),
+        country: visitor
+            .country
+            .map(|code| String::from_utf8_lossy(&code).into_owned()),
+        method: request.method.to_string(),
+        host: visitor.host.clone(),
+        url: redact(&visitor.target),
+        protocol: if request.version == Version::HTTP_2 {
+            "HTTP/2"
+        } else {
+            "HTTP/1.1"
+        },
+        status: record.status,
+        cache: record.cache.name(),
+        kind: record.kind.name(),
+        bytes: record.bytes,
+        ttfb: record.first_byte.map(|first| first.as_secs_f64()),
+        duration: node
+            .clock
+            .monotonic()
+            .saturating_duration_since(came)
+            .as_secs_f64(),
+        reason: record.reason,
+        token_key: record.token.as_ref().map(|(key, _)| key.clone()),
+        cache_key: record.fingerprint.clone(),
+        referer: text(REFERER),
+        user_agent: text(USER_AGENT),
+    }
+}

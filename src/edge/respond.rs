@@ -1,0 +1,120 @@
+//! The only place that writes a status for a refusal or an error. A viewer
+//! learns the status and the request id; the reason is in log and metric.
+
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+};
+use pingora::http::ResponseHeader;
+
+use super::headers::{self, Stamp};
+use super::verify::Refused;
+use crate::cache::head::{add_cors, empty, insert};
+use crate::origin::Failure;
+use crate::zone::Methods;
+
+/// A head and its short body.
+pub struct Response {
+    pub head: ResponseHeader,
+    pub body: String,
+}
+
+/// For a request that is turned away. Addresses that the operator trusts are
+/// told the reason.
+pub fn refused(refused: Refused, stamp: &Stamp<'_>, tell: Option<String>) -> Response {
+    let mut response = plain(refused.status(), stamp, tell.as_deref());
+    if refused == Refused::Method {
+        insert(
+            &mut response.head,
+            ALLOW,
+            HeaderValue::from_static("GET, HEAD, OPTIONS"),
+        );
+    }
+    response
+}
+
+/// For a pull that failed before its head.
+pub fn failed(failure: Failure, stamp: &Stamp<'_>) -> Response {
+    let mut response = plain(failure.status(), stamp, None);
+    if failure == Failure::QueueTimeout {
+        insert(
+            &mut response.head,
+            RETRY_AFTER,
+            HeaderValue::from_static("1"),
+        );
+    }
+    response
+}
+
+/// For an object that is not there.
+pub fn missing(status: u16, stamp: &Stamp<'_>) -> Response {
+    plain(status, stamp, None)
+}
+
+/// For a range that lies beyond the object.
+pub fn unsatisfiable(length: u64, stamp: &Stamp<'_>) -> Response {
+    let mut response = plain(416, stamp, None);
+    if let Ok(range) = HeaderValue::from_str(&format!("bytes */{length}")) {
+        insert(&mut response.head, CONTENT_RANGE, range);
+    }
+    response
+}
+
+/// For a CORS preflight: no token is asked for, because browsers send none.
+pub fn preflight(methods: Methods, stamp: &Stamp<'_>) -> Response {
+    let mut response = plain(204, stamp, None);
+    response.body.clear();
+    let allowed = match methods {
+        Methods::Read => "GET, HEAD, OPTIONS",
+        Methods::Any => "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
+    };
+    for (name, value) in [
+        ("access-control-allow-methods", allowed),
+        (
+            "access-control-allow-headers",
+            "Range, If-Range, If-None-Match, If-Modified-Since, Content-Type",
+        ),
+        ("access-control-max-age", "86400"),
+    ] {
+        insert(
+            &mut response.head,
+            http::HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    response.head.remove_header(&CONTENT_TYPE);
+    response.head.remove_header(&CONTENT_LENGTH);
+    response
+}
+
+fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
+    let mut head = empty(status);
+    let word = http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .unwrap_or("Error");
+    let body = match tell {
+        Some(reason) => format!("{status} {word}\n{reason}\n"),
+        None => format!("{status} {word}\n"),
+    };
+    insert(
+        &mut head,
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    insert(&mut head, CONTENT_LENGTH, HeaderValue::from(body.len()));
+    insert(
+        &mut head,
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-store"),
+    );
+    insert(
+        &mut head,
+        http::header::SERVER,
+        HeaderValue::from_static("warren"),
+    );
+    if stamp.zone.is_none_or(|zone| zone.cors) {
+        add_cors(&mut head);
+    }
+    headers::stamp(&mut head, status, stamp);
+    Response { head, body }
+}

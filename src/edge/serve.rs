@@ -1,0 +1,468 @@
+//! The last part: sends what was found.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use pingora::http::{Method, RequestHeader, ResponseHeader};
+
+use super::Node;
+use super::account::Record;
+use super::conditional::{Answer, answer, is_not_modified};
+use super::headers::{self, Stamp};
+use super::lookup::{Found, Query};
+use super::respond::{self, Response};
+use super::sender::{Lost, Sender};
+use super::verify::{Admitted, Visitor};
+use crate::cache::head::insert;
+use crate::cache::lifetime::{Bypass, State};
+use crate::cache::object::Object;
+use crate::origin::{Exchange, Failure, Method as OriginMethod};
+use crate::pull::{Arrival, LiveHead, Rider, viewer_head};
+use crate::telemetry::CacheStatus;
+use crate::zone::CachePolicy;
+
+/// Why a response did not come to its end. The connection is closed (H1) or
+/// the stream reset (H2): a cut body never looks whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    Viewer(Lost),
+    Pull(Failure),
+}
+
+impl From<Lost> for Cut {
+    fn from(lost: Lost) -> Self {
+        Cut::Viewer(lost)
+    }
+}
+
+impl Cut {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Cut::Viewer(lost) => lost.name(),
+            Cut::Pull(failure) => failure.name(),
+        }
+    }
+}
+
+/// Everything that a response is made from.
+pub struct Server<'a> {
+    pub node: &'a Node,
+    pub visitor: &'a Visitor,
+    pub admitted: &'a Admitted<'a>,
+    pub query: &'a Query,
+    pub request: &'a RequestHeader,
+    pub request_id: &'a str,
+}
+
+impl Server<'_> {
+    pub async fn serve(
+        &self,
+        found: Found,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        match found {
+            Found::Object {
+                object,
+                status,
+                failure,
+            } => {
+                record.reason = failure.map(Failure::name);
+                let detail = self.hit_detail(&object, status, failure);
+                self.object(&object, status, detail, sender, record).await
+            }
+            Found::Riding {
+                rider,
+                starter,
+                stale,
+            } => self.ride(rider, starter, stale, sender, record).await,
+            Found::Pass(reason) => self.pass(reason, None, sender, record).await,
+        }
+    }
+
+    async fn ride(
+        &self,
+        mut rider: Rider,
+        starter: bool,
+        stale: Option<Arc<Object>>,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        let ranged = self.request.headers.contains_key(RANGE);
+        match rider.arrival(ranged).await {
+            Arrival::Streaming(live) => self.stream(&live, rider, starter, sender, record).await,
+            Arrival::Landed(landing) => {
+                let status = match (landing.object.bypass, landing.revalidated, landing.replaced) {
+                    (Some(_), _, _) => CacheStatus::Bypass,
+                    (None, true, _) => CacheStatus::Revalidated,
+                    (None, false, true) => CacheStatus::Expired,
+                    (None, false, false) => CacheStatus::Miss,
+                };
+                record.reason = landing.object.bypass.map(Bypass::name);
+                let detail = forward_detail(status, starter, record.reason);
+                self.object(&landing.object, status, detail, sender, record)
+                    .await
+            }
+            Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
+            Arrival::Failed(failure) => {
+                record.reason = Some(failure.name());
+                let now = self.node.clock.monotonic();
+                let usable = stale.filter(|object| object.freshness.state(now) != State::Expired);
+                match usable {
+                    Some(object) => {
+                        let detail = self.hit_detail(&object, CacheStatus::Stale, Some(failure));
+                        self.object(&object, CacheStatus::Stale, detail, sender, record)
+                            .await
+                    }
+                    None => {
+                        self.short(
+                            respond::failed(failure, &self.stamp(CacheStatus::Miss, None, "")),
+                            sender,
+                            record,
+                        )
+                        .await
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a whole object, or what the request wants of it.
+    async fn object(
+        &self,
+        object: &Object,
+        status: CacheStatus,
+        detail: String,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        record.cache = status;
+        record.fingerprint = Some(object.fingerprint.clone());
+        let age = object.freshness.age(self.node.clock.monotonic());
+        let stamp = self.stamp(status, Some(age), &detail);
+        if object.is_negative() && object.body.is_empty() {
+            return self
+                .short(respond::missing(object.status, &stamp), sender, record)
+                .await;
+        }
+        let length = object.body.len();
+        let wanted = match object.status {
+            200 => answer(&self.request.headers, &object.validators, length),
+            _ => Answer::Whole,
+        };
+        let (code, range) = match wanted {
+            Answer::Whole => (object.status, 0..length),
+            Answer::NotModified => (304, 0..0),
+            Answer::Part(range) => (206, range),
+            Answer::Unsatisfiable => {
+                return self
+                    .short(respond::unsatisfiable(length, &stamp), sender, record)
+                    .await;
+            }
+        };
+        let head = finish_head(
+            object.head.clone(),
+            code,
+            &stamp,
+            Some((range.clone(), length)),
+        );
+        record.status = code;
+        sender.head(head, true).await?;
+        if self.request.method == Method::HEAD || range.is_empty() {
+            return Ok(sender.end().await?);
+        }
+        let mut at = range.start;
+        for bytes in object.body.slices(range.clone()) {
+            at += bytes.len() as u64;
+            sender.body(bytes, at == range.end).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a body while it arrives.
+    async fn stream(
+        &self,
+        live: &Arc<LiveHead>,
+        mut rider: Rider,
+        starter: bool,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        let status = if live.replaced {
+            CacheStatus::Expired
+        } else {
+            CacheStatus::Miss
+        };
+        record.cache = status;
+        record.fingerprint = Some(live.fingerprint.clone());
+        let detail = forward_detail(status, starter, None);
+        let stamp = self.stamp(status, Some(live.age_on_arrival), &detail);
+        let wanted = match live.length {
+            Some(length) => answer(&self.request.headers, &live.validators, length),
+            None if is_not_modified(&self.request.headers, &live.validators) => Answer::NotModified,
+            None => Answer::Whole,
+        };
+        let (code, range) = match (wanted, live.length) {
+            (Answer::Whole, length) => (200, 0..length.unwrap_or(u64::MAX)),
+            (Answer::NotModified, _) => (304, 0..0),
+            (Answer::Part(range), _) => (206, range),
+            (Answer::Unsatisfiable, length) => {
+                return self
+                    .short(
+                        respond::unsatisfiable(length.unwrap_or_default(), &stamp),
+                        sender,
+                        record,
+                    )
+                    .await;
+            }
+        };
+        let sized = live.length.map(|length| (range.clone(), length));
+        let head = finish_head(
+            live.head.clone(),
+            code,
+            &stamp,
+            sized.or((code == 304).then_some((0..0, 0))),
+        );
+        record.status = code;
+        sender
+            .head(head, live.length.is_some() || code == 304)
+            .await?;
+        let mut at = range.start;
+        while at < range.end {
+            let Some(bytes) = rider.next(at, range.end).await.map_err(Cut::Pull)? else {
+                break;
+            };
+            at += bytes.len() as u64;
+            sender.body(bytes, at == range.end).await?;
+        }
+        if at < range.end || range.is_empty() {
+            sender.end().await?;
+        }
+        Ok(())
+    }
+
+    /// Asks the origin for this viewer alone, or takes over the open answer.
+    async fn pass(
+        &self,
+        reason: Bypass,
+        open: Option<Box<Exchange>>,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        record.reason = Some(reason.name());
+        record.bypass = Some(reason);
+        record.cache = if reason == Bypass::Head {
+            CacheStatus::Miss
+        } else {
+            CacheStatus::Bypass
+        };
+        let range = self
+            .request
+            .headers
+            .get(RANGE)
+            .and_then(|value| value.to_str().ok());
+        let exchange = match open.filter(|_| range.is_none()) {
+            Some(exchange) => Ok(*exchange),
+            None => {
+                let mut request = self.query.request.clone();
+                request.range = range
+                    .map(str::to_owned)
+                    .filter(|_| request.method == OriginMethod::Get);
+                self.admitted.origin.open(&request).await
+            }
+        };
+        let detail = forward_detail(record.cache, true, Some(reason.name()));
+        match exchange {
+            Ok(exchange) => self.exchange(exchange, &detail, sender, record).await,
+            Err(failure) => {
+                self.node.pulls.counts.fail(failure);
+                record.reason = Some(failure.name());
+                self.short(
+                    respond::failed(failure, &self.stamp(record.cache, None, &detail)),
+                    sender,
+                    record,
+                )
+                .await
+            }
+        }
+    }
+
+    /// Sends an answer straight from the origin, one buffer at a time: the
+    /// viewer's pace is the origin's.
+    async fn exchange(
+        &self,
+        mut exchange: Exchange,
+        detail: &str,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        let zone = self.admitted.zone;
+        let hls = zone.cache.policy == CachePolicy::Hls;
+        let status = exchange.head.status;
+        let stamp = self.stamp(record.cache, None, detail);
+        let refused = match status {
+            300..=399 if hls && status != 304 => Some(respond::failed(Failure::Redirect, &stamp)),
+            416 => Some(respond::unsatisfiable(
+                length_of_unsatisfied(&exchange),
+                &stamp,
+            )),
+            400.. if hls => Some(respond::missing(status, &stamp)),
+            _ => None,
+        };
+        if let Some(response) = refused {
+            return self.short(response, sender, record).await;
+        }
+        let now = self.node.clock.wall();
+        let mut head = viewer_head(
+            zone,
+            self.query.kind,
+            &self.query.request.path,
+            &exchange.head,
+            None,
+            now,
+        );
+        for name in [CONTENT_RANGE, http::header::SET_COOKIE] {
+            for value in exchange.head.headers.get_all(&name) {
+                let _ = head.append_header(name.clone(), value.clone());
+            }
+        }
+        // Some servers send a part with 200; its Content-Range tells.
+        let code = if head.headers.contains_key(CONTENT_RANGE) {
+            206
+        } else {
+            status
+        };
+        let _ = head.set_status(code);
+        let told = exchange.head.headers.get(CONTENT_LENGTH).cloned();
+        let is_head = self.request.method == Method::HEAD;
+        let length = told.filter(|_| is_head || exchange.head.length().is_some());
+        if let Some(length) = &length {
+            insert(&mut head, CONTENT_LENGTH, length.clone());
+        }
+        headers::stamp(&mut head, code, &stamp);
+        record.status = code;
+        sender.head(head, length.is_some() || is_head).await?;
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.resize(PASS_BUFFER_BYTES, 0);
+            let count = exchange.read(&mut buffer).await.map_err(Cut::Pull)?;
+            if count == 0 || is_head {
+                return Ok(sender.end().await?);
+            }
+            buffer.truncate(count);
+            sender.body(buffer.split().freeze(), false).await?;
+        }
+    }
+
+    async fn short(
+        &self,
+        response: Response,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        record.status = response.head.status.as_u16();
+        send_short(response, self.request.method == Method::HEAD, sender).await
+    }
+
+    fn stamp(&self, cache: CacheStatus, age: Option<Duration>, detail: &str) -> Stamp<'_> {
+        Stamp {
+            zone: Some(self.admitted.zone),
+            cache,
+            request_id: self.request_id,
+            country: self.visitor.country,
+            age,
+            detail: detail.to_owned(),
+        }
+    }
+
+    /// RFC 9211: a hit with what is left of its lifetime, negative when stale.
+    fn hit_detail(&self, object: &Object, status: CacheStatus, failure: Option<Failure>) -> String {
+        let age = object.freshness.age(self.node.clock.monotonic()).as_secs();
+        let fresh = object.freshness.lifetime.fresh.as_secs();
+        let ttl = i64::try_from(fresh).unwrap_or(i64::MAX) - i64::try_from(age).unwrap_or(i64::MAX);
+        let detail = match (status, failure) {
+            (_, Some(failure)) => format!("; detail={}", failure.name()),
+            (CacheStatus::Updating, None) => "; detail=updating".to_owned(),
+            _ => String::new(),
+        };
+        format!("hit; ttl={ttl}; key={}{detail}", object.fingerprint)
+    }
+}
+
+/// Memory of one passing response, besides the socket's own.
+const PASS_BUFFER_BYTES: usize = 64 << 10;
+
+/// Sends a response whose body is a line of text.
+pub async fn send_short(
+    response: Response,
+    head_only: bool,
+    sender: &mut Sender<'_>,
+) -> Result<(), Cut> {
+    sender.head(response.head, true).await?;
+    if head_only || response.body.is_empty() {
+        return Ok(sender.end().await?);
+    }
+    Ok(sender.body(Bytes::from(response.body), true).await?)
+}
+
+fn forward_detail(status: CacheStatus, starter: bool, reason: Option<&str>) -> String {
+    let why = match status {
+        CacheStatus::Expired | CacheStatus::Revalidated => "stale",
+        CacheStatus::Bypass => "bypass",
+        _ => "uri-miss",
+    };
+    let collapsed = if starter { "" } else { "; collapsed" };
+    let detail = reason
+        .map(|reason| format!("; detail={reason}"))
+        .unwrap_or_default();
+    format!("fwd={why}{collapsed}{detail}")
+}
+
+/// Adds what depends on this response: status, length, range, stamp.
+fn finish_head(
+    mut head: ResponseHeader,
+    code: u16,
+    stamp: &Stamp<'_>,
+    sized: Option<(std::ops::Range<u64>, u64)>,
+) -> ResponseHeader {
+    if head.status.as_u16() != code {
+        let _ = head.set_status(code);
+    }
+    match (code, sized) {
+        (304, _) => {
+            head.remove_header(&CONTENT_TYPE);
+        }
+        (206, Some((range, length))) => {
+            insert(
+                &mut head,
+                CONTENT_LENGTH,
+                HeaderValue::from(range.end - range.start),
+            );
+            let text = format!(
+                "bytes {}-{}/{length}",
+                range.start,
+                range.end.saturating_sub(1)
+            );
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                insert(&mut head, CONTENT_RANGE, value);
+            }
+        }
+        (_, Some((_, length))) => insert(&mut head, CONTENT_LENGTH, HeaderValue::from(length)),
+        (_, None) => {}
+    }
+    headers::stamp(&mut head, code, stamp);
+    head
+}
+
+/// The length that a 416 of the origin tells; 0 where it tells none.
+fn length_of_unsatisfied(exchange: &Exchange) -> u64 {
+    let range = exchange
+        .head
+        .text(CONTENT_RANGE)
+        .and_then(|text| text.rsplit('/').next());
+    range
+        .and_then(|length| length.parse().ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,118 @@
+//! Requests with unsafe methods, in zones that take them: Pingora's proxy
+//! carries them to the origin, signed by nobody and stored nowhere.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::proxy::Session;
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use super::headers::{self, Stamp};
+use super::verify::{Admitted, CDN_LOOP_COUNT, Visitor};
+use crate::cache::head::{add_cors, insert};
+use crate::clock::Clock;
+use crate::origin::{Failure, Origin};
+use crate::path::encode;
+use crate::zone::{CachePolicy, Zone};
+
+/// Where such a request goes, and as what.
+pub struct Through {
+    zone: Arc<Zone>,
+    origin: Arc<Origin>,
+    path_and_query: String,
+    loop_count: u32,
+}
+
+impl Through {
+    pub fn new(admitted: &Admitted<'_>) -> Self {
+        let path = encode(admitted.target.path.as_str());
+        let query = admitted
+            .target
+            .query
+            .filter(|_| admitted.zone.token.is_none());
+        let path_and_query = match query {
+            Some(query) => format!("{path}?{query}"),
+            None => path,
+        };
+        Self {
+            zone: Arc::clone(admitted.zone),
+            origin: Arc::clone(&admitted.origin),
+            path_and_query,
+            loop_count: admitted.loop_count,
+        }
+    }
+}
+
+pub async fn peer(through: Option<&Through>, clock: &Clock) -> Result<Box<HttpPeer>> {
+    let through = through.ok_or_else(|| Error::new(ErrorType::InternalError))?;
+    let peer = through.origin.first_peer(clock).await;
+    peer.map(Box::new)
+        .map_err(|_| Error::new_up(ErrorType::ConnectError))
+}
+
+pub fn rewrite(
+    through: Option<&Through>,
+    visitor: Option<&Visitor>,
+    request_id: &str,
+    session: &Session,
+    upstream: &mut RequestHeader,
+) -> Result<()> {
+    let (Some(through), Some(visitor)) = (through, visitor) else {
+        return Ok(());
+    };
+    upstream.set_raw_path(through.path_and_query.as_bytes())?;
+    if through.zone.cache.policy == CachePolicy::Hls {
+        upstream.remove_header(&AUTHORIZATION);
+        upstream.remove_header(&COOKIE);
+    }
+    let theirs: Vec<HeaderName> = upstream
+        .headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-amz-"))
+        .cloned()
+        .collect();
+    for name in theirs {
+        upstream.remove_header(&name);
+    }
+    upstream.insert_header(HOST, through.origin.host())?;
+    let https = session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some());
+    upstream.insert_header("x-forwarded-for", visitor.client_ip.to_string())?;
+    upstream.insert_header("x-forwarded-proto", if https { "https" } else { "http" })?;
+    upstream.insert_header("via", "1.1 warren")?;
+    upstream.insert_header("cdn-requestid", request_id)?;
+    upstream.insert_header("cdn-pullzoneid", through.zone.id.to_string())?;
+    upstream.insert_header(CDN_LOOP_COUNT, (through.loop_count + 1).to_string())?;
+    for (name, value) in &through.origin.settings().headers {
+        upstream.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(())
+}
+
+/// Gives an origin's answer the headers of every other response.
+pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
+    if stamp.zone.is_some_and(|zone| zone.cors) {
+        add_cors(response);
+    }
+    insert(
+        response,
+        http::header::SERVER,
+        HeaderValue::from_static("warren"),
+    );
+    headers::stamp(response, status, stamp);
+}
+
+/// Pingora's error in our names.
+pub fn failure(error: &Error) -> Failure {
+    match error.etype() {
+        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
+        ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute => {
+            Failure::ConnectFailed
+        }
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::FirstByteTimeout,
+        _ => Failure::BadResponse,
+    }
+}

@@ -1,0 +1,93 @@
+//! Certificates, chosen by the name that a client asks for (SNI).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::ring::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+
+use crate::config::Certificate;
+
+/// All certificates of the node by host name. The first one is for clients
+/// that name no host or an unknown one.
+#[derive(Debug)]
+pub struct CertificateResolver {
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+    first: Arc<CertifiedKey>,
+}
+
+impl CertificateResolver {
+    /// `None` for an empty list; an error says which file and why.
+    pub fn load(certificates: &[Certificate]) -> Result<Option<Self>, String> {
+        let mut by_name = HashMap::new();
+        let mut first = None;
+        for certificate in certificates {
+            let key = Arc::new(load_pair(&certificate.cert, &certificate.key)?);
+            for name in names(&key)? {
+                by_name.entry(name).or_insert_with(|| Arc::clone(&key));
+            }
+            first.get_or_insert(key);
+        }
+        Ok(first.map(|first| Self { by_name, first }))
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let name = name.to_ascii_lowercase();
+        let wildcard = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
+        self.by_name.get(&name).or_else(wildcard)
+    }
+}
+
+impl ResolvesServerCert for CertificateResolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let named = hello.server_name().and_then(|name| self.find(name));
+        Some(Arc::clone(named.unwrap_or(&self.first)))
+    }
+}
+
+/// Whether a chain and a key can be loaded and belong together.
+pub fn check_certificate(cert: &Path, key: &Path) -> Result<(), String> {
+    let pair = load_pair(cert, key)?;
+    names(&pair).map(|_| ())
+}
+
+fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert)
+        .map_err(|error| format!("{}: {error}", cert.display()))?
+        .collect();
+    let chain = chain.map_err(|error| format!("{}: {error}", cert.display()))?;
+    let leaf = chain
+        .first()
+        .ok_or_else(|| format!("{}: no certificate", cert.display()))?;
+    ParsedCertificate::try_from(leaf).map_err(|error| format!("{}: {error}", cert.display()))?;
+    let secret =
+        PrivateKeyDer::from_pem_file(key).map_err(|error| format!("{}: {error}", key.display()))?;
+    let signer =
+        any_supported_type(&secret).map_err(|error| format!("{}: {error}", key.display()))?;
+    let pair = CertifiedKey::new(chain, signer);
+    pair.keys_match()
+        .map_err(|error| format!("{} and {}: {error}", cert.display(), key.display()))?;
+    Ok(pair)
+}
+
+/// The DNS names of the leaf, lower case.
+fn names(pair: &CertifiedKey) -> Result<Vec<String>, String> {
+    let leaf = pair.end_entity_cert().map_err(|error| error.to_string())?;
+    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+    let alternative = leaf
+        .subject_alternative_name()
+        .map_err(|error| error.to_string())?;
+    let general = alternative
+        .map(|extension| extension.value.general_names.as_slice())
+        .unwrap_or_default();
+    let dns = general.iter().filter_map(|name| match name {
+        GeneralName::DNSName(dns) => Some(dns.to_ascii_lowercase()),
+        _ => None,
+    });
+    Ok(dns.collect())
+}

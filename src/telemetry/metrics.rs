@@ -1,0 +1,292 @@
+//! Prometheus metrics, in base units and with bounded labels: no path, no
+//! address, no token.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use super::CacheStatus;
+use crate::cache::store::Store;
+use crate::hls::Kind;
+use crate::pull::Counts;
+
+/// Seconds; from a hit's fraction of a millisecond to a held playlist.
+const FIRST_BYTE_BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// All families, each registered once.
+pub struct Metrics {
+    registry: Registry,
+    hits: IntCounterVec,
+    misses: IntCounterVec,
+    requests: IntCounterVec,
+    bytes: IntCounterVec,
+    first_byte: HistogramVec,
+    refusals: IntCounterVec,
+    bypasses: IntCounterVec,
+    token_uses: IntCounterVec,
+    pulls: IntCounterVec,
+    pull_failures: IntCounterVec,
+    evictions: IntCounterVec,
+    pulls_in_flight: IntGauge,
+    objects: IntGauge,
+    object_bytes: IntGauge,
+    budget: IntGauge,
+    used: IntGauge,
+    /// One scrape at a time: counters kept elsewhere are brought up to date.
+    scrape: Mutex<()>,
+    pub log_lines_dropped: IntCounter,
+    pub ready: IntGauge,
+    hot: Hot,
+}
+
+/// Handles of the request path, resolved once.
+#[derive(Default)]
+struct Hot {
+    hits: [OnceLock<IntCounter>; KINDS],
+    misses: [OnceLock<IntCounter>; KINDS],
+    first_byte: [[OnceLock<Histogram>; STATUSES]; KINDS],
+}
+
+const KINDS: usize = Kind::ALL.len();
+const STATUSES: usize = CacheStatus::ALL.len();
+
+/// One answered request, as far as metrics count it.
+pub struct Answered<'a> {
+    pub zone: &'a str,
+    pub kind: Kind,
+    pub cache: CacheStatus,
+    pub status: u16,
+    pub bytes: u64,
+    pub first_byte: Option<Duration>,
+}
+
+impl Metrics {
+    /// An error where a family is already registered.
+    pub fn register(registry: Registry) -> Result<Self, Error> {
+        let add = |collector: Box<dyn Collector>| registry.register(collector);
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
+            add(Box::new(vec.clone())).map(|()| vec)
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let vec = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            add(Box::new(vec.clone())).map(|()| vec)
+        };
+        let first_byte_options = HistogramOpts::new(
+            "warren_time_to_first_byte_seconds",
+            "From the end of the request's head to the start of the response.",
+        )
+        .buckets(FIRST_BYTE_BUCKETS.to_vec());
+        let first_byte = HistogramVec::new(first_byte_options, &["kind", "cache"])?;
+        add(Box::new(first_byte.clone()))?;
+        let log_lines_dropped = IntCounter::new(
+            "warren_access_log_dropped_total",
+            "Log lines lost because the writer was too slow.",
+        )?;
+        add(Box::new(log_lines_dropped.clone()))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            add(Box::new(gauge.clone())).map(|()| gauge)
+        };
+        let ready = gauge("warren_ready", "1 while the node takes new requests.")?;
+        let build = gauges(
+            "warren_build_info",
+            "Always 1; the labels say what runs.",
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let metrics = Self {
+            hits: counters(
+                "veza_cache_hits_total",
+                "Requests answered from memory.",
+                &["subsystem"],
+            )?,
+            misses: counters(
+                "veza_cache_misses_total",
+                "Requests that waited for the origin.",
+                &["subsystem"],
+            )?,
+            requests: counters(
+                "warren_requests_total",
+                "Requests answered.",
+                &["zone", "kind", "status_class", "cache"],
+            )?,
+            bytes: counters(
+                "warren_response_body_bytes_total",
+                "Body bytes sent to viewers.",
+                &["zone", "kind"],
+            )?,
+            first_byte,
+            refusals: counters(
+                "warren_refusals_total",
+                "Requests refused, by reason.",
+                &["zone", "reason"],
+            )?,
+            bypasses: counters(
+                "warren_bypasses_total",
+                "Answers not stored, by reason.",
+                &["reason"],
+            )?,
+            token_uses: counters(
+                "warren_token_uses_total",
+                "Tokens accepted, by key.",
+                &["zone", "key", "scheme"],
+            )?,
+            pulls: counters(
+                "warren_pulls_total",
+                "Pulls started, requests that rode one, bodies over budget.",
+                &["event"],
+            )?,
+            pull_failures: counters(
+                "warren_pull_failures_total",
+                "Pulls that failed, by reason.",
+                &["reason"],
+            )?,
+            evictions: counters(
+                "warren_cache_evictions_total",
+                "Objects removed, by cause.",
+                &["cause"],
+            )?,
+            pulls_in_flight: gauge("warren_pulls_in_flight", "Pulls under way.")?,
+            objects: gauge("warren_cache_objects", "Objects stored.")?,
+            object_bytes: gauge(
+                "warren_cache_bytes",
+                "Bytes of stored objects, with their overhead.",
+            )?,
+            budget: gauge(
+                "warren_memory_budget_bytes",
+                "The memory that bodies may take.",
+            )?,
+            used: gauge(
+                "warren_memory_used_bytes",
+                "Taken of the budget: stored, in flight and idle chunks.",
+            )?,
+            scrape: Mutex::default(),
+            log_lines_dropped,
+            ready,
+            hot: Hot::default(),
+            registry: registry.clone(),
+        };
+        for kind in Kind::ALL {
+            metrics.hits.with_label_values(&[kind.subsystem()]);
+            metrics.misses.with_label_values(&[kind.subsystem()]);
+        }
+        Ok(metrics)
+    }
+
+    pub fn count(&self, answered: &Answered<'_>) {
+        let (kind, cache) = (answered.kind as usize, answered.cache as usize);
+        let (cells, vec) = match answered.cache.is_hit() {
+            true => (&self.hot.hits, &self.hits),
+            false => (&self.hot.misses, &self.misses),
+        };
+        if answered.cache != CacheStatus::None {
+            cells[kind]
+                .get_or_init(|| vec.with_label_values(&[answered.kind.subsystem()]))
+                .inc();
+        }
+        let kind_name = answered.kind.subsystem();
+        let class = status_class(answered.status);
+        self.requests
+            .with_label_values(&[answered.zone, kind_name, class, answered.cache.name()])
+            .inc();
+        self.bytes
+            .with_label_values(&[answered.zone, kind_name])
+            .inc_by(answered.bytes);
+        if let Some(first_byte) = answered.first_byte {
+            let cell = &self.hot.first_byte[kind][cache];
+            let histogram = cell.get_or_init(|| {
+                self.first_byte
+                    .with_label_values(&[kind_name, answered.cache.name()])
+            });
+            histogram.observe(first_byte.as_secs_f64());
+        }
+    }
+
+    pub fn count_refusal(&self, zone: &str, reason: &str) {
+        self.refusals.with_label_values(&[zone, reason]).inc();
+    }
+
+    pub fn count_bypass(&self, reason: &str) {
+        self.bypasses.with_label_values(&[reason]).inc();
+    }
+
+    pub fn count_token(&self, zone: &str, key: &str, scheme: &str) {
+        self.token_uses
+            .with_label_values(&[zone, key, scheme])
+            .inc();
+    }
+
+    /// The text that a scrape gets; what is counted elsewhere is read now.
+    pub fn render(&self, store: &Store, counts: &Counts) -> Result<String, Error> {
+        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let set =
+            |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let (objects, bytes) = store.totals();
+        set(&self.objects, objects);
+        set(&self.object_bytes, bytes);
+        set(&self.budget, store.budget.limit() as u64);
+        set(&self.used, store.budget.used() as u64);
+        set(&self.pulls_in_flight, counts.in_flight.load(Relaxed) as u64);
+        let evictions = store.evictions();
+        catch_up(&self.evictions, "size", evictions.size.load(Relaxed));
+        catch_up(
+            &self.evictions,
+            "replaced",
+            evictions.replaced.load(Relaxed),
+        );
+        catch_up(
+            &self.evictions,
+            "explicit",
+            evictions.explicit.load(Relaxed),
+        );
+        catch_up(&self.pulls, "started", counts.started.load(Relaxed));
+        catch_up(&self.pulls, "collapsed", counts.collapsed.load(Relaxed));
+        catch_up(&self.pulls, "over_budget", counts.over_budget.load(Relaxed));
+        for (failure, count) in counts.failures() {
+            catch_up(&self.pull_failures, failure.name(), count);
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| Error::Msg(error.to_string()))
+    }
+}
+
+/// Brings a counter up to what was counted elsewhere.
+fn catch_up(vec: &IntCounterVec, label: &str, value: u64) {
+    let counter = vec.with_label_values(&[label]);
+    counter.inc_by(value.saturating_sub(counter.get()));
+}
+
+const fn status_class(status: u16) -> &'static str {
+    match status {
+        100..=199 => "1xx",
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registering_the_set_twice_is_an_error_with_a_message() {
+        let registry = Registry::new();
+        assert!(Metrics::register(registry.clone()).is_ok());
+        let error = Metrics::register(registry)
+            .err()
+            .map(|error| error.to_string());
+        assert!(error.is_some_and(|message| message.contains("Duplicate")));
+    }
+}
