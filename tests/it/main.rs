@@ -1,4 +1,11 @@
 //! One integration binary: a module per feature, so that the edge is linked once.
 
+#[path = "../support/edge.rs"]
+#[allow(dead_code, reason = "not every module uses all of it")]
+mod edge;
+#[path = "../support/origin/mod.rs"]
+mod origin;
+
+mod road;
 mod token_forgeries;
 mod token_vectors;

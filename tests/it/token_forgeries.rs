@@ -16,7 +16,11 @@ const EXPIRES: &str = "1800003600";
 fn verdict(target: &str) -> &'static str {
     let mut policy = Policy::new(vec![Key::new("k", KEY).expect("not empty")]);
     policy.schemes = Scheme::ALL.to_vec();
-    let evidence = Evidence { now: NOW, client_ip: IpAddr::from([192, 0, 2, 1]), country: None };
+    let evidence = Evidence {
+        now: NOW,
+        client_ip: IpAddr::from([192, 0, 2, 1]),
+        country: None,
+    };
     let decision = match Target::parse(target) {
         Ok(target) => policy.verify(&target, &evidence).map(|_| ()),
         Err(bad) => Err(Refusal::BadPath(bad)),
@@ -26,7 +30,17 @@ fn verdict(target: &str) -> &'static str {
 
 fn token(scheme: Scheme, path: &str, expires: &str, params: &str) -> String {
     let key = Key::new("k", KEY).expect("not empty");
-    Token::make(scheme, &key, Message { path, expires, ip: None, params }).text()
+    Token::make(
+        scheme,
+        &key,
+        Message {
+            path,
+            expires,
+            ip: None,
+            params,
+        },
+    )
+    .text()
 }
 
 /// The padding that SHA-256 put behind `length` bytes.
@@ -65,7 +79,11 @@ fn percent(bytes: &[u8]) -> String {
 fn the_extension_is_real_a_naive_hash_accepts_it() {
     use sha2::Digest;
     let message = format!("/v/a.ts{EXPIRES}");
-    let forged = extend(&token(Scheme::Sha256, "/v/a.ts", EXPIRES, ""), message.len(), b"x=1");
+    let forged = extend(
+        &token(Scheme::Sha256, "/v/a.ts", EXPIRES, ""),
+        message.len(),
+        b"x=1",
+    );
     let mut naive = sha2::Sha256::new();
     naive.update(KEY);
     naive.update(&message);
@@ -87,7 +105,9 @@ fn length_extensions_are_refused_wherever_the_glue_stands() {
 
     // In a directory token for anything.
     let forged = extend(&signed, length, b"1830000000");
-    let target = format!("/any.ts?token={forged}&token_path=%2Fv%2Fa.ts{EXPIRES}{padding}&expires=1830000000");
+    let target = format!(
+        "/any.ts?token={forged}&token_path=%2Fv%2Fa.ts{EXPIRES}{padding}&expires=1830000000"
+    );
     assert_eq!(verdict(&target), "malformed");
 
     // In the last parameter's value.
@@ -95,13 +115,23 @@ fn length_extensions_are_refused_wherever_the_glue_stands() {
     let length = length + "limit=5".len();
     let padding = percent(&glue(KEY.len() + length));
     let forged = extend(&signed, length, b"00");
-    assert_eq!(verdict(&format!("/v/a.ts?token={forged}&limit=5{padding}00&expires={EXPIRES}")), "malformed");
+    assert_eq!(
+        verdict(&format!(
+            "/v/a.ts?token={forged}&limit=5{padding}00&expires={EXPIRES}"
+        )),
+        "malformed"
+    );
 
     // As a parameter's name.
     let signed = token(Scheme::Sha256, "/v/a.ts", EXPIRES, "");
     let padding = percent(&glue(KEY.len() + "/v/a.ts".len() + EXPIRES.len()));
     let forged = extend(&signed, "/v/a.ts".len() + EXPIRES.len(), b"x=1");
-    assert_eq!(verdict(&format!("/v/a.ts?token={forged}&{padding}x=1&expires={EXPIRES}")), "malformed");
+    assert_eq!(
+        verdict(&format!(
+            "/v/a.ts?token={forged}&{padding}x=1&expires={EXPIRES}"
+        )),
+        "malformed"
+    );
 }
 
 #[test]
@@ -109,12 +139,18 @@ fn moved_boundaries_are_refused_and_their_neighbours_let_in() {
     let table: &[(&str, String, &str)] = &[
         (
             "digits of the path slide into the expiry",
-            format!("/chunk1?token={}&expires=71800003600", token(Scheme::Hs256, "/chunk17", EXPIRES, "")),
+            format!(
+                "/chunk1?token={}&expires=71800003600",
+                token(Scheme::Hs256, "/chunk17", EXPIRES, "")
+            ),
             "malformed",
         ),
         (
             "digits of the expiry slide into the path",
-            format!("/chunk171?token={}&expires=800003600", token(Scheme::Hs256, "/chunk17", EXPIRES, "")),
+            format!(
+                "/chunk171?token={}&expires=800003600",
+                token(Scheme::Hs256, "/chunk17", EXPIRES, "")
+            ),
             "malformed",
         ),
         (
@@ -135,22 +171,34 @@ fn moved_boundaries_are_refused_and_their_neighbours_let_in() {
         ),
         (
             "one value unfolds into two parameters",
-            format!("/a.ts?token={}&a=1&limit=9&expires={EXPIRES}", token(Scheme::Hs256, "/a.ts", EXPIRES, "a=1")),
+            format!(
+                "/a.ts?token={}&a=1&limit=9&expires={EXPIRES}",
+                token(Scheme::Hs256, "/a.ts", EXPIRES, "a=1")
+            ),
             "bad_signature",
         ),
         (
             "an expiry beyond the cap",
-            format!("/a.ts?token={}&expires=9999999999", token(Scheme::Hs256, "/a.ts", "9999999999", "")),
+            format!(
+                "/a.ts?token={}&expires=9999999999",
+                token(Scheme::Hs256, "/a.ts", "9999999999", "")
+            ),
             "expires_too_far",
         ),
         (
             "a leading zero in the expiry",
-            format!("/a.ts?token={}&expires=0180000360", token(Scheme::Hs256, "/a.ts", "0180000360", "")),
+            format!(
+                "/a.ts?token={}&expires=0180000360",
+                token(Scheme::Hs256, "/a.ts", "0180000360", "")
+            ),
             "malformed",
         ),
         (
             "a parameter twice in two cases",
-            format!("/a.ts?token={}&Limit=1&limit=2&expires={EXPIRES}", token(Scheme::Hs256, "/a.ts", EXPIRES, "")),
+            format!(
+                "/a.ts?token={}&Limit=1&limit=2&expires={EXPIRES}",
+                token(Scheme::Hs256, "/a.ts", EXPIRES, "")
+            ),
             "malformed",
         ),
         (
@@ -175,7 +223,10 @@ fn moved_boundaries_are_refused_and_their_neighbours_let_in() {
                 let mut stray = token(Scheme::Sha256, "/a.ts", EXPIRES, "");
                 let last = stray.pop().expect("a token has characters");
                 let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-                let at = alphabet.iter().position(|c| char::from(*c) == last).expect("in the alphabet");
+                let at = alphabet
+                    .iter()
+                    .position(|c| char::from(*c) == last)
+                    .expect("in the alphabet");
                 stray.push(char::from(alphabet[at + 1]));
                 format!("/a.ts?token={stray}&expires={EXPIRES}")
             },
@@ -183,7 +234,10 @@ fn moved_boundaries_are_refused_and_their_neighbours_let_in() {
         ),
         (
             "the limit of an md5 token was never signed",
-            format!("/a.ts?token={}&limit=9&expires={EXPIRES}", token(Scheme::Md5, "/a.ts", EXPIRES, "")),
+            format!(
+                "/a.ts?token={}&limit=9&expires={EXPIRES}",
+                token(Scheme::Md5, "/a.ts", EXPIRES, "")
+            ),
             "bad_signature",
         ),
         (
@@ -204,7 +258,10 @@ fn moved_boundaries_are_refused_and_their_neighbours_let_in() {
         ),
         (
             "neighbour: the plain md5 token",
-            format!("/a.ts?token={}&expires={EXPIRES}", token(Scheme::Md5, "/a.ts", EXPIRES, "")),
+            format!(
+                "/a.ts?token={}&expires={EXPIRES}",
+                token(Scheme::Md5, "/a.ts", EXPIRES, "")
+            ),
             "ok",
         ),
     ];
@@ -222,7 +279,10 @@ fn one_flipped_bit_of_a_token_is_a_bad_signature() {
             let mut bytes = good.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let forged = String::from_utf8(bytes).expect("ASCII");
-            assert_eq!(verdict(&format!("/a.ts?token={forged}&expires={EXPIRES}")), "bad_signature");
+            assert_eq!(
+                verdict(&format!("/a.ts?token={forged}&expires={EXPIRES}")),
+                "bad_signature"
+            );
         }
     }
 }

@@ -7,7 +7,10 @@ use warren::token::sign::{Form, Options, SignError, sign};
 use warren::token::{Evidence, Key, Policy, Refusal, Scheme, Target};
 
 fn vectors(name: &str) -> Vec<Value> {
-    let path = format!("{}/tests/fixtures/vectors/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let path = format!(
+        "{}/tests/fixtures/vectors/{name}.json",
+        env!("CARGO_MANIFEST_DIR")
+    );
     let text = std::fs::read_to_string(path).expect("the vectors are part of the repository");
     serde_json::from_str(&text).expect("the vectors are JSON")
 }
@@ -34,7 +37,11 @@ fn options(vector: &Value) -> Options {
     let params = &vector["params"];
     let given = |name: &str| Some(text(params, name).to_owned()).filter(|value| !value.is_empty());
     Options {
-        form: if params["directory"] == true { Form::Path } else { Form::Query },
+        form: if params["directory"] == true {
+            Form::Path
+        } else {
+            Form::Query
+        },
         token_path: given("token_path"),
         ip: text(vector, "ip").parse().ok(),
         countries: given("token_countries"),
@@ -48,24 +55,39 @@ fn options(vector: &Value) -> Options {
 #[test]
 fn sign_emits_every_vector_and_the_edge_accepts_or_refuses_it_by_name() {
     let vectors = vectors("sign");
-    let known = vectors.iter().filter_map(|v| Some((v, Scheme::from_name(text(v, "scheme"))?)));
+    let known = vectors
+        .iter()
+        .filter_map(|v| Some((v, Scheme::from_name(text(v, "scheme"))?)));
     for (vector, scheme) in known {
         let name = text(vector, "name");
-        let key = Key::new("k", text(vector, "security_key").as_bytes()).expect("a vector has a key");
+        let key =
+            Key::new("k", text(vector, "security_key").as_bytes()).expect("a vector has a key");
         let expires = vector["expires"].as_u64().expect("a vector has an expiry");
         let options = options(vector);
         let signed = sign(text(vector, "url"), &key, scheme, expires, &options);
         let Some(want) = vector["expected_url"].as_str() else {
-            assert!(matches!(signed, Err(SignError::Duplicate(_))), "{name}: {signed:?}");
+            assert!(
+                matches!(signed, Err(SignError::Duplicate(_))),
+                "{name}: {signed:?}"
+            );
             continue;
         };
         assert_eq!(signed.as_deref(), Ok(want), "{name}");
         if options.force {
-            let unforced = Options { force: false, ..options.clone() };
+            let unforced = Options {
+                force: false,
+                ..options.clone()
+            };
             let refused = sign(text(vector, "url"), &key, scheme, expires, &unforced);
-            assert!(matches!(refused, Err(SignError::EdgeRefuses { .. })), "{name}: {refused:?}");
+            assert!(
+                matches!(refused, Err(SignError::EdgeRefuses { .. })),
+                "{name}: {refused:?}"
+            );
         }
-        let country = options.countries.as_deref().map(|list| list.trim().to_ascii_uppercase());
+        let country = options
+            .countries
+            .as_deref()
+            .map(|list| list.trim().to_ascii_uppercase());
         let evidence = Evidence {
             now: expires - 60,
             client_ip: options.ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
@@ -73,20 +95,35 @@ fn sign_emits_every_vector_and_the_edge_accepts_or_refuses_it_by_name() {
         };
         let target = &want[want[8..].find('/').expect("an absolute URL") + 8..];
         let want = vector["edge_refuses"].as_str().unwrap_or("ok");
-        assert_eq!(reason(&all_schemes(vec![key]), target, &evidence), want, "{name}");
+        assert_eq!(
+            reason(&all_schemes(vec![key]), target, &evidence),
+            want,
+            "{name}"
+        );
     }
     assert_eq!(vectors.len(), 116);
 }
 
 #[test]
 fn a_vector_of_an_unknown_scheme_is_refused_by_name() {
-    for vector in vectors("sign").iter().filter(|v| Scheme::from_name(text(v, "scheme")).is_none()) {
-        let key = Key::new("k", text(vector, "security_key").as_bytes()).expect("a vector has a key");
+    for vector in vectors("sign")
+        .iter()
+        .filter(|v| Scheme::from_name(text(v, "scheme")).is_none())
+    {
+        let key =
+            Key::new("k", text(vector, "security_key").as_bytes()).expect("a vector has a key");
         let url = text(vector, "expected_url");
         let target = &url[url[8..].find('/').expect("an absolute URL") + 8..];
         let now = vector["expires"].as_u64().expect("a vector has an expiry") - 60;
-        let evidence = Evidence { now, client_ip: IpAddr::from([192, 0, 2, 1]), country: None };
-        assert_eq!(reason(&all_schemes(vec![key]), target, &evidence), text(vector, "edge_refuses"));
+        let evidence = Evidence {
+            now,
+            client_ip: IpAddr::from([192, 0, 2, 1]),
+            country: None,
+        };
+        assert_eq!(
+            reason(&all_schemes(vec![key]), target, &evidence),
+            text(vector, "edge_refuses")
+        );
     }
 }
 
@@ -94,20 +131,32 @@ fn a_vector_of_an_unknown_scheme_is_refused_by_name() {
 fn verify_decides_every_vector_as_written() {
     let vectors = vectors("verify");
     for vector in &vectors {
-        let keys = vector["keys"].as_array().expect("a vector has keys").iter().map(|key| {
-            Key::new("k", key.as_str().unwrap_or_default().as_bytes()).expect("a vector has a key")
-        });
+        let keys = vector["keys"]
+            .as_array()
+            .expect("a vector has keys")
+            .iter()
+            .map(|key| {
+                Key::new("k", key.as_str().unwrap_or_default().as_bytes())
+                    .expect("a vector has a key")
+            });
         let mut policy = all_schemes(keys.collect());
         policy.validate_ip = vector["token_ip_validation"] == true;
         let evidence = Evidence {
             now: vector["now"].as_u64().expect("a vector has a clock"),
-            client_ip: text(vector, "client_ip").parse().expect("a vector has an address"),
+            client_ip: text(vector, "client_ip")
+                .parse()
+                .expect("a vector has an address"),
             country: text(vector, "country").as_bytes().try_into().ok(),
         };
         let got = reason(&policy, text(vector, "target"), &evidence);
         let name = text(vector, "name");
-        let wanted = vector["reason_any_of"].as_array().expect("a vector has reasons");
-        assert!(wanted.iter().any(|want| want == got), "{name}: {got} is not among {wanted:?}");
+        let wanted = vector["reason_any_of"]
+            .as_array()
+            .expect("a vector has reasons");
+        assert!(
+            wanted.iter().any(|want| want == got),
+            "{name}: {got} is not among {wanted:?}"
+        );
         assert_eq!(vector["allow"] == true, got == "ok", "{name}");
     }
     assert_eq!(vectors.len(), 41);
