@@ -49,7 +49,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
         .map_err(|error| error.to_string())?;
     let resolver = CertificateResolver::load(&config.certificates)?.map(Arc::new);
     let node = Arc::new(build(config, clock)?);
-    let (mut service, fds) = listen::service(Edge::new(Arc::clone(&node)), &sockets, resolver)?;
+    let (mut service, fds) =
+        listen::service(Edge::new(Arc::clone(&node)), &sockets, resolver.as_ref())?;
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
     let edge = {
@@ -86,7 +87,7 @@ fn build(config: Config, clock: Clock) -> Result<Node, String> {
             )
         })
         .collect();
-    let metrics = Metrics::register(Registry::new()).map_err(|error| error.to_string())?;
+    let metrics = Metrics::register(&Registry::new()).map_err(|error| error.to_string())?;
     let log = Log::open(&config.access_log)
         .map_err(|error| format!("cannot open the access log: {error}"))?;
     Ok(Node {

@@ -180,7 +180,7 @@ impl Edge {
             Refused::Token(refusal) => format!("{}: {}", refused.name(), refusal.detail()),
             _ => refused.name().to_owned(),
         });
-        let response = respond::refused(refused, &context.stamp(visitor), tell);
+        let response = respond::refused(refused, &context.stamp(visitor), tell.as_deref());
         self.short(session, request, response, context).await
     }
 

@@ -20,8 +20,8 @@ pub struct Response {
 
 /// For a request that is turned away. Addresses that the operator trusts are
 /// told the reason.
-pub fn refused(refused: Refused, stamp: &Stamp<'_>, tell: Option<String>) -> Response {
-    let mut response = plain(refused.status(), stamp, tell.as_deref());
+pub fn refused(refused: Refused, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
+    let mut response = plain(refused.status(), stamp, tell);
     if refused == Refused::Method {
         insert(
             &mut response.head,

@@ -88,7 +88,7 @@ fn bind(address: SocketAddr) -> Result<Bound, String> {
 pub fn service(
     edge: Edge,
     sockets: &Sockets,
-    resolver: Option<Arc<CertificateResolver>>,
+    resolver: Option<&Arc<CertificateResolver>>,
 ) -> Result<(Service<pingora::proxy::HttpProxy<Edge>>, Fds), String> {
     let conf = ServerConf {
         max_retries: PROXY_TRIES,
@@ -106,9 +106,9 @@ pub fn service(
         service.add_listener(listener(bound, &mut fds));
     }
     for bound in &sockets.https {
-        let resolver = resolver.clone().ok_or("https needs a certificate")?;
+        let resolver = resolver.ok_or("https needs a certificate")?;
         let mut tls = TlsSettings::intermediate("", "").map_err(|error| error.to_string())?;
-        tls.set_cert_resolver(resolver);
+        tls.set_cert_resolver(Arc::<CertificateResolver>::clone(resolver));
         tls.enable_h2();
         service.add_listener(listener(bound, &mut fds).tls(tls));
     }

@@ -159,7 +159,7 @@ pub fn redact(target: &str) -> String {
 pub struct Log {
     format: LogFormat,
     pub anonymise_ip: bool,
-    sender: Option<SyncSender<Line>>,
+    sender: Option<SyncSender<Box<Line>>>,
 }
 
 impl Log {
@@ -190,7 +190,10 @@ impl Log {
 
     /// False where the line was dropped.
     pub fn write(&self, line: Line) -> bool {
-        let sent = self.sender.as_ref().map(|sender| sender.try_send(line));
+        let sent = self
+            .sender
+            .as_ref()
+            .map(|sender| sender.try_send(Box::new(line)));
         !matches!(sent, Some(Err(TrySendError::Full(_))))
     }
 }
@@ -207,7 +210,7 @@ fn output(file: Option<&Path>) -> std::io::Result<Box<dyn Write + Send>> {
     })
 }
 
-fn write(lines: &Receiver<Line>, out: Box<dyn Write + Send>, format: LogFormat) {
+fn write(lines: &Receiver<Box<Line>>, out: Box<dyn Write + Send>, format: LogFormat) {
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
     loop {
         let result = match lines.recv_timeout(FLUSH_AFTER) {

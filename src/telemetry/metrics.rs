@@ -70,7 +70,7 @@ pub struct Answered<'a> {
 
 impl Metrics {
     /// An error where a family is already registered.
-    pub fn register(registry: Registry) -> Result<Self, Error> {
+    pub fn register(registry: &Registry) -> Result<Self, Error> {
         let add = |collector: Box<dyn Collector>| registry.register(collector);
         let counters = |name: &str, help: &str, labels: &[&str]| {
             let vec = IntCounterVec::new(Opts::new(name, help), labels)?;
@@ -283,8 +283,8 @@ mod tests {
     #[test]
     fn registering_the_set_twice_is_an_error_with_a_message() {
         let registry = Registry::new();
-        assert!(Metrics::register(registry.clone()).is_ok());
-        let error = Metrics::register(registry)
+        assert!(Metrics::register(&registry).is_ok());
+        let error = Metrics::register(&registry)
             .err()
             .map(|error| error.to_string());
         assert!(error.is_some_and(|message| message.contains("Duplicate")));

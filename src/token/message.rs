@@ -131,6 +131,7 @@ fn hs256(key: &Key, message: Message<'_>) -> Digest32 {
     mac.finalize().into_bytes().into()
 }
 
+#[derive(Clone, Copy)]
 enum IpPlace {
     BeforeParams,
     AfterParams,

@@ -1,11 +1,16 @@
 //! One integration binary: a module per feature, so that the edge is linked once.
 
+#[path = "../support/client.rs"]
+#[allow(dead_code, reason = "the demo and the tests use different parts")]
+mod client;
 #[path = "../support/edge.rs"]
 #[allow(dead_code, reason = "not every module uses all of it")]
 mod edge;
 #[path = "../support/origin/mod.rs"]
 mod origin;
 
+mod architecture;
+mod listen;
 mod road;
 mod token_forgeries;
 mod token_vectors;

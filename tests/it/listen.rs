@@ -1,0 +1,241 @@
+//! TLS: HTTP/1.1 and HTTP/2, certificates by name, both versions; and what a
+//! cut pull looks like over HTTP/2.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::edge::{Setup, TestEdge, signed};
+use crate::origin::{DevOrigin, DevOriginOptions, Fault};
+
+/// Certificates for two names, and an edge that has them.
+struct Tls {
+    edge: TestEdge,
+    origin: DevOrigin,
+    roots: RootCertStore,
+    certificates: Vec<CertificateDer<'static>>,
+    _files: TempDir,
+}
+
+async fn start() -> Tls {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    let files = TempDir::new().expect("a folder");
+    let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
+    let mut entries = Vec::new();
+    for name in ["one.test", "*.two.test"] {
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        let stem = name.replace('*', "any");
+        let write = |suffix: &str, text: String| {
+            let path = files.path().join(format!("{stem}.{suffix}"));
+            let mut file = std::fs::File::create(&path).expect("a file");
+            file.write_all(text.as_bytes()).expect("written");
+            path.display().to_string()
+        };
+        let (pem, key) = (
+            write("pem", cert.pem()),
+            write("key", signing_key.serialize_pem()),
+        );
+        entries.push(format!("{{ cert = {pem:?}, key = {key:?} }}"));
+        roots.add(cert.der().clone()).expect("a root");
+        certificates.push(cert.der().clone());
+    }
+    let mut setup = Setup::s3(origin.addr());
+    setup.listen = "https = [\"127.0.0.1:0\"]\n".into();
+    setup.server = format!("[tls]\ncertificates = [{}]\n", entries.join(", "));
+    let edge = setup.start().await;
+    Tls {
+        edge,
+        origin,
+        roots,
+        certificates,
+        _files: files,
+    }
+}
+
+impl Tls {
+    fn address(&self) -> SocketAddr {
+        self.edge.running.https[0]
+    }
+
+    async fn connect(
+        &self,
+        name: &str,
+        alpn: &str,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> TlsStream<TcpStream> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .expect("versions");
+        let mut config = builder
+            .with_root_certificates(self.roots.clone())
+            .with_no_client_auth();
+        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+        let stream = TcpStream::connect(self.address())
+            .await
+            .expect("the edge accepts");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .expect("a handshake")
+    }
+}
+
+const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
+    let tls = start().await;
+    for (name, index) in [("one.test", 0), ("cdn.two.test", 1)] {
+        let stream = tls.connect(name, "http/1.1", BOTH).await;
+        let chain = stream.get_ref().1.peer_certificates().expect("a chain");
+        assert_eq!(chain[0], tls.certificates[index], "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http11_is_served_over_tls_12_and_13() {
+    let tls = start().await;
+    tls.origin.put("/media/a.ts", &b"segment"[..], "video/mp2t");
+    for version in BOTH {
+        let mut stream = tls.connect("one.test", "http/1.1", &[*version]).await;
+        let target = signed(&tls.edge.clock, "/a.ts");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nHost: one.test\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("written");
+        let mut answer = Vec::new();
+        // The edge may end the connection without close_notify.
+        let _ = stream.read_to_end(&mut answer).await;
+        let text = String::from_utf8_lossy(&answer);
+        assert!(
+            text.starts_with("HTTP/1.1 200") && text.ends_with("segment"),
+            "{version:?}: {text}"
+        );
+    }
+}
+
+/// Status, headers and the body, or the error that cut it.
+type Answer = (u16, http::HeaderMap, Result<Vec<u8>, h2::Error>);
+
+async fn read(response: h2::client::ResponseFuture) -> Answer {
+    let (head, mut body) = response.await.expect("a head").into_parts();
+    let mut bytes = Vec::new();
+    let end = loop {
+        match body.data().await {
+            None => break Ok(bytes),
+            Some(Err(error)) => break Err(error),
+            Some(Ok(part)) => {
+                body.flow_control()
+                    .release_capacity(part.len())
+                    .expect("capacity");
+                bytes.extend_from_slice(&part);
+            }
+        }
+    };
+    (head.status.as_u16(), head.headers, end)
+}
+
+async fn h2_get(tls: &Tls, targets: &[String]) -> Vec<Answer> {
+    let stream = tls.connect("one.test", "h2", BOTH).await;
+    let (client, connection) = h2::client::handshake(stream)
+        .await
+        .expect("an HTTP/2 handshake");
+    let driver = tokio::spawn(connection);
+    let mut client = client.ready().await.expect("ready");
+    let mut reading = Vec::new();
+    for target in targets {
+        let uri = format!("https://one.test{target}");
+        let request = http::Request::get(uri).body(()).expect("a request");
+        // All streams are read at once: they share the connection's window.
+        reading.push(tokio::spawn(read(
+            client.send_request(request, true).expect("sent").0,
+        )));
+    }
+    let mut out = Vec::new();
+    for answer in reading {
+        out.push(answer.await.expect("the stream was read"));
+    }
+    driver.abort();
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_streams_of_one_http2_connection_get_their_own_bodies() {
+    let tls = start().await;
+    let targets: Vec<String> = (0..40u8)
+        .map(|i| {
+            tls.origin
+                .put(&format!("/media/s{i}.ts"), vec![i; 100_000], "video/mp2t");
+            signed(&tls.edge.clock, &format!("/s{i}.ts"))
+        })
+        .collect();
+    for (i, (status, headers, body)) in h2_get(&tls, &targets).await.into_iter().enumerate() {
+        assert_eq!(status, 200);
+        assert_eq!(headers["cdn-cache"], "MISS");
+        assert!(
+            body.expect("a whole body")
+                .iter()
+                .all(|byte| usize::from(*byte) == i),
+            "stream {i}"
+        );
+    }
+    for (status, headers, _) in h2_get(&tls, &targets[..3]).await {
+        assert_eq!(
+            (status, headers["cdn-cache"].to_str().ok()),
+            (200, Some("HIT"))
+        );
+    }
+    let refused = h2_get(&tls, &["/s1.ts".to_owned()]).await;
+    assert_eq!(refused[0].0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncated_pull_resets_the_stream_and_leaves_the_connection() {
+    let tls = start().await;
+    tls.origin
+        .put("/media/cut.ts", vec![1; 900_000], "video/mp2t");
+    tls.origin
+        .put("/media/whole.ts", vec![2; 900_000], "video/mp2t");
+    tls.origin
+        .fault_times("/cut.ts", 1, Fault::CloseAfter { bytes: 500_000 });
+    let targets = [
+        signed(&tls.edge.clock, "/cut.ts"),
+        signed(&tls.edge.clock, "/whole.ts"),
+    ];
+    let answers = h2_get(&tls, &targets).await;
+    assert_eq!(answers[0].0, 200);
+    let error = answers[0]
+        .2
+        .as_ref()
+        .expect_err("a cut body is no whole one");
+    assert!(error.is_reset(), "{error}");
+    assert_eq!(
+        answers[1]
+            .2
+            .as_ref()
+            .map(Vec::len)
+            .expect("the other stream is whole"),
+        900_000
+    );
+    // Nothing of it was stored.
+    let again = h2_get(&tls, &targets[..1]).await;
+    assert_eq!(again[0].1["cdn-cache"], "MISS");
+    assert_eq!(
+        again[0].2.as_ref().map(Vec::len).expect("whole now"),
+        900_000
+    );
+}
