@@ -12,5 +12,7 @@ mod origin;
 mod architecture;
 mod listen;
 mod road;
+mod scenarios;
+mod sigv4;
 mod token_forgeries;
 mod token_vectors;
