@@ -14,5 +14,6 @@ mod listen;
 mod road;
 mod scenarios;
 mod sigv4;
+mod store;
 mod token_forgeries;
 mod token_vectors;

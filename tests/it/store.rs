@@ -1,0 +1,137 @@
+//! The store under threads: weights, eviction, and memory that always comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use warren::cache::body::BodyWriter;
+use warren::cache::budget::{Budget, CHUNK_BYTES};
+use warren::cache::cache_control::CacheControl;
+use warren::cache::head::empty;
+use warren::cache::key::Key;
+use warren::cache::lifetime::{Freshness, Lifetime};
+use warren::cache::object::Object;
+use warren::cache::store::Store;
+use warren::clock::Clock;
+use warren::hls::Kind;
+use warren::origin::Validators;
+use warren::path::CanonicalPath;
+
+const BUDGET: usize = 32 << 20;
+
+fn key(name: &str) -> Key {
+    Key::new(1, &CanonicalPath::parse(name).expect("a path"), [])
+}
+
+/// An object whose every byte is `fill`; `None` where the budget has no room.
+fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
+    let mut writer = BodyWriter::with_length(&store.budget, len).ok()?;
+    let mut left = usize::try_from(len).expect("small");
+    while left > 0 {
+        let spare = writer.spare().expect("taken ahead");
+        let count = spare.len().min(left);
+        spare[..count].fill(fill);
+        writer.advance(count);
+        left -= count;
+    }
+    let freshness = Freshness {
+        stored_at: Clock::default().monotonic(),
+        age_on_arrival: Duration::ZERO,
+        lifetime: Lifetime { fresh: Duration::from_secs(60), ..Lifetime::default() },
+    };
+    Some(Arc::new(Object {
+        status: 200,
+        head: empty(200),
+        body: writer.finish(),
+        kind: Kind::Segment,
+        pace: None,
+        freshness,
+        validators: Validators::default(),
+        control: CacheControl::default(),
+        fingerprint: String::new(),
+        bypass: None,
+        permit: store.budget.take(1024),
+    }))
+}
+
+fn put(store: &Store, name: &str, len: u64, fill: u8) -> bool {
+    let made = object(store, len, fill).or_else(|| {
+        store.make_room();
+        object(store, len, fill)
+    });
+    let Some(object) = made else { return false };
+    store.insert(&key(name), object);
+    true
+}
+
+#[test]
+fn a_full_store_turns_over_and_never_exceeds_its_budget() {
+    let store = Store::new(Budget::new(BUDGET));
+    let mut refused = 0;
+    for i in 0..600u32 {
+        // Asked for before it is stored, as every pulled object is.
+        store.get(&key(&format!("/s{i}.ts")), Kind::Segment);
+        refused += u32::from(!put(&store, &format!("/s{i}.ts"), 1 << 20, i as u8));
+        assert!(store.budget.used() <= BUDGET);
+    }
+    assert_eq!(refused, 0, "there is always room for one more pull");
+    let stored = (0..600u32).filter(|i| store.get(&key(&format!("/s{i}.ts")), Kind::Segment).is_some()).count();
+    assert!((15..=32).contains(&stored), "{stored} of 600 are stored");
+    assert!(store.evictions().size.load(std::sync::atomic::Ordering::Relaxed) > 500);
+}
+
+#[test]
+fn a_million_insertions_of_one_key_leave_one_object_and_eviction_alive() {
+    let store = Store::new(Budget::new(BUDGET));
+    for i in 0..1_000_000u32 {
+        assert!(put(&store, "/live/index.m3u8", 2048, i as u8), "insertion {i} finds room");
+    }
+    store.make_room();
+    let (objects, bytes) = store.totals();
+    assert_eq!(objects, 1);
+    assert!(bytes < 8192, "{bytes} bytes for one playlist");
+    assert!(store.budget.used() < 1 << 20, "{} bytes are taken", store.budget.used());
+    for i in 0..200u32 {
+        assert!(put(&store, &format!("/s{i}.ts"), 1 << 20, 0), "segment {i} finds room");
+    }
+    assert!(store.budget.used() <= BUDGET);
+    assert!(store.get(&key("/live/index.m3u8"), Kind::Playlist).is_some(), "segments do not push out a playlist");
+}
+
+#[test]
+fn threads_that_store_read_and_replace_see_only_whole_objects() {
+    let store = Arc::new(Store::new(Budget::new(BUDGET)));
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let store = Arc::clone(&store);
+            scope.spawn(move || {
+                for round in 0..400u32 {
+                    let name = format!("/s{}.ts", (round + u32::from(thread) * 7) % 60);
+                    let sizes = [3_000, 300_000, 900_000];
+                    put(&store, &name, sizes[round as usize % 3], thread);
+                    if let Some(object) = store.get(&key(&name), Kind::Segment) {
+                        let mut bytes = object.body.slices(0..object.body.len()).flatten();
+                        let first = bytes.next();
+                        assert!(bytes.all(|byte| Some(byte) == first), "an object is all of one piece");
+                    }
+                    assert!(store.budget.used() <= BUDGET);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_reader_keeps_its_object_through_eviction_and_gives_the_memory_back() {
+    let store = Store::new(Budget::new(BUDGET));
+    assert!(put(&store, "/old.ts", 1 << 20, 7));
+    let held = store.get(&key("/old.ts"), Kind::Segment).expect("stored");
+    let slices: Vec<_> = held.body.slices(0..held.body.len()).collect();
+    drop(held);
+    for i in 0..100u32 {
+        put(&store, &format!("/s{i}.ts"), 1 << 20, 0);
+    }
+    assert!(slices.iter().all(|slice| slice.iter().all(|byte| *byte == 7)));
+    drop(slices);
+    drop(store.budget.chunk());
+    assert!(store.budget.used() <= BUDGET + CHUNK_BYTES);
+}
