@@ -1,0 +1,42 @@
+# Warren's tasks. `make` lists them.
+
+.DEFAULT_GOAL := help
+ARGS ?=
+
+.PHONY: help demo test lint deny doc bench judges release
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+
+demo: toolchain ## play a signed stream through an edge on this machine; ARGS=--once checks itself and ends
+	cargo run --locked --quiet --example demo -- $(ARGS)
+
+test: toolchain ## every test that this machine can run; one SKIPPED line for each judge that is absent
+	cargo test --locked --lib --bins --test it
+	tests/judges/run
+
+lint: toolchain ## formatter, lints and docs, warnings denied
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
+
+deny: ## licences, bans and sources of the dependencies
+	cargo deny --locked check licenses bans sources
+
+bench: toolchain ## the pure functions of the request path, by criterion
+	cargo bench --locked --bench hot -- $(ARGS)
+
+judges: ## install what tests/judges needs (Debian, PyPI and npm packages)
+	tests/judges/install
+
+release: toolchain ## the binary, optimised
+	cargo build --locked --release
+
+# What cargo needs besides Rust: a C compiler and cmake (zlib-ng, through Pingora).
+.PHONY: toolchain
+toolchain:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust 1.95 or newer with rustup" >&2; exit 1; }
+	@if ! command -v cc >/dev/null || ! command -v cmake >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends gcc libc6-dev cmake make; \
+	  else echo "cc and cmake are needed: apt-get install gcc cmake (or the like)" >&2; exit 1; fi; fi
