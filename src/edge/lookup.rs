@@ -1,6 +1,7 @@
 //! The second part: what the cache has, and whether the origin must be asked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RANGE};
 use pingora::http::{Method, RequestHeader};
@@ -13,9 +14,13 @@ use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
 use crate::hls::Kind;
 use crate::origin::{self, Failure, Request};
+use crate::path::CanonicalPath;
 use crate::pull::{Job, Joined, Rider};
 use crate::telemetry::CacheStatus;
-use crate::zone::CachePolicy;
+use crate::zone::{CachePolicy, Zone};
+
+/// The usual target duration, before a playlist has told its own.
+const UNKNOWN_TARGET: Duration = Duration::from_secs(6);
 
 /// How a request is going to be answered.
 pub enum Found {
@@ -88,6 +93,9 @@ impl Query {
                 zone_id: zone.id,
                 loop_count: admitted.loop_count,
             },
+            hold: selected
+                .is_blocking_reload()
+                .then(|| hold(node, zone, path)),
         };
         Self {
             key,
@@ -173,6 +181,12 @@ impl Query {
             stale,
         })
     }
+}
+
+/// A packager holds a blocking reload for up to three target durations.
+fn hold(node: &Node, zone: &Zone, path: &CanonicalPath) -> Duration {
+    let target = node.pulls.store.live_folder(zone.id, path);
+    target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
 }
 
 /// Under `hls` only what the zone keys by; under `origin` every end-to-end

@@ -146,7 +146,8 @@ impl Origin {
             let (stream, reused) = self.connect(&peer).await.map_err(fail)?;
             let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream);
             let answered = exchange.send(&wire, request.method == Method::Head);
-            match timeout(deadlines.first_byte, answered).await {
+            let patience = request.hold.unwrap_or_default().max(deadlines.first_byte);
+            match timeout(patience, answered).await {
                 Ok(Ok(())) => break exchange,
                 // A kept connection that the origin has closed meanwhile is no
                 // sign of trouble: a fresh one does not count as another try.
@@ -260,16 +261,23 @@ impl Exchange {
         if !signed || !matches!(self.head.status, 400 | 401 | 403) {
             return None;
         }
+        let body = self.drain().await;
+        Some(Reason::of(&body))
+    }
+
+    /// Reads what is left of a short body, so that the connection can be used
+    /// again; of a longer one only the beginning.
+    pub async fn drain(&mut self) -> Vec<u8> {
         let mut body = vec![0; MAX_ERROR_BYTES];
         let mut filled = 0;
-        while filled < body.len() {
+        while filled < body.len() && self.body != BodyState::Done {
             match self.read(&mut body[filled..]).await {
-                Ok(1..) if self.body == BodyState::Done => break,
                 Ok(0) | Err(_) => break,
                 Ok(count) => filled += count,
             }
         }
-        Some(Reason::of(&body))
+        body.truncate(filled);
+        body
     }
 
     /// Reads the next part of the body into `buffer` (not empty); 0 at its end.

@@ -1,7 +1,7 @@
 //! Pure: the request that goes to the origin.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::sigv4::Signer;
 use super::{Endpoint, Kind, Settings};
@@ -21,6 +21,9 @@ pub struct Request {
     /// End-to-end headers of the viewer that this zone forwards.
     pub forwarded: Vec<(http::HeaderName, http::HeaderValue)>,
     pub viewer: Viewer,
+    /// How long the origin may hold its answer (a blocking playlist reload),
+    /// where that is longer than the first-byte deadline.
+    pub hold: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +145,7 @@ impl Wire {
 mod tests {
     use super::*;
     use crate::origin::{Credentials, Deadlines};
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
     use zeroize::Zeroizing;
 
     fn settings(kind: Kind) -> Settings {
@@ -187,6 +190,7 @@ mod tests {
                 zone_id: 7,
                 loop_count: 0,
             },
+            hold: None,
         }
     }
 

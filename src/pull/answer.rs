@@ -132,6 +132,9 @@ pub fn expires_in(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 
 /// What a playlist's or manifest's body says; nothing of other kinds.
 pub fn pace(kind: Kind, headers: &HeaderMap, body: &[u8]) -> (Option<Pace>, Vec<String>) {
+    if body.len() > MAX_PLAYLIST_BYTES {
+        return (None, Vec::new());
+    }
     if headers
         .get(CONTENT_ENCODING)
         .is_some_and(|coding| coding != "identity")

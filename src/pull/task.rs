@@ -103,7 +103,9 @@ impl Pull {
     async fn share(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
         let hls = self.job.zone.cache.policy == CachePolicy::Hls;
         if hls && exchange.head.status != 200 {
-            // The origin's error page is not for viewers; ours has no body here.
+            // The origin's error page is not for viewers; it is read so that
+            // the connection can be used again.
+            exchange.drain().await;
             self.land(&exchange, Body::default());
             return Ok(());
         }
