@@ -18,17 +18,22 @@ chord='sin(2*PI*110*t)+0.7*sin(2*PI*164.81*t)+0.5*sin(2*PI*220*t)'
 voice() { echo "0.16*$pluck*sin(2*PI*$note*$1*mod(t,0.5))+0.03*($chord)*(0.7+0.3*sin(2*PI*0.25*t+$2))"; }
 music="aevalsrc=exprs='$(voice 1 0)|$(voice 2 1)':s=48000:d=$seconds,afade=t=in:d=0.5,afade=t=out:st=$((seconds - 1)):d=1"
 
-# A turning gradient, a moving tile, and a bar that shows how far the stream is.
-picture="gradients=s=640x360:r=$rate:d=$seconds:n=4:c0=0x10204a:c1=0x2b7a9b:c2=0xe8a15b:c3=0x5b2a6e:x0=0:y0=0:x1=640:y1=360:speed=0.008:seed=7[back];
+# The clock needs a font; without one the picture has none.
+clock="drawtext=text='Warren %{pts\:hms}':x=24:y=22:fontsize=26:fontcolor=0xf4f1ea:shadowcolor=0x10204a:shadowx=1:shadowy=1,"
+ff -f lavfi -i color=s=64x64:d=0.1 -vf "${clock%,}" -f null - 2>/dev/null || clock=
+
+# A turning band of colours, a moving tile, and a bar that shows how far the stream is.
+picture="gradients=s=640x360:r=$rate:d=$seconds:n=4:c0=0x10204a:c1=0x2b7a9b:c2=0xe8a15b:c3=0x5b2a6e:x0=320:y0=180:x1=960:y1=540:speed=0.008:seed=7[back];
   color=c=0xf4f1ea:s=72x72:r=$rate:d=$seconds[tile];
   color=c=0xf4f1ea:s=640x6:r=$rate:d=$seconds[bar];
   [back][tile]overlay=x='284+230*sin(2*PI*t/8)':y='144+90*sin(2*PI*t/4)'[moving];
-  [moving][bar]overlay=x='-640+640*(t+1/$rate)/$seconds':y=354,format=yuv420p"
+  [moving][bar]overlay=x='-640+640*(t+1/$rate)/$seconds':y=354,${clock}format=yuv420p"
 
-# encode NAME HEIGHT PROFILE LEVEL VIDEO_KBIT AUDIO_KBIT: closed groups of one segment, no B frames.
+# encode NAME HEIGHT PROFILE LEVEL VIDEO_KBIT AUDIO_KBIT: closed groups of one segment, no B frames;
+# one thread, because with several x264 gives other bytes each time.
 encode() {
   ff -i "$work/source.mkv" -vf "scale=-2:$2" \
-    -c:v libx264 -preset slow -profile:v "$3" -level "$4" -bf 0 -b:v "$5k" -maxrate "$(($5 * 3 / 2))k" -bufsize "$(($5 * 2))k" \
+    -c:v libx264 -preset slow -threads 1 -profile:v "$3" -level "$4" -bf 0 -b:v "$5k" -maxrate "$(($5 * 3 / 2))k" -bufsize "$(($5 * 2))k" \
     -g $((segment * rate)) -keyint_min $((segment * rate)) -sc_threshold 0 -c:a aac -b:a "$6k" \
     -fflags +bitexact -flags:v +bitexact -flags:a +bitexact "$work/$1.mp4"
 }

@@ -36,8 +36,8 @@ function number(name, value) {
 
 function binary() {
   if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const found = process.env.PATH.split(delimiter).map((folder) => join(folder, 'chromium')).find((file) => existsSync(file));
-  if (!found) throw new Error('chromium is not on PATH, and CHROMIUM is unset');
+  const found = [...(process.env.PATH ?? '').split(delimiter), '/usr/bin'].map((folder) => join(folder, 'chromium')).find((file) => existsSync(file));
+  if (!found) throw new Error('chromium is neither on PATH nor in /usr/bin, and CHROMIUM is unset');
   return found;
 }
 

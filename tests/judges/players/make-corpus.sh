@@ -4,18 +4,22 @@
 #   fmp4/master.m3u8       one fMP4 variant
 #   aes/index.m3u8         TS under AES-128, its key beside it
 #   byterange/index.m3u8   one TS file, by EXT-X-BYTERANGE
+#   demuxed/master.m3u8    fMP4, the audio a group of its own
+#   byterange-fmp4/index.m3u8  one fMP4 file, by EXT-X-BYTERANGE
+#   audio/index.m3u8       packed AAC, no picture
 set -euo pipefail
 [ $# = 1 ] || { echo "usage: make-corpus.sh OUTDIR" >&2; exit 2; }
 command -v ffmpeg >/dev/null || { echo "make-corpus.sh: ffmpeg is absent" >&2; exit 1; }
 mkdir -p "$1"
 cd "$1"
-mkdir -p ts fmp4/240p aes byterange
+mkdir -p ts fmp4/240p aes byterange demuxed/{video,audio} byterange-fmp4 audio
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 seconds=12 segment=2 rate=25
 ff() { ffmpeg -hide_banner -loglevel error -nostdin -y "$@"; }
 hls=(-f hls -hls_time $segment -hls_playlist_type vod -hls_list_size 0)
+cmaf=("${hls[@]}" -hls_flags independent_segments -hls_segment_type fmp4 -hls_fmp4_init_filename init.mp4)
 
 # master VERSION (NAME SIZE BANDWIDTH)...: by hand, because ffmpeg leaves CODECS out when it copies.
 master() {
@@ -39,8 +43,7 @@ ff -i "$work/high.mp4" -i "$work/low.mp4" -map 0:v -map 0:a -map 1:v -map 1:a -c
   -hls_segment_filename 'ts/%v/seg_%03d.ts' 'ts/%v/index.m3u8'
 master 6 144p 256x144 260000 240p 426x240 520000 >ts/master.m3u8
 
-ff -i "$work/high.mp4" -c copy "${hls[@]}" -hls_flags independent_segments \
-  -hls_segment_type fmp4 -hls_fmp4_init_filename init.mp4 -hls_segment_filename 'fmp4/240p/seg_%03d.m4s' fmp4/240p/index.m3u8
+ff -i "$work/high.mp4" -c copy "${cmaf[@]}" -hls_segment_filename 'fmp4/240p/seg_%03d.m4s' fmp4/240p/index.m3u8
 master 7 240p 426x240 500000 >fmp4/master.m3u8
 
 head -c 16 /dev/urandom >aes/enc.key
@@ -48,5 +51,15 @@ printf '%s\n' enc.key aes/enc.key >"$work/key"
 ff -i "$work/high.mp4" -c copy "${hls[@]}" -hls_key_info_file "$work/key" -hls_segment_filename 'aes/seg_%03d.ts' aes/index.m3u8
 
 ff -i "$work/high.mp4" -c copy "${hls[@]}" -hls_flags single_file -hls_segment_filename byterange/all.ts byterange/index.m3u8
+
+ff -i "$work/high.mp4" -map 0:v -c copy "${cmaf[@]}" -hls_segment_filename 'demuxed/video/seg_%03d.m4s' demuxed/video/index.m3u8
+ff -i "$work/high.mp4" -map 0:a -c copy "${cmaf[@]}" -hls_segment_filename 'demuxed/audio/seg_%03d.m4s' demuxed/audio/index.m3u8
+master 7 video 426x240 500000 | sed -e '/STREAM-INF/i #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="sound",NAME="only",DEFAULT=YES,AUTOSELECT=YES,URI="audio/index.m3u8"' \
+  -e '/STREAM-INF/s/$/,AUDIO="sound"/' >demuxed/master.m3u8
+
+ff -i "$work/high.mp4" -c copy "${hls[@]}" -hls_segment_type fmp4 -hls_flags single_file -hls_segment_filename byterange-fmp4/all.mp4 byterange-fmp4/index.m3u8
+
+ff -i "$work/high.mp4" -map 0:a -c copy -f segment -segment_time $segment -segment_format adts \
+  -segment_list audio/index.m3u8 -segment_list_type m3u8 -segment_list_flags -live 'audio/seg_%03d.aac'
 
 du -sb .
