@@ -40,12 +40,23 @@ fn live(rng: &mut StdRng) -> Vec<u64> {
 
 /// A popular catalogue of 300 objects while a crawler reads 100,000 others once.
 fn crawl(rng: &mut StdRng) -> Vec<u64> {
-    (0..200_000u64).map(|i| if i % 2 == 0 { u64::from(zipf(rng, 300)) } else { 1 << 40 | i }).collect()
+    (0..200_000u64)
+        .map(|i| {
+            if i % 2 == 0 {
+                u64::from(zipf(rng, 300))
+            } else {
+                1 << 40 | i
+            }
+        })
+        .collect()
 }
 
 /// Hit ratio of a trace, and of its part that is asked for more than once.
 fn hit_ratio(policy: EvictionPolicy, trace: &[u64]) -> (f64, f64) {
-    let cache: Cache<u64, ()> = Cache::builder().max_capacity(CAPACITY).eviction_policy(policy).build();
+    let cache: Cache<u64, ()> = Cache::builder()
+        .max_capacity(CAPACITY)
+        .eviction_policy(policy)
+        .build();
     let (mut hits, mut popular, mut popular_hits) = (0u32, 0u32, 0u32);
     for key in trace {
         let hit = cache.get(key).is_some();
@@ -59,17 +70,25 @@ fn hit_ratio(policy: EvictionPolicy, trace: &[u64]) -> (f64, f64) {
             cache.run_pending_tasks();
         }
     }
-    (f64::from(hits) / trace.len() as f64, f64::from(popular_hits) / f64::from(popular))
+    (
+        f64::from(hits) / trace.len() as f64,
+        f64::from(popular_hits) / f64::from(popular),
+    )
 }
 
 fn main() {
     println!("hit ratio (of what is asked for more than once), {CAPACITY} objects cached");
     for seed in 1..=3 {
-        for (name, trace) in [("live", live as fn(&mut StdRng) -> Vec<u64>), ("crawl", crawl)] {
+        for (name, trace) in [
+            ("live", live as fn(&mut StdRng) -> Vec<u64>),
+            ("crawl", crawl),
+        ] {
             let trace = trace(&mut StdRng::seed_from_u64(seed));
             let (tiny, tiny_popular) = hit_ratio(EvictionPolicy::tiny_lfu(), &trace);
             let (lru, lru_popular) = hit_ratio(EvictionPolicy::lru(), &trace);
-            println!("seed {seed} {name:<6} TinyLFU {tiny:.3} ({tiny_popular:.3})  LRU {lru:.3} ({lru_popular:.3})");
+            println!(
+                "seed {seed} {name:<6} TinyLFU {tiny:.3} ({tiny_popular:.3})  LRU {lru:.3} ({lru_popular:.3})"
+            );
         }
     }
 }

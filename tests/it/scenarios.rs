@@ -106,13 +106,19 @@ const fn yes() -> bool {
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
     let entries = std::fs::read_dir(folder).expect("the scenarios are part of the repository");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     files.sort();
     files
 }
 
 fn store(origin: &DevOrigin, stored: &Stored) {
-    let body = if stored.size > 0 { "x".repeat(stored.size) } else { stored.body.clone() };
+    let body = if stored.size > 0 {
+        "x".repeat(stored.size)
+    } else {
+        stored.body.clone()
+    };
     let mut object = Object::new(body, crate::origin::content_type_of(&stored.path));
     if let Some(control) = &stored.cache_control {
         object = object.with_cache_control(control);
@@ -125,12 +131,20 @@ fn store(origin: &DevOrigin, stored: &Stored) {
 
 async fn play(scenario: &Scenario) {
     let s3 = scenario.kind == Kind::S3;
-    let options = if s3 { DevOriginOptions::default() } else { DevOriginOptions::plain() };
+    let options = if s3 {
+        DevOriginOptions::default()
+    } else {
+        DevOriginOptions::plain()
+    };
     let origin = DevOrigin::start(options).await.expect("the origin starts");
     for object in &scenario.object {
         store(&origin, object);
     }
-    let mut setup = if s3 { Setup::s3(origin.addr()) } else { Setup::http(origin.addr()) };
+    let mut setup = if s3 {
+        Setup::s3(origin.addr())
+    } else {
+        Setup::http(origin.addr())
+    };
     setup.zone.push_str(&scenario.zone);
     setup.origin.push_str(&scenario.origin);
     setup.cache.push_str(&scenario.cache);
@@ -163,16 +177,34 @@ async fn take(step: &Step, number: usize, origin: &DevOrigin, edge: &TestEdge, s
         }
     }
     if let Some(path) = &step.get {
-        let target = if step.signed && s3 { signed(&edge.clock, path) } else { path.clone() };
-        let headers: Vec<(&str, &str)> = step.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        let target = if step.signed && s3 {
+            signed(&edge.clock, path)
+        } else {
+            path.clone()
+        };
+        let headers: Vec<(&str, &str)> = step
+            .headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
         let reply = edge.send(&step.method, &target, &headers).await;
         let at = format!("step {number}: {} {path}: {reply:?}", step.method);
-        step.status.inspect(|status| assert_eq!(reply.status, *status, "{at}"));
-        step.cache.iter().for_each(|cache| assert_eq!(reply.cache(), cache, "{at}"));
-        step.body.iter().for_each(|body| assert_eq!(String::from_utf8_lossy(&reply.body), *body, "{at}"));
-        step.length.inspect(|length| assert_eq!(reply.body.len(), *length, "{at}"));
+        step.status
+            .inspect(|status| assert_eq!(reply.status, *status, "{at}"));
+        step.cache
+            .iter()
+            .for_each(|cache| assert_eq!(reply.cache(), cache, "{at}"));
+        step.body
+            .iter()
+            .for_each(|body| assert_eq!(String::from_utf8_lossy(&reply.body), *body, "{at}"));
+        step.length
+            .inspect(|length| assert_eq!(reply.body.len(), *length, "{at}"));
         for (name, value) in &step.sees {
-            assert_eq!(reply.header(name).unwrap_or_default(), value, "{name} at {at}");
+            assert_eq!(
+                reply.header(name).unwrap_or_default(),
+                value,
+                "{name} at {at}"
+            );
         }
     }
     for (path, count) in &step.pulls {
@@ -186,13 +218,29 @@ async fn every_scenario_plays_as_written() {
     let files = files();
     for file in &files {
         let text = std::fs::read_to_string(file).expect("a scenario is text");
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let scenario: Scenario = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let scenario: Scenario =
+            toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
         let claim = scenario.claim.clone();
-        if tokio::spawn(async move { play(&scenario).await }).await.is_err() {
+        if tokio::spawn(async move { play(&scenario).await })
+            .await
+            .is_err()
+        {
             failed.push(format!("{name}: {claim}"));
         }
     }
-    assert!(failed.is_empty(), "these do not hold:\n{}", failed.join("\n"));
-    assert!(files.len() >= 12, "only {} scenarios were found", files.len());
+    assert!(
+        failed.is_empty(),
+        "these do not hold:\n{}",
+        failed.join("\n")
+    );
+    assert!(
+        files.len() >= 12,
+        "only {} scenarios were found",
+        files.len()
+    );
 }

@@ -36,7 +36,10 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
     let freshness = Freshness {
         stored_at: Clock::default().monotonic(),
         age_on_arrival: Duration::ZERO,
-        lifetime: Lifetime { fresh: Duration::from_secs(60), ..Lifetime::default() },
+        lifetime: Lifetime {
+            fresh: Duration::from_secs(60),
+            ..Lifetime::default()
+        },
     };
     Some(Arc::new(Object {
         status: 200,
@@ -74,27 +77,54 @@ fn a_full_store_turns_over_and_never_exceeds_its_budget() {
         assert!(store.budget.used() <= BUDGET);
     }
     assert_eq!(refused, 0, "there is always room for one more pull");
-    let stored = (0..600u32).filter(|i| store.get(&key(&format!("/s{i}.ts")), Kind::Segment).is_some()).count();
+    let stored = (0..600u32)
+        .filter(|i| {
+            store
+                .get(&key(&format!("/s{i}.ts")), Kind::Segment)
+                .is_some()
+        })
+        .count();
     assert!((15..=32).contains(&stored), "{stored} of 600 are stored");
-    assert!(store.evictions().size.load(std::sync::atomic::Ordering::Relaxed) > 500);
+    assert!(
+        store
+            .evictions()
+            .size
+            .load(std::sync::atomic::Ordering::Relaxed)
+            > 500
+    );
 }
 
 #[test]
 fn a_million_insertions_of_one_key_leave_one_object_and_eviction_alive() {
     let store = Store::new(Budget::new(BUDGET));
     for i in 0..1_000_000u32 {
-        assert!(put(&store, "/live/index.m3u8", 2048, i as u8), "insertion {i} finds room");
+        assert!(
+            put(&store, "/live/index.m3u8", 2048, i as u8),
+            "insertion {i} finds room"
+        );
     }
     store.make_room();
     let (objects, bytes) = store.totals();
     assert_eq!(objects, 1);
     assert!(bytes < 8192, "{bytes} bytes for one playlist");
-    assert!(store.budget.used() < 1 << 20, "{} bytes are taken", store.budget.used());
+    assert!(
+        store.budget.used() < 1 << 20,
+        "{} bytes are taken",
+        store.budget.used()
+    );
     for i in 0..200u32 {
-        assert!(put(&store, &format!("/s{i}.ts"), 1 << 20, 0), "segment {i} finds room");
+        assert!(
+            put(&store, &format!("/s{i}.ts"), 1 << 20, 0),
+            "segment {i} finds room"
+        );
     }
     assert!(store.budget.used() <= BUDGET);
-    assert!(store.get(&key("/live/index.m3u8"), Kind::Playlist).is_some(), "segments do not push out a playlist");
+    assert!(
+        store
+            .get(&key("/live/index.m3u8"), Kind::Playlist)
+            .is_some(),
+        "segments do not push out a playlist"
+    );
 }
 
 #[test]
@@ -111,7 +141,10 @@ fn threads_that_store_read_and_replace_see_only_whole_objects() {
                     if let Some(object) = store.get(&key(&name), Kind::Segment) {
                         let mut bytes = object.body.slices(0..object.body.len()).flatten();
                         let first = bytes.next();
-                        assert!(bytes.all(|byte| Some(byte) == first), "an object is all of one piece");
+                        assert!(
+                            bytes.all(|byte| Some(byte) == first),
+                            "an object is all of one piece"
+                        );
                     }
                     assert!(store.budget.used() <= BUDGET);
                 }
@@ -130,7 +163,11 @@ fn a_reader_keeps_its_object_through_eviction_and_gives_the_memory_back() {
     for i in 0..100u32 {
         put(&store, &format!("/s{i}.ts"), 1 << 20, 0);
     }
-    assert!(slices.iter().all(|slice| slice.iter().all(|byte| *byte == 7)));
+    assert!(
+        slices
+            .iter()
+            .all(|slice| slice.iter().all(|byte| *byte == 7))
+    );
     drop(slices);
     drop(store.budget.chunk());
     assert!(store.budget.used() <= BUDGET + CHUNK_BYTES);
