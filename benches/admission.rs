@@ -3,6 +3,13 @@
 //! `cargo bench --bench admission` prints the hit ratios of both policies; the
 //! figures and the choice are in `docs/caching.md`.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a tool fails by panicking"
+)]
+
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use rand::rngs::StdRng;

@@ -2,6 +2,13 @@
 //!
 //! `cargo bench --bench hot` prints a time for each; compare only within one run.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a tool fails by panicking"
+)]
+
 use std::hint::black_box;
 use std::net::IpAddr;
 

@@ -3,6 +3,13 @@
 //!
 //! `cargo run --example dev_origin -- --dir media --bucket media --port 9000`
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a tool fails by panicking"
+)]
+
 #[path = "../tests/support/origin/mod.rs"]
 mod origin;
 

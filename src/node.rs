@@ -53,11 +53,8 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
         listen::service(Edge::new(Arc::clone(&node)), &sockets, resolver.as_ref())?;
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
-    let edge = {
-        let watched = watched.clone();
-        tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await })
-    };
-    let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&node), watched));
+    let edge = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
+    let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&node)));
     node.metrics.ready.set(1);
     let addresses = |bound: &[listen::Bound]| bound.iter().map(|bound| bound.address).collect();
     Ok(Running {

@@ -2,6 +2,13 @@
 //! a signed stream that plays. `make demo` runs until Ctrl-C; `make demo
 //! ARGS=--once` checks what it says by itself and ends.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a tool fails by panicking"
+)]
+
 #[path = "../../tests/support/client.rs"]
 #[allow(dead_code, reason = "the demo and the tests use different parts")]
 mod client;

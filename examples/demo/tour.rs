@@ -194,7 +194,7 @@ async fn pages(demo: &Demo, rows: &mut Vec<Row>) {
 }
 
 fn print(rows: &[Row]) -> ExitCode {
-    println!("\n  {:<28} {:<36} {}", "asked", "saw", "");
+    println!("\n  {:<28} saw", "asked");
     let mut surprises = 0;
     for row in rows {
         let good = row.want == row.saw;

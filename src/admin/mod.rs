@@ -8,25 +8,18 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use crate::edge::Node;
 
-/// Serves until the node is told to stop.
-pub async fn serve(listener: TcpListener, node: Arc<Node>, mut shutdown: watch::Receiver<bool>) {
+/// Serves until its task is ended, which is after the last request of a drain:
+/// `/readyz` must be able to say that the node is draining.
+pub async fn serve(listener: TcpListener, node: Arc<Node>) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .with_state(node);
-    let told = async move {
-        // An error means that the node is gone, which is the same.
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
-    if let Err(error) = axum::serve(listener, router)
-        .with_graceful_shutdown(told)
-        .await
-    {
+    if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the admin listener ended");
     }
 }

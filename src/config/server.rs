@@ -209,7 +209,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
             });
         }
     }
-    if !listen.ip().is_loopback() && !table.has("access_keys") {
+    if !listen.ip().is_loopback() && access_keys.is_empty() {
         let hint = "listen on 127.0.0.1, or add access_keys = [{ name = \"ops\", env = \"WARREN_ACCESS_KEY\" }]";
         table.problem(
             "listen",

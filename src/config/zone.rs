@@ -105,6 +105,20 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     let token = token(table);
     let cache = cache_rules(table);
     let origin = origin(table);
+    let s3 = origin.as_ref().is_some_and(origin::Settings::is_s3);
+    if s3
+        && cache
+            .as_ref()
+            .is_some_and(|cache| cache.methods == Methods::Any)
+    {
+        let hint = "an S3 bucket is read through the edge; write to it directly";
+        table.problem(
+            "cache",
+            "methods = \"any\" with an s3 origin",
+            "methods = \"read\"",
+            hint,
+        );
+    }
     let sound = table.finish();
     let (token, cache, access, origin) = (token?, cache?, access?, origin?);
     let zone = Zone {

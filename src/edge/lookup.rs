@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue, RANGE};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, RANGE};
 use pingora::http::{Method, RequestHeader};
 
 use super::Node;
@@ -85,7 +85,7 @@ impl Query {
             query: selected.to_query(),
             validators: None,
             range: None,
-            forwarded: forwarded(head, zone.cache.policy, &zone.cache.vary),
+            forwarded: forwarded(head, zone),
             viewer: origin::Viewer {
                 ip: visitor.client_ip,
                 https,
@@ -191,12 +191,13 @@ fn hold(node: &Node, zone: &Zone, path: &CanonicalPath) -> Duration {
 
 /// Under `hls` only what the zone keys by; under `origin` every end-to-end
 /// header but those that the edge answers or sets itself.
-fn forwarded(
-    head: &RequestHeader,
-    policy: CachePolicy,
-    vary: &[String],
-) -> Vec<(HeaderName, HeaderValue)> {
-    let passes = |name: &HeaderName| match policy {
+fn forwarded(head: &RequestHeader, zone: &Zone) -> Vec<(HeaderName, HeaderValue)> {
+    let vary = &zone.cache.vary;
+    // An object store reads our credentials, never a viewer's.
+    let secret =
+        |name: &HeaderName| zone.origin.is_s3() && (*name == AUTHORIZATION || *name == COOKIE);
+    let passes = |name: &HeaderName| match zone.cache.policy {
+        _ if secret(name) => false,
         CachePolicy::Hls => vary.iter().any(|listed| listed == name.as_str()),
         CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name),
     };

@@ -2,7 +2,7 @@
 //!
 //! Start here. [`Edge::request_filter`] is the road; each step is the file of
 //! its name. Requests that the cache does not answer (unsafe methods of zones
-//! that take them) go through Pingora's proxy, in [`through`].
+//! that take them) go through Pingora's proxy, in `through`.
 
 mod account;
 mod conditional;

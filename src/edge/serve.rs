@@ -100,6 +100,7 @@ impl Server<'_> {
                     (None, false, true) => CacheStatus::Expired,
                     (None, false, false) => CacheStatus::Miss,
                 };
+                record.bypass = landing.object.bypass;
                 record.reason = landing.object.bypass.map(Bypass::name);
                 let detail = forward_detail(status, starter, record.reason);
                 self.object(&landing.object, status, detail, sender, record)
@@ -117,6 +118,7 @@ impl Server<'_> {
                             .await
                     }
                     None => {
+                        record.cache = CacheStatus::Miss;
                         self.short(
                             respond::failed(failure, &self.stamp(CacheStatus::Miss, None, "")),
                             sender,
@@ -308,7 +310,9 @@ impl Server<'_> {
                 length_of_unsatisfied(&exchange),
                 &stamp,
             )),
-            400.. if hls => Some(respond::missing(status, &stamp)),
+            400.. if hls || self.admitted.origin.settings().is_s3() => {
+                Some(respond::missing(status, &stamp))
+            }
             _ => None,
         };
         if let Some(response) = refused {

@@ -118,7 +118,7 @@ impl Origin {
         if matches!(reason, Some(Reason::Credential | Reason::Skewed)) {
             return Err(Failure::Credential);
         }
-        let is_s3 = matches!(self.settings.kind, Kind::S3 { .. });
+        let is_s3 = self.settings.is_s3();
         match head.status {
             500.. => Err(Failure::ServerError),
             status if self.settings.missing_as.contains(&status) => Ok(404),

@@ -100,7 +100,7 @@ impl Failure {
     pub const fn may_retry(self) -> bool {
         matches!(
             self,
-            Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Reset
+            Failure::Dns | Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Reset
         )
     }
 }

@@ -68,8 +68,7 @@ impl Request {
         now: SystemTime,
     ) -> Vec<u8> {
         let (host, path) = address(settings, endpoint, &self.path);
-        let is_s3 = matches!(settings.kind, Kind::S3 { .. });
-        let query = if is_s3 || self.query.is_empty() {
+        let query = if settings.is_s3() || self.query.is_empty() {
             String::new()
         } else {
             format!("?{}", self.query)

@@ -22,6 +22,13 @@ pub struct Settings {
     pub ca_file: Option<String>,
 }
 
+impl Settings {
+    /// An object store: its error pages and its credentials are not for viewers.
+    pub fn is_s3(&self) -> bool {
+        matches!(self.kind, Kind::S3 { .. })
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Kind {
     S3 {

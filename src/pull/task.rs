@@ -102,7 +102,8 @@ impl Pull {
     /// Streams the body to the riders and stores it.
     async fn share(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
         let hls = self.job.zone.cache.policy == CachePolicy::Hls;
-        if hls && exchange.head.status != 200 {
+        let status = exchange.head.status;
+        if (hls && status != 200) || (self.job.origin.settings().is_s3() && status >= 400) {
             // The origin's error page is not for viewers; it is read so that
             // the connection can be used again.
             exchange.drain().await;

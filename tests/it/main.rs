@@ -1,5 +1,12 @@
 //! One integration binary: a module per feature, so that the edge is linked once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test or a tool fails by panicking"
+)]
+
 #[path = "../support/client.rs"]
 #[allow(dead_code, reason = "the demo and the tests use different parts")]
 mod client;
@@ -11,6 +18,7 @@ mod origin;
 
 mod architecture;
 mod listen;
+mod pulls;
 mod road;
 mod scenarios;
 mod sigv4;

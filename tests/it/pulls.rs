@@ -1,0 +1,317 @@
+//! Pulls over real sockets: one for each cold key, ridden by many, and never a
+//! body that only looks whole.
+
+use crate::edge::{Connection, Setup, TestEdge, signed};
+use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object, generated_byte_block};
+
+const SEED: u64 = 7;
+
+async fn origin() -> DevOrigin {
+    DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts")
+}
+
+fn generated(len: usize) -> Vec<u8> {
+    let mut body = vec![0; len];
+    generated_byte_block(SEED, 0, &mut body);
+    body
+}
+
+/// A connection that has asked and not yet read.
+async fn asking(edge: &TestEdge, path: &str, headers: &[(&str, &str)]) -> Connection {
+    let mut connection = Connection::open(edge.http()).await;
+    connection
+        .send("GET", &signed(&edge.clock, path), headers)
+        .await;
+    connection
+}
+
+/// Waits until this many requests ride a pull that others started.
+async fn riding(edge: &TestEdge, count: u64) {
+    let collapsed = &edge.running.node.pulls.counts.collapsed;
+    while collapsed.load(std::sync::atomic::Ordering::Relaxed) < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_viewers_of_a_cold_segment_make_one_origin_request() {
+    const VIEWERS: usize = 1000;
+    let origin = origin().await;
+    origin.put_generated("/media/cold.ts", 2 << 20, SEED);
+    let gate = origin.hold("/cold.ts", None);
+    let edge = Setup::s3(origin.addr()).start().await;
+    let mut viewers = Vec::new();
+    for _ in 0..VIEWERS {
+        viewers.push(asking(&edge, "/cold.ts", &[]).await);
+    }
+    riding(&edge, VIEWERS as u64 - 1).await;
+    gate.release();
+    let want = generated(2 << 20);
+    let reads = viewers
+        .into_iter()
+        .map(|mut viewer| tokio::spawn(async move { viewer.reply("GET").await }));
+    for read in reads.collect::<Vec<_>>() {
+        let reply = read.await.expect("read");
+        assert!(
+            reply.status == 200 && reply.whole && reply.body == want && reply.cache() == "MISS"
+        );
+    }
+    assert_eq!(origin.count("cold.ts"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_viewer_may_leave_and_a_slow_one_slows_nobody() {
+    let origin = origin().await;
+    origin.put_generated("/media/a.ts", 3_000_000, SEED);
+    let gate = origin.hold("/a.ts", None);
+    let edge = Setup::s3(origin.addr()).start().await;
+    let first = asking(&edge, "/a.ts", &[]).await;
+    gate.arrived(1).await;
+    let _never_reads = asking(&edge, "/a.ts", &[]).await;
+    let mut third = asking(&edge, "/a.ts", &[]).await;
+    riding(&edge, 2).await;
+    drop(first);
+    gate.release();
+    let reply = third.reply("GET").await;
+    assert!(reply.whole && reply.body == generated(3_000_000));
+    assert_eq!(edge.get("/a.ts").await.cache(), "HIT");
+    assert_eq!(origin.count("a.ts"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_and_ranges_are_served_before_the_origin_has_finished() {
+    let origin = origin().await;
+    origin.put_generated("/media/a.ts", 1_000_000, SEED);
+    let gate = origin.hold("/a.ts", Some(600_000));
+    let edge = Setup::s3(origin.addr()).start().await;
+    let want = generated(1_000_000);
+    let mut whole = asking(&edge, "/a.ts", &[]).await;
+    gate.arrived(1).await;
+    assert_eq!(whole.head().await.0, 200);
+    assert_eq!(
+        whole.exactly(600_000).await,
+        (want[..600_000].to_vec(), true)
+    );
+    let part = edge
+        .get_with("/a.ts", &[("Range", "bytes=100-599999")])
+        .await;
+    assert!(part.status == 206 && part.body == want[100..600_000]);
+    gate.release();
+    assert_eq!(
+        whole.exactly(400_000).await,
+        (want[600_000..].to_vec(), true)
+    );
+    assert_eq!(origin.count("a.ts"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_not_its_length_is_never_stored_and_never_ends_cleanly() {
+    let faults = [
+        ("closed", Fault::CloseAfter { bytes: 300_000 }),
+        ("reset", Fault::ResetAfter { bytes: 300_000 }),
+        ("promised more", Fault::ContentLengthLarger { by: 10 }),
+        ("sent more", Fault::BodyLonger { by: 10 }),
+        ("promised less", Fault::ContentLengthSmaller { by: 10 }),
+        ("chunks cut", Fault::ChunkedCut),
+    ];
+    for (name, fault) in faults {
+        let origin = origin().await;
+        origin.put_generated("/media/a.ts", 500_000, SEED);
+        origin.fault_times("/a.ts", 1, fault);
+        let edge = Setup::s3(origin.addr()).start().await;
+        let bad = edge.get("/a.ts").await;
+        assert!(
+            !bad.whole || bad.status == 502,
+            "{name}: {} whole={} {}",
+            bad.status,
+            bad.whole,
+            bad.body.len()
+        );
+        let good = edge.get("/a.ts").await;
+        assert!(
+            good.whole && good.cache() == "MISS" && good.body == generated(500_000),
+            "{name}: {}",
+            good.cache()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_unknown_length_arrive_whole() {
+    for (name, fault, second) in [
+        ("chunked", Fault::Chunked, "HIT"),
+        ("by close", Fault::NoContentLength, "MISS"),
+    ] {
+        let origin = origin().await;
+        origin.put_generated("/media/a.ts", 700_000, SEED);
+        origin.fault("/a.ts", fault);
+        let edge = Setup::s3(origin.addr()).start().await;
+        for cache in ["MISS", second] {
+            let reply = edge.get("/a.ts").await;
+            assert!(reply.whole && reply.body == generated(700_000), "{name}");
+            assert_eq!(reply.cache(), cache, "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn riders_of_a_private_answer_pull_for_themselves() {
+    let origin = origin().await;
+    origin.put_object(
+        "/media/me.ts",
+        Object::new("mine", "video/mp2t").with_header("Set-Cookie", "a=b"),
+    );
+    let gate = origin.hold("/me.ts", None);
+    let edge = Setup::s3(origin.addr()).start().await;
+    let mut viewers = Vec::new();
+    for _ in 0..5 {
+        viewers.push(asking(&edge, "/me.ts", &[]).await);
+    }
+    riding(&edge, 4).await;
+    gate.release();
+    for viewer in &mut viewers {
+        let reply = viewer.reply("GET").await;
+        assert_eq!(
+            (reply.status, reply.cache(), &reply.body[..]),
+            (200, "BYPASS", &b"mine"[..])
+        );
+    }
+    assert_eq!(
+        origin.count("me.ts"),
+        5,
+        "the open answer serves one of them"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_object_passes_through_and_a_range_of_it_is_only_that() {
+    let origin = origin().await;
+    origin.put_generated("/media/movie.mp4", 6_000_000, SEED);
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "16MiB";
+    let edge = setup.start().await;
+    let whole = edge.get("/movie.mp4").await;
+    assert!(whole.whole && whole.cache() == "BYPASS" && whole.body == generated(6_000_000));
+    let part = edge
+        .get_with("/movie.mp4", &[("Range", "bytes=5000000-5000099")])
+        .await;
+    assert_eq!((part.status, part.body.len()), (206, 100));
+    assert_eq!(part.body, generated(5_000_100)[5_000_000..]);
+    let sent = origin.requests().last().map(|request| request.sent);
+    assert_eq!(sent, Some(100), "the origin sends the range and no more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_beyond_the_memory_never_fails_and_never_exceeds_it() {
+    let origin = origin().await;
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "16MiB";
+    let edge = setup.start().await;
+    let budget = &edge.running.node.pulls.store.budget;
+    for i in 0..60u64 {
+        origin.put_generated(&format!("/media/s{i}.ts"), 1_000_000, SEED);
+        let path = format!("/s{i}.ts");
+        let reply = edge.get(&path).await;
+        assert!(
+            reply.status == 200 && reply.whole && reply.body.len() == 1_000_000,
+            "{path}: {}",
+            reply.status
+        );
+        assert!(budget.used() <= budget.limit());
+        // Landed or just about to: either way the second asks no origin.
+        assert_eq!(edge.get(&path).await.status, 200);
+        assert_eq!(
+            origin.count(&format!("/s{i}.ts")),
+            1,
+            "{path}: a full cache still turns over"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn trouble_before_the_head_has_a_name_and_a_status() {
+    let table = [
+        ("reset", Fault::ResetBeforeHead, 502, "reset"),
+        ("closed", Fault::CloseBeforeHead, 502, "reset"),
+        ("silence", Fault::Silence, 504, "first_byte_timeout"),
+        (
+            "5xx",
+            Fault::Status {
+                status: 500,
+                code: None,
+            },
+            502,
+            "server_error",
+        ),
+        ("garbage", Fault::Garbage, 502, "bad_response"),
+        (
+            "redirect",
+            Fault::Redirect {
+                location: "/x".into(),
+                status: 302,
+            },
+            502,
+            "redirect",
+        ),
+        (
+            "200 with Content-Range",
+            Fault::ContentRangeOn200,
+            502,
+            "unexpected_range",
+        ),
+        (
+            "a part",
+            Fault::UnaskedPartial { bytes: Some(10) },
+            502,
+            "unexpected_range",
+        ),
+        (
+            "credential",
+            Fault::Status {
+                status: 403,
+                code: Some("InvalidAccessKeyId".into()),
+            },
+            502,
+            "credential",
+        ),
+    ];
+    for (name, fault, status, reason) in table {
+        let origin = origin().await;
+        origin.put("/media/a.ts", "segment", "video/mp2t");
+        origin.fault("/a.ts", fault);
+        let mut setup = Setup::s3(origin.addr());
+        setup.origin.push_str("first_byte_timeout = \"200ms\"\n");
+        let edge = setup.start().await;
+        let reply = edge.get("/a.ts").await;
+        assert_eq!(reply.status, status, "{name}");
+        assert!(
+            !reply.body.windows(5).any(|w| w == b"<Erro"),
+            "{name}: the origin's words reach no viewer"
+        );
+        let series = format!("warren_pull_failures_total{{reason=\"{reason}\"}}");
+        assert_eq!(edge.metric(&series).await, 1.0, "{name}: {series}");
+        assert!(origin.count("a.ts") <= 2, "{name}: at most two tries");
+        origin.clear_faults();
+        assert_eq!(
+            edge.get("/a.ts").await.cache(),
+            "MISS",
+            "{name}: nothing of it is stored"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_differs_is_learned_from_the_origin() {
+    let origin = origin().await;
+    origin.put("/media/a.ts", "segment", "video/mp2t");
+    origin.set_clock_offset(3600);
+    let edge = Setup::s3(origin.addr()).start().await;
+    assert_eq!(edge.get("/a.ts").await.status, 200);
+    assert_eq!(
+        origin.requests().len(),
+        2,
+        "one refused for its time, one signed with the origin's"
+    );
+}
