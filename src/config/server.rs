@@ -190,7 +190,8 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
     });
     let listen = listen.unwrap_or(DEFAULT_ADMIN);
     let mut access_keys = Vec::new();
-    for entry in table.sections("access_keys") {
+    let entries = table.sections("access_keys");
+    for entry in &entries {
         let name = entry.required_text("name", "a name that tells this key apart in the audit log");
         let rights = entry.parsed("rights", "read, purge or admin", |text| match text {
             "read" => Some(Rights::Read),
@@ -209,7 +210,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
             });
         }
     }
-    if !listen.ip().is_loopback() && access_keys.is_empty() {
+    if !listen.ip().is_loopback() && entries.is_empty() {
         let hint = "listen on 127.0.0.1, or add access_keys = [{ name = \"ops\", env = \"WARREN_ACCESS_KEY\" }]";
         table.problem(
             "listen",

@@ -17,6 +17,7 @@ mod edge;
 mod origin;
 
 mod architecture;
+mod config;
 mod listen;
 mod pulls;
 mod road;

@@ -1,0 +1,271 @@
+//! The configuration as an operator meets it: files that load, problems that
+//! teach, secrets that stay secret, and the exit codes of the binary.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use warren::config::{Config, Environment, Problems};
+
+fn environment() -> Environment {
+    Environment::from([
+        ("CDN_SECURITY_KEY", "top-secret-key"),
+        ("S3_ACCESS_KEY", "AK"),
+        ("S3_SECRET_KEY", "top-secret-s3"),
+        ("WARREN_ACCESS_KEY", "top-secret-access"),
+    ])
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn parse(text: &str) -> Result<Config, Problems> {
+    Config::parse("test.toml", text, root(), &environment())
+}
+
+#[test]
+fn every_example_file_loads() {
+    for name in [
+        "config/minimal.toml",
+        "config/warren.toml",
+        "deploy/compose/warren.toml",
+    ] {
+        let path = root().join(name);
+        if let Err(problems) = Config::load(&path, &environment()) {
+            panic!("{problems}");
+        }
+    }
+}
+
+const GOOD: &str = r#"
+[listen]
+http = ["127.0.0.1:0"]
+[[zone]]
+name = "vod"
+hostnames = ["*"]
+[zone.token]
+keys = [{ name = "main", env = "CDN_SECURITY_KEY" }]
+[zone.origin]
+kind = "s3"
+endpoints = ["http://127.0.0.1:9000"]
+bucket = "media"
+"#;
+
+#[test]
+fn each_mistake_is_named_by_its_key() {
+    assert!(parse(GOOD).is_ok());
+    let table = [
+        ("no listener", "http = [\"127.0.0.1:0\"]", "", "listen.http"),
+        ("a bad address", "127.0.0.1:0", "localhost", "listen.http"),
+        (
+            "an unset key",
+            "CDN_SECURITY_KEY",
+            "NOT_SET",
+            "zone[0].token.keys[0].env",
+        ),
+        (
+            "no keys",
+            "keys = [{ name = \"main\", env = \"CDN_SECURITY_KEY\" }]",
+            "",
+            "zone[0].token.keys",
+        ),
+        (
+            "an empty list of keys",
+            "[{ name = \"main\", env = \"CDN_SECURITY_KEY\" }]",
+            "[]",
+            "zone[0].token.keys",
+        ),
+        (
+            "an unknown kind",
+            "\"s3\"",
+            "\"ftp\"",
+            "zone[0].origin.kind",
+        ),
+        (
+            "an endpoint with a path",
+            "http://127.0.0.1:9000",
+            "http://127.0.0.1:9000/media",
+            "zone[0].origin.endpoints",
+        ),
+        (
+            "no bucket",
+            "bucket = \"media\"",
+            "",
+            "zone[0].origin.bucket",
+        ),
+        (
+            "an unknown key",
+            "bucket = ",
+            "buckets = ",
+            "zone[0].origin.buckets",
+        ),
+        ("no host name", "[\"*\"]", "[]", "zone[0].hostnames"),
+        (
+            "half of the credentials",
+            "bucket = ",
+            "access_key = { env = \"S3_ACCESS_KEY\" }\nbucket = ",
+            "zone[0].origin.secret_key",
+        ),
+        (
+            "https without a certificate",
+            "[listen]",
+            "[listen]\nhttps = [\"127.0.0.1:0\"]",
+            "listen.https",
+        ),
+        (
+            "a wide admin listener",
+            "[[zone]]",
+            "[admin]\nlisten = \"0.0.0.0:9090\"\naccess_keys = []\n[[zone]]",
+            "admin.listen",
+        ),
+        (
+            "a duration without a unit",
+            "[[zone]]",
+            "[listen2]\n[[zone]]",
+            "listen2",
+        ),
+        (
+            "too little memory",
+            "[[zone]]",
+            "[cache]\nmemory = \"1MiB\"\n[[zone]]",
+            "cache.memory",
+        ),
+        (
+            "writes to a bucket",
+            "[zone.origin]",
+            "[zone.cache]\nmethods = \"any\"\n[zone.origin]",
+            "zone[0].cache",
+        ),
+    ];
+    for (name, from, to, key) in table {
+        let problems = parse(&GOOD.replacen(from, to, 1))
+            .err()
+            .unwrap_or_else(|| panic!("{name} is accepted"));
+        let found: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.key.as_str())
+            .collect();
+        assert!(found.contains(&key), "{name}: {key} is not among {found:?}");
+        assert!(
+            problems.iter().all(|problem| problem.line.is_some()),
+            "{name}: every problem has a line"
+        );
+    }
+}
+
+#[test]
+fn all_problems_come_at_once_with_a_hint() {
+    let text = GOOD
+        .replace("bucket = ", "buckett = ")
+        .replace("CDN_SECURITY_KEY", "NOT_SET")
+        .replace("\"*\"", "\"a b\"");
+    let text = parse(&text).expect_err("three mistakes").to_string();
+    for part in [
+        "did you mean \"bucket\"?",
+        "the variable NOT_SET is not set",
+        "zone[0].hostnames",
+        "test.toml:",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+}
+
+fn warren(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    let secrets = [
+        ("CDN_SECURITY_KEY", "top-secret-key"),
+        ("S3_ACCESS_KEY", "AK"),
+        ("S3_SECRET_KEY", "top-secret-s3"),
+    ];
+    command
+        .args(arguments)
+        .current_dir(root())
+        .envs(secrets)
+        .output()
+        .expect("the binary runs")
+}
+
+fn code(arguments: &[&str]) -> Option<i32> {
+    warren(arguments).status.code()
+}
+
+#[test]
+fn exit_codes_say_what_happened() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let bad = folder.path().join("bad.toml");
+    std::fs::write(&bad, GOOD.replace("CDN_SECURITY_KEY", "NOT_SET")).expect("written");
+    let bad = bad.to_str().expect("a name");
+    assert_eq!(code(&["check", "--config", "config/minimal.toml"]), Some(0));
+    assert_eq!(code(&["check", "--config", bad]), Some(64));
+    assert_eq!(code(&["check", "--config", "/nowhere.toml"]), Some(64));
+    let served = warren(&["serve", "--config", bad]);
+    assert_eq!(served.status.code(), Some(64));
+    assert!(
+        String::from_utf8_lossy(&served.stderr)
+            .contains("put the key that your backend signs with into")
+    );
+    assert_eq!(code(&["sign", "/a.ts", "--ttl", "1h"]), Some(0));
+    assert_eq!(code(&["sign", "/a%2Fb.ts", "--ttl", "1h"]), Some(1));
+    assert_eq!(code(&["sign", "/a.ts"]), Some(2));
+    assert_eq!(
+        code(&["sign", "/a.ts", "--ttl", "1h", "--key-env", "NOT_SET"]),
+        Some(2)
+    );
+    assert_eq!(code(&["explain", "/a.ts"]), Some(1));
+    assert_eq!(code(&["explain"]), Some(2));
+}
+
+#[test]
+fn what_sign_makes_explain_allows_and_says_why() {
+    let signed = warren(&[
+        "sign",
+        "https://cdn.example.net/v/s1/a.ts",
+        "--expires",
+        "1893456000",
+    ]);
+    let url = String::from_utf8(signed.stdout).expect("text");
+    let explained = warren(&[
+        "explain",
+        url.trim(),
+        "--at",
+        "1893455000",
+        "--json",
+        "--config",
+        "config/minimal.toml",
+    ]);
+    assert_eq!(explained.status.code(), Some(0));
+    let answer: serde_json::Value = serde_json::from_slice(&explained.stdout).expect("JSON");
+    for (field, want) in [
+        ("allow", serde_json::json!(true)),
+        ("reason", "ok".into()),
+        ("scheme", "hs256".into()),
+        ("key", "main".into()),
+        ("path", "/v/s1/a.ts".into()),
+        ("kind", "segment".into()),
+        ("ttl", 86_400.into()),
+        ("origin", "http://127.0.0.1:9000/media/v/s1/a.ts".into()),
+    ] {
+        assert_eq!(answer[field], want, "{field}");
+    }
+    let late = warren(&["explain", url.trim(), "--at", "1893456001", "--json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&late.stdout).expect("JSON");
+    assert_eq!(
+        (late.status.code(), &answer["reason"]),
+        (Some(1), &"expired".into())
+    );
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let printed = warren(&["check", "--config", "config/warren.toml", "--print"]);
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&printed.stdout),
+        String::from_utf8_lossy(&printed.stderr)
+    );
+    assert!(
+        printed.status.success() && text.contains("max_pulls"),
+        "{text}"
+    );
+    assert!(!text.contains("top-secret"), "{text}");
+}
