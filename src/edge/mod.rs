@@ -282,9 +282,13 @@ impl ProxyHttp for Edge {
             .client_addr()
             .and_then(|address| address.as_inet())
             .map(|address| address.ip());
+        let wire = session
+            .as_http1()
+            .map(|http1| http1.get_headers_raw_bytes());
         let visitor = Visitor::of(
             &self.node,
             &request,
+            wire.as_deref(),
             peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         );
         let step = self.road(session, &request, &visitor, context).await;

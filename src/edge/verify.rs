@@ -93,8 +93,11 @@ pub struct Admitted<'v> {
 }
 
 impl Visitor {
-    pub fn of(node: &Node, request: &RequestHeader, peer: IpAddr) -> Self {
-        let raw = String::from_utf8_lossy(request.raw_path());
+    /// `wire` is the head as it came over HTTP/1.1: the parsed target has lost
+    /// what stands behind a `#`, and two readings of one target are refused.
+    pub fn of(node: &Node, request: &RequestHeader, wire: Option<&[u8]>, peer: IpAddr) -> Self {
+        let raw = wire.and_then(wire_target).unwrap_or(request.raw_path());
+        let raw = String::from_utf8_lossy(raw);
         let target = origin_form(&raw).to_owned();
         let host = host(request).unwrap_or_default().to_owned();
         let zone = node.zones.find(&host).cloned();
@@ -180,6 +183,14 @@ impl Visitor {
         }
         Ok(admitted)
     }
+}
+
+/// The target of a request line.
+fn wire_target(head: &[u8]) -> Option<&[u8]> {
+    head.split(|byte| *byte == b'\r')
+        .next()?
+        .split(|byte| *byte == b' ')
+        .nth(1)
 }
 
 /// An absolute form is taken without its scheme and authority, which the

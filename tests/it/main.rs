@@ -22,6 +22,7 @@ mod listen;
 mod pulls;
 mod road;
 mod scenarios;
+mod serve;
 mod sigv4;
 mod store;
 mod token_forgeries;

@@ -30,8 +30,10 @@ async fn asking(edge: &TestEdge, path: &str, headers: &[(&str, &str)]) -> Connec
 /// Waits until this many requests ride a pull that others started.
 async fn riding(edge: &TestEdge, count: u64) {
     let collapsed = &edge.running.node.pulls.counts.collapsed;
+    // A tick, not a spin: the machine has other tests to run.
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
     while collapsed.load(std::sync::atomic::Ordering::Relaxed) < count {
-        tokio::task::yield_now().await;
+        tick.tick().await;
     }
 }
 
@@ -140,19 +142,20 @@ async fn a_body_that_is_not_its_length_is_never_stored_and_never_ends_cleanly() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_unknown_length_arrive_whole() {
-    for (name, fault, second) in [
-        ("chunked", Fault::Chunked, "HIT"),
-        ("by close", Fault::NoContentLength, "MISS"),
+    // A body that ends with its connection may be a cut one: it is not kept.
+    for (name, fault, pulls) in [
+        ("chunked", Fault::Chunked, 1),
+        ("by close", Fault::NoContentLength, 2),
     ] {
         let origin = origin().await;
         origin.put_generated("/media/a.ts", 700_000, SEED);
         origin.fault("/a.ts", fault);
         let edge = Setup::s3(origin.addr()).start().await;
-        for cache in ["MISS", second] {
+        for _ in 0..2 {
             let reply = edge.get("/a.ts").await;
             assert!(reply.whole && reply.body == generated(700_000), "{name}");
-            assert_eq!(reply.cache(), cache, "{name}");
         }
+        assert_eq!(origin.count("a.ts"), pulls, "{name}");
     }
 }
 

@@ -37,7 +37,8 @@ impl Setup {
             token: "keys = [{ name = \"main\", env = \"KEY\" }]\n".into(),
             origin: format!(
                 "kind = \"s3\"\nendpoints = [\"http://{origin}\"]\nbucket = \"media\"\n\
-                 access_key = {{ env = \"ACCESS\" }}\nsecret_key = {{ env = \"SECRET\" }}\n"
+                 access_key = {{ env = \"ACCESS\" }}\nsecret_key = {{ env = \"SECRET\" }}\n\
+                 between_bytes_timeout = \"60s\"\n"
             ),
             cache: String::new(),
             more: String::new(),
