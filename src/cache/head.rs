@@ -10,6 +10,7 @@ use super::cache_control::CacheControl;
 use super::lifetime::Lifetime;
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
+use crate::origin::connection_says;
 use crate::origin::sigv4::civil;
 use crate::path::CanonicalPath;
 
@@ -150,7 +151,7 @@ pub fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
 
 /// Headers of the origin that a viewer may see.
 fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
-    if is_hop_by_hop(name) || listed_in_connection(facts.origin, name) {
+    if is_hop_by_hop(name) || connection_says(facts.origin, name.as_str()) {
         return false;
     }
     let text = name.as_str();
@@ -191,16 +192,6 @@ pub fn is_hop_by_hop(name: &HeaderName) -> bool {
             | "transfer-encoding"
             | "upgrade"
     )
-}
-
-fn listed_in_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    let lines = headers
-        .get_all(http::header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
 #[cfg(test)]

@@ -299,13 +299,7 @@ impl Exchange {
                 other => other,
             },
             BodyState::Length(left) => {
-                let most = buffer
-                    .len()
-                    .min(usize::try_from(left).unwrap_or(usize::MAX));
-                let count = self.read_some(&mut buffer[..most]).await?;
-                if count == 0 {
-                    return Err(Failure::Truncated);
-                }
+                let count = self.read_at_most(buffer, left).await?;
                 match left - count as u64 {
                     0 => self.end_of_length()?,
                     left => self.body = BodyState::Length(left),
@@ -330,13 +324,7 @@ impl Exchange {
                     return Ok(0);
                 }
                 Chunked::Data(left) if left > 0 => {
-                    let most = buffer
-                        .len()
-                        .min(usize::try_from(left).unwrap_or(usize::MAX));
-                    let count = self.read_some(&mut buffer[..most]).await?;
-                    if count == 0 {
-                        return Err(Failure::Truncated);
-                    }
+                    let count = self.read_at_most(buffer, left).await?;
                     state.consume(count as u64);
                     self.body = BodyState::Chunked(state);
                     return Ok(count);
@@ -353,6 +341,17 @@ impl Exchange {
                     }
                 }
             }
+        }
+    }
+
+    /// Reads at most `left` bytes, which are still owed: an end here is a cut.
+    async fn read_at_most(&mut self, buffer: &mut [u8], left: u64) -> Result<usize, Failure> {
+        let most = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        match self.read_some(&mut buffer[..most]).await? {
+            0 => Err(Failure::Truncated),
+            count => Ok(count),
         }
     }
 

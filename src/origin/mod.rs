@@ -15,5 +15,5 @@ pub mod sigv4;
 pub use exchange::{Exchange, Origin};
 pub use failure::Failure;
 pub use request::{Method, Request, Validators, Viewer, address};
-pub use response::{Framing, Head};
+pub use response::{Framing, Head, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, Kind, Settings};

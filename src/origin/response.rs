@@ -130,7 +130,8 @@ fn parse_length(value: &HeaderValue) -> Result<u64, Failure> {
         .ok_or(Failure::BadResponse)
 }
 
-fn connection_says(headers: &HeaderMap, token: &str) -> bool {
+/// Whether Connection lists this token, without regard to case.
+pub fn connection_says(headers: &HeaderMap, token: &str) -> bool {
     let lines = headers
         .get_all(http::header::CONNECTION)
         .iter()

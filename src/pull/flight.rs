@@ -1,6 +1,5 @@
 //! One pull in flight, and those who ride it.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +17,6 @@ pub struct Flight {
     state: Mutex<State>,
     /// Changes whenever `state` does; riders sleep on it.
     changed: watch::Sender<u64>,
-    riders: AtomicUsize,
 }
 
 struct State {
@@ -76,13 +74,11 @@ impl Flight {
         let flight = Self {
             state: Mutex::new(state),
             changed: watch::channel(0).0,
-            riders: AtomicUsize::new(0),
         };
         Arc::new(flight)
     }
 
     pub(super) fn board(self: &Arc<Self>) -> Rider {
-        self.riders.fetch_add(1, Relaxed);
         Rider {
             flight: Arc::clone(self),
             news: self.changed.subscribe(),
@@ -200,11 +196,5 @@ impl Rider {
                 return Err(Failure::Reset);
             }
         }
-    }
-}
-
-impl Drop for Rider {
-    fn drop(&mut self) {
-        self.flight.riders.fetch_sub(1, Relaxed);
     }
 }
