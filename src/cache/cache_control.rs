@@ -83,6 +83,7 @@ fn split_outside_quotes(line: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn directives_are_read_as_a_shared_cache_must() {
@@ -155,5 +156,17 @@ mod tests {
             assert_eq!(parse(line), want, "{line}");
         }
         assert_eq!(parse("max-age=60, s-maxage=5").shared_max_age(), secs(5));
+    }
+
+    proptest! {
+        #[test]
+        fn what_forbids_is_never_lost_among_other_directives(
+            before in "[a-z=\", 0-9-]{0,20}",
+            after in "[a-z=, 0-9-]{0,20}",
+        ) {
+            prop_assume!(before.matches('"').count() % 2 == 0);
+            let line = format!("{before},no-store,{after}");
+            prop_assert!(CacheControl::parse([line.as_str()].into_iter()).no_store);
+        }
     }
 }

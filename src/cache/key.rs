@@ -64,6 +64,7 @@ fn push(bytes: &mut Vec<u8>, part: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn parts_cannot_move_between_path_and_query() {
@@ -89,6 +90,20 @@ mod tests {
                     .iter()
                     .all(|other| other != one && other.fingerprint() != one.fingerprint())
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn two_keys_are_equal_only_for_equal_parts(
+            one in ("/[ab]{0,3}", prop::collection::vec(("[ab]{0,2}", "[ab]{0,2}"), 0..3)),
+            two in ("/[ab]{0,3}", prop::collection::vec(("[ab]{0,2}", "[ab]{0,2}"), 0..3)),
+        ) {
+            let key = |(path, varies): &(String, Vec<(String, String)>)| {
+                let path = CanonicalPath::parse(path).expect("a path");
+                Key::new(1, &path, varies.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+            };
+            prop_assert_eq!(key(&one) == key(&two), one == two);
         }
     }
 }

@@ -317,6 +317,7 @@ impl Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LIVE: Pace = Pace::Live { target: secs(6) };
     const LOW: Pace = Pace::LowLatency { target: secs(2) };
@@ -614,5 +615,43 @@ mod tests {
             secs(4),
             "a clock that steps back makes no negative age"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_forbidden_is_kept_and_no_playlist_outlives_its_table(
+            no_store: bool,
+            private: bool,
+            max_age in prop::option::of(0u64..100_000),
+            target in 1u64..30,
+            ended: bool,
+        ) {
+            let target = secs(target);
+            let answer = Answer {
+                status: 200,
+                kind: Kind::Playlist,
+                pace: Some(if ended { Pace::Ended } else { Pace::Live { target } }),
+                cache_control: CacheControl {
+                    no_store,
+                    private,
+                    max_age: max_age.map(secs),
+                    ..CacheControl::default()
+                },
+                expires_in: None,
+                age: Duration::ZERO,
+                has_validator: false,
+                blocking_reload: false,
+                live_folder: None,
+            };
+            match hls(&answer, &Overrides::default()) {
+                Err(_) => prop_assert!(no_store || private),
+                Ok(lifetime) => {
+                    prop_assert!(!no_store && !private);
+                    let most = if ended { secs(60) } else { target };
+                    prop_assert!(lifetime.fresh <= most);
+                    prop_assert!(max_age.is_none_or(|age| lifetime.fresh <= secs(age)));
+                }
+            }
+        }
     }
 }

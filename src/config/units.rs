@@ -39,6 +39,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn sizes_and_durations_need_a_unit_that_says_what_it_is() {
@@ -52,6 +53,14 @@ mod tests {
         assert_eq!(parse_duration("2h"), Some(Duration::from_secs(7200)));
         for bad in ["10", "1w", "", "s", "1.5s"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_what_is_read(number in 0u64..1_000_000) {
+            prop_assert_eq!(parse_size(&format!("{number}KiB")), Some(number << 10));
+            prop_assert_eq!(parse_duration(&format!("{number}ms")), Some(Duration::from_millis(number)));
         }
     }
 }

@@ -58,6 +58,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_limited_response_flows_at_its_limit() {
@@ -84,5 +85,19 @@ mod tests {
             Duration::from_secs(128)
         );
         assert_eq!(Pace::new(None, 2048).patience(10), LEAST_PATIENCE);
+    }
+
+    proptest! {
+        #[test]
+        fn no_response_runs_ahead_of_its_limit(limit in 1u64..10_000_000, slices in 1usize..50) {
+            let pace = Pace::new(NonZeroU64::new(limit), 2048);
+            let (mut sent, mut elapsed) = (0, Duration::ZERO);
+            for _ in 0..slices {
+                sent += pace.slice() as u64;
+                elapsed += pace.pause(sent, elapsed);
+            }
+            let allowed = limit as f64 * elapsed.as_secs_f64() + 1.0;
+            prop_assert!(sent as f64 <= allowed, "{} in {:?}", sent, elapsed);
+        }
     }
 }

@@ -96,6 +96,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn every_extension_of_the_contract_has_a_kind() {
@@ -124,6 +125,14 @@ mod tests {
         for (path, want) in table {
             let path = CanonicalPath::parse(path).expect("a path");
             assert_eq!(Kind::of(&path), want, "{path:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_case_of_a_name_changes_nothing(name in "/[a-z0-9]{0,4}\\.(m3u8|ts|m4s|mp4|key|mpd|jpg|vtt|aac)") {
+            let of = |text: &str| CanonicalPath::parse(text).map(|path| Kind::of(&path));
+            prop_assert_eq!(of(&name), of(&name.to_ascii_uppercase()));
         }
     }
 }

@@ -70,6 +70,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_static_manifest_has_ended_and_a_dynamic_one_has_a_period() {
@@ -103,6 +104,14 @@ mod tests {
                 want,
                 "{body}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), attributes in "[ -~]{0,60}") {
+            let _ = Manifest::scan(&body);
+            let _ = Manifest::scan(format!("<MPD {attributes}>").as_bytes());
         }
     }
 }

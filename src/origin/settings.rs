@@ -148,6 +148,7 @@ impl Default for Deadlines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_endpoint_is_a_url_without_a_path() {
@@ -174,6 +175,15 @@ mod tests {
             "http://",
         ] {
             assert_eq!(authority(bad), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_endpoint_is_read_back_from_its_authority(host in "[a-z][a-z0-9-]{0,10}", port in 1u16..) {
+            let endpoint = Endpoint::parse(&format!("http://{host}:{port}")).expect("an endpoint");
+            let again = Endpoint::parse(&format!("http://{}", endpoint.authority()));
+            prop_assert_eq!(again, Some(endpoint));
         }
     }
 }

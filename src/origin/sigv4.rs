@@ -143,6 +143,7 @@ pub fn civil(unix: u64) -> ((u64, u64, u64), (u64, u64, u64)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn civil_dates_agree_with_known_ones() {
@@ -150,5 +151,16 @@ mod tests {
         assert_eq!(civil(951_782_400), ((2000, 2, 29), (0, 0, 0)));
         assert_eq!(civil(1_893_456_000), ((2030, 1, 1), (0, 0, 0)));
         assert_eq!(civil(1_709_251_199), ((2024, 2, 29), (23, 59, 59)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_civil_date_is_the_one_that_a_calendar_gives(seconds in 0u64..4_000_000_000) {
+            let ((year, month, day), (hour, minute, second)) = civil(seconds);
+            let http = httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+            let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+            let ours = format!("{day:02} {} {year} {hour:02}:{minute:02}:{second:02} GMT", months[month as usize - 1]);
+            prop_assert!(http.ends_with(&ours), "{} {}", http, ours);
+        }
     }
 }

@@ -195,3 +195,31 @@ fn network_24(ip: IpAddr) -> Option<IpAddr> {
         IpAddr::V6(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::policy::Scheme;
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_token_matches_its_own_message_and_survives_its_text(
+            path in "/[a-z/]{0,12}",
+            expires in "[0-9]{1,10}",
+            params in "[a-z=&]{0,12}",
+            scheme in prop::sample::select(Scheme::ALL.to_vec()),
+        ) {
+            let key = Key::new("k", b"0123456789abcdef").expect("not empty");
+            let message = Message { path: &path, expires: &expires, ip: None, params: &params };
+            let token = Token::make(scheme, &key, message);
+            prop_assert!(token.matches(&key, message));
+            let read = Token::parse(&token.text());
+            prop_assert!(read.is_ok_and(|read| read.matches(&key, message)));
+            let longer = [path.as_str(), "x"].concat();
+            let other = Message { path: &longer, ..message };
+            prop_assert!(!token.matches(&key, other));
+        }
+    }
+}

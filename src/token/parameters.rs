@@ -181,3 +181,28 @@ fn check_duplicates(list: &[Parameter<'_>]) -> Result<(), Malformed> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_names_each_parameter_once(
+            query in "(token=[a-zA-Z0-9+%]{0,4}|expires=[0-9]{0,3}|Token=a|limit=[0-9]|&){0,6}"
+        ) {
+            let raw = format!("/a.ts?{query}");
+            let Ok(target) = Target::parse(&raw) else { return Ok(()) };
+            if let Ok(parameters) = Parameters::parse(&target) {
+                let mut names: Vec<_> =
+                    parameters.iter().map(|p| p.name.to_ascii_lowercase()).collect();
+                let count = names.len();
+                names.sort_unstable();
+                names.dedup();
+                prop_assert_eq!(names.len(), count);
+            }
+        }
+    }
+}

@@ -105,6 +105,7 @@ fn split_block(path: &str) -> (Option<Block<'_>>, &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_target_splits_into_block_path_and_query() {
@@ -144,5 +145,16 @@ mod tests {
             Target::parse("/bcdn_token=T&expires=1").err(),
             Some(BadPath::NotOriginForm)
         );
+    }
+
+    proptest! {
+        #[test]
+        fn block_path_and_query_are_parts_of_the_target(raw in "/(bcdn_token=[a-z&=]{0,8}/)?[ -~]{0,30}") {
+            if let Ok(target) = Target::parse(&raw) {
+                prop_assert!(raw.contains(target.raw_path));
+                prop_assert_eq!(CanonicalPath::parse(target.raw_path).ok(), Some(target.path));
+                prop_assert_eq!(target.query, raw.split_once('?').map(|(_, query)| query));
+            }
+        }
     }
 }

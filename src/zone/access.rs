@@ -105,6 +105,7 @@ fn host_of_url(url: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn referrer_lists_and_the_switch_for_an_absent_one() {
@@ -172,5 +173,13 @@ mod tests {
         assert_eq!(check("192.0.2.9"), Err(AccessRefusal::IpBlocked));
         assert_eq!(check("::ffff:192.0.2.9"), Err(AccessRefusal::IpBlocked));
         assert_eq!(check("198.51.100.1"), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_pattern_covers_whole_labels_only(host in "[a-z.-]{0,20}") {
+            let covered = covers("*.example.net", &host);
+            prop_assert_eq!(covered, host.ends_with(".example.net"));
+        }
     }
 }

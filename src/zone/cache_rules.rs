@@ -151,6 +151,7 @@ fn is_valid_directive(name: &str, value: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn select(rule: QueryRule, query: &str, kind: Kind, packager: bool) -> String {
         let rules = CacheRules {
@@ -199,5 +200,17 @@ mod tests {
             ),
             ""
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_token_reaches_key_or_origin_whatever_the_query(
+            query in "((token|bcdn_token|expires|token_path|limit|a|b)=[a-z0-9]{0,3}&){0,6}"
+        ) {
+            for rule in [QueryRule::Ignore, QueryRule::All, QueryRule::Names(vec!["a".into()])] {
+                let kept = select(rule, &query, Kind::Segment, true);
+                prop_assert!(!kept.contains("token") && !kept.contains("expires"), "{}", kept);
+            }
+        }
     }
 }

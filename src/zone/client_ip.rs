@@ -42,6 +42,7 @@ fn parse_entry(entry: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_first_untrusted_address_from_the_right_is_the_client() {
@@ -100,6 +101,13 @@ mod tests {
         for (name, peer, forwarded, want) in table {
             let got = client_ip(peer.parse().expect("an address"), forwarded, &trusted);
             assert_eq!(got, want.parse::<IpAddr>().expect("an address"), "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_untrusted_peer_is_the_client_whatever_it_says(said in "\\PC{0,40}", peer: [u8; 4]) {
+            prop_assert_eq!(client_ip(peer.into(), &[&said], &[]), IpAddr::from(peer));
         }
     }
 }

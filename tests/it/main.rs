@@ -13,12 +13,18 @@ mod client;
 #[path = "../support/edge.rs"]
 #[allow(dead_code, reason = "not every module uses all of it")]
 mod edge;
+#[path = "../support/mmdb.rs"]
+mod mmdb;
 #[path = "../support/origin/mod.rs"]
 mod origin;
 
+mod access;
+mod access_log;
 mod architecture;
 mod config;
 mod listen;
+mod origin_requests;
+mod process;
 mod pulls;
 mod road;
 mod scenarios;

@@ -175,6 +175,7 @@ async fn two_keys_live_side_by_side_and_only_the_operator_is_told_why() {
     );
     let told = telling.send("GET", &forged, &[]).await;
     assert!(String::from_utf8_lossy(&told.body).contains("bad_signature"));
+    plain.settled().await;
     assert_eq!(
         plain
             .metric("warren_refusals_total{reason=\"bad_signature\",zone=\"test\"}")

@@ -18,6 +18,7 @@ pub const KEY: &str = "test-key-0123456789abcdef";
 pub struct Setup {
     pub listen: String,
     pub server: String,
+    pub log: String,
     pub memory: &'static str,
     pub zone: String,
     pub token: String,
@@ -32,6 +33,7 @@ impl Setup {
         Self {
             listen: "http = [\"127.0.0.1:0\"]\n".into(),
             server: String::new(),
+            log: "access = \"off\"\n".into(),
             memory: "64MiB",
             zone: "hostnames = [\"*\"]\n".into(),
             token: "keys = [{ name = \"main\", env = \"KEY\" }]\n".into(),
@@ -56,9 +58,10 @@ impl Setup {
 
     pub fn toml(&self) -> String {
         format!(
-            "[listen]\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\naccess = \"off\"\n[cache]\nmemory = \"{}\"\n{}\n\
+            "[listen]\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
              [[zone]]\nname = \"test\"\nid = 7\n{}\n[zone.token]\n{}\n[zone.origin]\n{}\n[zone.cache]\n{}\n{}",
             self.listen,
+            self.log,
             self.memory,
             self.server,
             self.zone,
@@ -114,10 +117,15 @@ impl TestEdge {
         connection.reply(method).await
     }
 
+    /// Waits until every request is accounted for: that comes after its answer.
+    pub async fn settled(&self) {
+        while self.running.node.active_requests() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     pub async fn metrics(&self) -> String {
-        let mut connection = Connection::open(self.running.admin).await;
-        connection.send("GET", "/metrics", &[]).await;
-        String::from_utf8(connection.reply("GET").await.body).expect("metrics are text")
+        metrics(self.running.admin).await
     }
 
     /// The value of one series, 0 where it is not there.
@@ -129,6 +137,13 @@ impl TestEdge {
         line.and_then(|value| value.parse().ok())
             .unwrap_or_default()
     }
+}
+
+/// What a scrape of a node gets.
+pub async fn metrics(admin: SocketAddr) -> String {
+    let mut connection = Connection::open(admin).await;
+    connection.send("GET", "/metrics", &[]).await;
+    String::from_utf8(connection.reply("GET").await.body).expect("metrics are text")
 }
 
 /// A target signed with the test key.

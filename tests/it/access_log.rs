@@ -1,0 +1,149 @@
+//! The access log as an operator reads it: a file with one line for each
+//! request, and no token in it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::edge::{Connection, Setup, TestEdge, signed};
+use crate::origin::{DevOrigin, DevOriginOptions};
+
+async fn start(format: &str, more: &str, files: &TempDir) -> (TestEdge, DevOrigin) {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    origin.put("/media/v/a.ts", vec![7; 5_000], "video/mp2t");
+    let mut setup = Setup::s3(origin.addr());
+    let file = files.path().join("access.log").display().to_string();
+    setup.log = format!("access = \"{format}\"\naccess_file = {file:?}\n{more}");
+    setup.zone.push_str("trusted_proxies = [\"127.0.0.0/8\"]\n");
+    (setup.start().await, origin)
+}
+
+/// The log's lines, once there are `count` of them.
+async fn lines(files: &TempDir, count: usize) -> Vec<String> {
+    let path = files.path().join("access.log");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let all = async {
+        while read(&path).lines().count() < count {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all)
+        .await
+        .unwrap_or_else(|_| panic!("{count} lines, but there is {:?}", read(&path)));
+    read(&path).lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_is_one_json_line_that_says_what_became_of_it() {
+    let files = TempDir::new().expect("a folder");
+    let (edge, _origin) = start("json", "", &files).await;
+    let target = signed(&edge.clock, "/v/a.ts");
+    let token = target
+        .split_once("token=")
+        .and_then(|(_, rest)| rest.split('&').next())
+        .expect("a token")
+        .to_owned();
+    let mut connection = Connection::open(edge.http()).await;
+    let requests: [(&str, &str, &[(&str, &str)]); 4] = [
+        (
+            "GET",
+            &target,
+            &[
+                ("X-Forwarded-For", "192.0.2.77"),
+                ("User-Agent", "player \"1\""),
+                ("Referer", "https://play.example/"),
+            ],
+        ),
+        ("GET", &target, &[("Range", "bytes=0-99")]),
+        ("GET", &target.replace("/v/a.ts", "/v/b.ts"), &[]),
+        ("DELETE", "/v/a.ts", &[]),
+    ];
+    let mut ids = Vec::new();
+    for (method, target, headers) in requests {
+        connection.send(method, target, headers).await;
+        let reply = connection.reply(method).await;
+        ids.push(reply.header("cdn-requestid").expect("an id").to_owned());
+    }
+    let text = lines(&files, 4).await;
+    assert!(
+        text.iter().all(|line| !line.contains(&token)),
+        "a token is in the log: {text:?}"
+    );
+    let log: Vec<Value> = text
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("a line is JSON"))
+        .collect();
+    let rows: Vec<_> = log
+        .iter()
+        .map(|line| {
+            (
+                line["status"].as_u64().unwrap_or(0),
+                line["cache"].as_str().unwrap_or("?"),
+                line["kind"].as_str().unwrap_or("?"),
+                line["bytes"].as_u64().unwrap_or(0),
+                line["reason"].as_str().unwrap_or("-"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (200, "MISS", "segment", 5_000, "-"),
+            (206, "HIT", "segment", 100, "-"),
+            (403, "-", "other", 14, "bad_signature"),
+            (405, "-", "other", 23, "method_not_allowed"),
+        ]
+    );
+    let first = &log[0];
+    assert_eq!(first["remote_ip"], "192.0.2.0", "addresses are anonymised");
+    assert_eq!(first["user_agent"], "player \"1\"");
+    assert_eq!(first["referer"], "https://play.example/");
+    assert_eq!(first["token_key"], "main");
+    assert_eq!(first["zone"], "test");
+    assert_eq!(first["protocol"], "HTTP/1.1");
+    assert!(
+        first["url"]
+            .as_str()
+            .is_some_and(|url| url.starts_with("/v/a.ts?token=redacted&expires=")),
+        "{first}"
+    );
+    assert!(first["duration"].as_f64() >= first["ttfb"].as_f64());
+    assert_eq!(first["cache_key"], log[1]["cache_key"]);
+    let logged: Vec<_> = log.iter().map(|line| line["request_id"].clone()).collect();
+    assert_eq!(logged, ids);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_line_has_its_twelve_fields_on_the_wire_too() {
+    let files = TempDir::new().expect("a folder");
+    let (edge, _origin) = start("bunny", "anonymise_ip = false\n", &files).await;
+    let target = signed(&edge.clock, "/v/a.ts");
+    let headers = [("X-Forwarded-For", "192.0.2.77"), ("User-Agent", "one|two")];
+    let reply = edge.send("GET", &target, &headers).await;
+    edge.send("GET", "/v/a.ts?token=HS256-forged&expires=1", &[])
+        .await;
+    let text = lines(&files, 2).await;
+    let fields: Vec<&str> = text[0].split('|').collect();
+    assert_eq!(fields.len(), 12, "{text:?}");
+    let near = fields[2].parse::<u64>().expect("milliseconds") / 1000;
+    assert!(near.abs_diff(edge.clock.unix_seconds()) < 60, "{near}");
+    assert_eq!(
+        [&fields[..2], &fields[3..7], &fields[8..10]].concat(),
+        ["MISS", "200", "5000", "7", "192.0.2.77", "-", "-", "onetwo"]
+    );
+    assert!(
+        fields[7].starts_with("cdn.test/v/a.ts?token=redacted&expires="),
+        "{}",
+        fields[7]
+    );
+    assert_eq!(Some(fields[10]), reply.header("cdn-requestid"));
+    assert!(
+        text[1].starts_with("-|403|") && !text[1].contains("forged"),
+        "{}",
+        text[1]
+    );
+}
