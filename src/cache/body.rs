@@ -35,14 +35,6 @@ impl Body {
             Some(slice)
         })
     }
-
-    /// The body in one piece, where it is small enough to be in one.
-    pub fn as_single(&self) -> Option<&Bytes> {
-        match self.pieces.as_slice() {
-            [single] => Some(single),
-            _ => None,
-        }
-    }
 }
 
 impl From<Bytes> for Body {
@@ -246,7 +238,7 @@ mod tests {
         assert!(sealed.is_empty());
         assert_eq!(tip.as_deref(), Some(&b"hello"[..]));
         let body = writer.finish();
-        assert_eq!(body.as_single().map(|b| &b[..]), Some(&b"hello"[..]));
+        assert_eq!(body.slices(0..9).collect::<Vec<_>>(), [&b"hello"[..]]);
         assert_eq!(
             budget.used(),
             CHUNK_BYTES + 5,

@@ -8,9 +8,7 @@ pub struct CacheControl {
     pub no_store: bool,
     pub no_cache: bool,
     pub private: bool,
-    pub public: bool,
     pub must_revalidate: bool,
-    pub immutable: bool,
     pub max_age: Option<Duration>,
     pub s_maxage: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
@@ -39,9 +37,7 @@ impl CacheControl {
             // them for the whole answer is the cautious reading.
             "no-cache" => self.no_cache = true,
             "private" => self.private = true,
-            "public" => self.public = true,
             "must-revalidate" | "proxy-revalidate" => self.must_revalidate = true,
-            "immutable" => self.immutable = true,
             "max-age" => keep_first(&mut self.max_age, value),
             "s-maxage" => keep_first(&mut self.s_maxage, value),
             "stale-while-revalidate" => keep_first(&mut self.stale_while_revalidate, value),
@@ -102,7 +98,6 @@ mod tests {
                 "MAX-AGE=60, Public",
                 CacheControl {
                     max_age: secs(60),
-                    public: true,
                     ..default
                 },
             ),

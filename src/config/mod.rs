@@ -1,11 +1,13 @@
 //! The configuration: TOML that an operator writes, read into the types that
 //! the edge runs on. All problems are found at once, before anything is bound.
 
+mod origin;
 mod problem;
 mod secret;
 mod section;
 mod server;
 mod units;
+mod values;
 mod zone;
 
 pub use problem::{Problem, Problems};

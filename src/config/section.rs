@@ -1,23 +1,19 @@
 //! A table of the file, read key by key. What is never asked for is unknown.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
-use zeroize::Zeroizing;
 
 use super::problem::{Problem, Problems, line_of};
-use super::secret::{Environment, NoSecret, from_env, from_file};
-use super::units::{parse_duration, parse_size};
+use super::secret::Environment;
 
 /// The text under check and what was found wrong with it so far.
 pub(super) struct Source<'a> {
     text: &'a str,
     pub folder: &'a Path,
-    environment: &'a Environment,
+    pub environment: &'a Environment,
     problems: RefCell<Vec<Problem>>,
 }
 
@@ -38,16 +34,17 @@ impl<'a> Source<'a> {
 
 /// One table; `key` names it in problems.
 pub(super) struct Section<'a> {
-    source: &'a Source<'a>,
+    pub(super) source: &'a Source<'a>,
     key: String,
     line: usize,
     /// `None`: the table is not in the file, and every key has its default.
     table: Option<&'a DeTable<'a>>,
     asked: RefCell<Vec<&'static str>>,
-    failed: Cell<bool>,
+    pub(super) failed: Cell<bool>,
 }
 
-type Value<'a> = Spanned<DeValue<'a>>;
+/// A value with its place in the text.
+pub(super) type Value<'a> = Spanned<DeValue<'a>>;
 
 impl<'a> Section<'a> {
     pub fn root(source: &'a Source<'a>, table: &'a DeTable<'a>) -> Self {
@@ -70,7 +67,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn value(&self, name: &'static str) -> Option<&'a Value<'a>> {
+    pub(super) fn value(&self, name: &'static str) -> Option<&'a Value<'a>> {
         self.asked.borrow_mut().push(name);
         self.table?
             .iter()
@@ -98,7 +95,14 @@ impl<'a> Section<'a> {
         self.record(self.path(name), line, found.into(), allowed, hint);
     }
 
-    fn record(&self, key: String, line: usize, found: String, allowed: &str, hint: &str) {
+    pub(super) fn record(
+        &self,
+        key: String,
+        line: usize,
+        found: String,
+        allowed: &str,
+        hint: &str,
+    ) {
         self.failed.set(true);
         let problem = Problem {
             key,
@@ -113,11 +117,11 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn line_of(&self, value: &Value<'_>) -> usize {
+    pub(super) fn line_of(&self, value: &Value<'_>) -> usize {
         line_of(self.source.text, value.span().start)
     }
 
-    fn wrong_type(&self, name: &'static str, value: &Value<'_>, allowed: &str) {
+    pub(super) fn wrong_type(&self, name: &'static str, value: &Value<'_>, allowed: &str) {
         let found = format!("{} {}", value.get_ref().type_str(), self.snippet(value));
         self.problem(
             name,
@@ -127,7 +131,7 @@ impl<'a> Section<'a> {
         );
     }
 
-    fn snippet(&self, value: &Value<'_>) -> String {
+    pub(super) fn snippet(&self, value: &Value<'_>) -> String {
         let text = self.source.text.get(value.span()).unwrap_or_default();
         text.chars().take(60).collect()
     }
@@ -162,242 +166,6 @@ impl<'a> Section<'a> {
             Section::new(self.source, key, self.line_of(item), table)
         };
         array.iter().enumerate().map(section).collect()
-    }
-
-    pub fn text(&self, name: &'static str) -> Option<String> {
-        let value = self.value(name)?;
-        let text = value.get_ref().as_str();
-        if text.is_none() {
-            self.wrong_type(name, value, "a string");
-        }
-        text.map(str::to_owned)
-    }
-
-    /// A string that must be there and not empty.
-    pub fn required_text(&self, name: &'static str, hint: &str) -> Option<String> {
-        if !self.has(name) {
-            self.problem(name, "nothing", "a non-empty string", hint);
-            return None;
-        }
-        let text = self.text(name)?;
-        if text.is_empty() {
-            self.problem(name, "\"\"", "a non-empty string", hint);
-            return None;
-        }
-        Some(text)
-    }
-
-    pub fn flag(&self, name: &'static str, default: bool) -> bool {
-        let Some(value) = self.value(name) else {
-            return default;
-        };
-        value.get_ref().as_bool().unwrap_or_else(|| {
-            self.wrong_type(name, value, "true or false");
-            default
-        })
-    }
-
-    pub fn integer(&self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
-        let value = self.value(name)?;
-        let number = value
-            .get_ref()
-            .as_integer()
-            .and_then(|n| n.as_str().parse().ok());
-        let number = number.filter(|n| range.contains(n));
-        if number.is_none() {
-            let allowed = format!("a whole number from {} to {}", range.start(), range.end());
-            self.wrong_type(name, value, &allowed);
-        }
-        number
-    }
-
-    /// A value that `parse` understands.
-    pub fn parsed<T>(
-        &self,
-        name: &'static str,
-        allowed: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let text = self.text(name)?;
-        let parsed = parse(&text);
-        if parsed.is_none() {
-            self.problem(
-                name,
-                format!("{text:?}"),
-                allowed,
-                "see docs/configuration.md for this key",
-            );
-        }
-        parsed
-    }
-
-    pub fn duration(&self, name: &'static str) -> Option<Duration> {
-        self.parsed(
-            name,
-            "a duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"7d\"",
-            parse_duration,
-        )
-    }
-
-    pub fn size(&self, name: &'static str) -> Option<u64> {
-        self.parsed(
-            name,
-            "a size such as \"512KiB\", \"64MiB\" or \"1GiB\"",
-            parse_size,
-        )
-    }
-
-    /// A list whose every item `parse` understands.
-    pub fn list<T>(
-        &self,
-        name: &'static str,
-        allowed: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Vec<T> {
-        let Some(value) = self.value(name) else {
-            return Vec::new();
-        };
-        let Some(array) = value.get_ref().as_array() else {
-            self.wrong_type(name, value, &format!("a list of {allowed}"));
-            return Vec::new();
-        };
-        let mut out = Vec::new();
-        for item in array {
-            match item.get_ref().as_str().and_then(&parse) {
-                Some(parsed) => out.push(parsed),
-                None => self.record(
-                    self.path(name),
-                    self.line_of(item),
-                    self.snippet(item),
-                    allowed,
-                    "see docs/configuration.md for this key",
-                ),
-            }
-        }
-        out
-    }
-
-    pub fn is_list(&self, name: &'static str) -> bool {
-        self.value(name)
-            .is_some_and(|value| value.get_ref().is_array())
-    }
-
-    /// A list of whole numbers within a range.
-    pub fn integers(&self, name: &'static str, range: std::ops::RangeInclusive<u64>) -> Vec<u64> {
-        let Some(value) = self.value(name) else {
-            return Vec::new();
-        };
-        let number = |item: &Value<'_>| item.get_ref().as_integer()?.as_str().parse().ok();
-        let items = value
-            .get_ref()
-            .as_array()
-            .map(|array| array.iter().map(number).collect::<Option<Vec<u64>>>());
-        match items
-            .flatten()
-            .filter(|numbers| numbers.iter().all(|n| range.contains(n)))
-        {
-            Some(numbers) => numbers,
-            None => {
-                self.wrong_type(
-                    name,
-                    value,
-                    &format!(
-                        "a list of numbers from {} to {}",
-                        range.start(),
-                        range.end()
-                    ),
-                );
-                Vec::new()
-            }
-        }
-    }
-
-    pub fn texts(&self, name: &'static str) -> Vec<String> {
-        self.list(name, "non-empty strings", |text| {
-            Some(text.to_owned()).filter(|text| !text.is_empty())
-        })
-    }
-
-    pub fn addresses(&self, name: &'static str) -> Vec<SocketAddr> {
-        self.list(
-            name,
-            "addresses such as \"0.0.0.0:8080\" or \"[::]:8080\"",
-            |text| text.parse().ok(),
-        )
-    }
-
-    /// `key = value` pairs of a table whose keys the operator chooses.
-    pub fn pairs(&self, name: &'static str) -> Vec<(String, String)> {
-        let Some(value) = self.value(name) else {
-            return Vec::new();
-        };
-        let Some(table) = value.get_ref().as_table() else {
-            self.wrong_type(name, value, "a table of strings");
-            return Vec::new();
-        };
-        let mut out = Vec::new();
-        for (key, value) in table {
-            match value.get_ref().as_str() {
-                Some(text) => out.push((key.get_ref().to_string(), text.to_owned())),
-                None => self.wrong_type(name, value, "a table of strings"),
-            }
-        }
-        out
-    }
-
-    pub fn file(&self, name: &'static str) -> Option<PathBuf> {
-        Some(self.source.folder.join(self.text(name)?))
-    }
-
-    /// `{ env = "NAME" }` or `{ file = "path" }`; `None` where it is absent or
-    /// was recorded as a problem.
-    pub fn secret(&self, name: &'static str, what: &str) -> Option<Zeroizing<String>> {
-        if !self.has(name) {
-            return None;
-        }
-        let secret = self.section(name).own_secret(what);
-        self.failed.set(self.failed.get() || secret.is_none());
-        secret
-    }
-
-    /// The secret that this table names with its `env` or `file`.
-    pub fn own_secret(&self, what: &str) -> Option<Zeroizing<String>> {
-        let (env, file) = (self.text("env"), self.file("file"));
-        let (name, result, place) = match (env, file) {
-            (Some(variable), None) => (
-                "env",
-                from_env(self.source.environment, &variable),
-                format!("the variable {variable}"),
-            ),
-            (None, Some(path)) => (
-                "file",
-                from_file(&path),
-                format!("the file {}", path.display()),
-            ),
-            _ => {
-                let hint = format!("write {{ env = \"NAME\" }} and put {what} into that variable");
-                self.problem(
-                    "env",
-                    "neither or both of env and file",
-                    "exactly one of env and file",
-                    &hint,
-                );
-                return None;
-            }
-        };
-        let found = match result {
-            Ok(secret) => return Some(secret),
-            Err(NoSecret::Unset) => format!("{place} is not set"),
-            Err(NoSecret::Empty) => format!("{place} is empty"),
-            Err(NoSecret::Unreadable(error)) => format!("{place} cannot be read: {error}"),
-        };
-        self.problem(
-            name,
-            found,
-            "a non-empty secret",
-            &format!("put {what} into {place}"),
-        );
-        None
     }
 
     /// Records the keys that nobody asked for; tells whether the table is sound.

@@ -9,6 +9,7 @@ mod conditional;
 mod headers;
 mod lookup;
 mod pacing;
+mod pass;
 mod range;
 mod respond;
 mod sender;
@@ -30,6 +31,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use crate::cache::lifetime::Bypass;
 use crate::clock::Clock;
 use crate::config::Listen;
 use crate::origin::Origin;
@@ -338,6 +340,8 @@ impl ProxyHttp for Edge {
         let status = response.status.as_u16();
         context.record.status = status;
         context.record.cache = CacheStatus::Bypass;
+        context.record.bypass = Some(Bypass::Method);
+        context.record.reason = Some(Bypass::Method.name());
         if let Some(visitor) = &context.visitor {
             let stamp = Stamp {
                 cache: CacheStatus::Bypass,

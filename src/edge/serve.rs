@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
 use pingora::http::{Method, RequestHeader, ResponseHeader};
 
@@ -18,10 +18,9 @@ use super::verify::{Admitted, Visitor};
 use crate::cache::head::insert;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
-use crate::origin::{Exchange, Failure, Method as OriginMethod};
-use crate::pull::{Arrival, LiveHead, Rider, viewer_head};
+use crate::origin::Failure;
+use crate::pull::{Arrival, LiveHead, Rider};
 use crate::telemetry::CacheStatus;
-use crate::zone::CachePolicy;
 
 /// Why a response did not come to its end. The connection is closed (H1) or
 /// the stream reset (H2): a cut body never looks whole.
@@ -245,122 +244,7 @@ impl Server<'_> {
         Ok(())
     }
 
-    /// Asks the origin for this viewer alone, or takes over the open answer.
-    async fn pass(
-        &self,
-        reason: Bypass,
-        open: Option<Box<Exchange>>,
-        sender: &mut Sender<'_>,
-        record: &mut Record,
-    ) -> Result<(), Cut> {
-        record.reason = Some(reason.name());
-        record.bypass = Some(reason);
-        record.cache = if reason == Bypass::Head {
-            CacheStatus::Miss
-        } else {
-            CacheStatus::Bypass
-        };
-        let range = self
-            .request
-            .headers
-            .get(RANGE)
-            .and_then(|value| value.to_str().ok());
-        let exchange = match open.filter(|_| range.is_none()) {
-            Some(exchange) => Ok(*exchange),
-            None => {
-                let mut request = self.query.request.clone();
-                request.range = range
-                    .map(str::to_owned)
-                    .filter(|_| request.method == OriginMethod::Get);
-                self.admitted.origin.open(&request).await
-            }
-        };
-        let detail = forward_detail(record.cache, true, Some(reason.name()));
-        match exchange {
-            Ok(exchange) => self.exchange(exchange, &detail, sender, record).await,
-            Err(failure) => {
-                self.node.pulls.counts.fail(failure);
-                record.reason = Some(failure.name());
-                self.short(
-                    respond::failed(failure, &self.stamp(record.cache, None, &detail)),
-                    sender,
-                    record,
-                )
-                .await
-            }
-        }
-    }
-
-    /// Sends an answer straight from the origin, one buffer at a time: the
-    /// viewer's pace is the origin's.
-    async fn exchange(
-        &self,
-        mut exchange: Exchange,
-        detail: &str,
-        sender: &mut Sender<'_>,
-        record: &mut Record,
-    ) -> Result<(), Cut> {
-        let zone = self.admitted.zone;
-        let hls = zone.cache.policy == CachePolicy::Hls;
-        let status = exchange.head.status;
-        let stamp = self.stamp(record.cache, None, detail);
-        let refused = match status {
-            300..=399 if hls && status != 304 => Some(respond::failed(Failure::Redirect, &stamp)),
-            416 => Some(respond::unsatisfiable(
-                length_of_unsatisfied(&exchange),
-                &stamp,
-            )),
-            400.. if hls || self.admitted.origin.settings().is_s3() => {
-                Some(respond::missing(status, &stamp))
-            }
-            _ => None,
-        };
-        if let Some(response) = refused {
-            return self.short(response, sender, record).await;
-        }
-        let now = self.node.clock.wall();
-        let mut head = viewer_head(
-            zone,
-            self.query.kind,
-            &self.query.request.path,
-            &exchange.head,
-            None,
-            now,
-        );
-        for name in [CONTENT_RANGE, http::header::SET_COOKIE] {
-            for value in exchange.head.headers.get_all(&name) {
-                let _ = head.append_header(name.clone(), value.clone());
-            }
-        }
-        // Some servers send a part with 200; its Content-Range tells.
-        let code = if head.headers.contains_key(CONTENT_RANGE) {
-            206
-        } else {
-            status
-        };
-        let _ = head.set_status(code);
-        let told = exchange.head.headers.get(CONTENT_LENGTH).cloned();
-        let is_head = self.request.method == Method::HEAD;
-        let length = told.filter(|_| is_head || exchange.head.length().is_some());
-        if let Some(length) = &length {
-            insert(&mut head, CONTENT_LENGTH, length.clone());
-        }
-        headers::stamp(&mut head, code, &stamp);
-        record.status = code;
-        sender.head(head, length.is_some() || is_head).await?;
-        let mut buffer = BytesMut::new();
-        loop {
-            buffer.resize(PASS_BUFFER_BYTES, 0);
-            let count = exchange.read(&mut buffer).await.map_err(Cut::Pull)?;
-            if count == 0 || is_head {
-                return Ok(sender.end().await?);
-            }
-            buffer.truncate(count);
-            sender.body(buffer.split().freeze(), false).await?;
-        }
-    }
-
-    async fn short(
+    pub(super) async fn short(
         &self,
         response: Response,
         sender: &mut Sender<'_>,
@@ -370,7 +254,12 @@ impl Server<'_> {
         send_short(response, self.request.method == Method::HEAD, sender).await
     }
 
-    fn stamp(&self, cache: CacheStatus, age: Option<Duration>, detail: &str) -> Stamp<'_> {
+    pub(super) fn stamp(
+        &self,
+        cache: CacheStatus,
+        age: Option<Duration>,
+        detail: &str,
+    ) -> Stamp<'_> {
         Stamp {
             zone: Some(self.admitted.zone),
             cache,
@@ -395,9 +284,6 @@ impl Server<'_> {
     }
 }
 
-/// Memory of one passing response, besides the socket's own.
-const PASS_BUFFER_BYTES: usize = 64 << 10;
-
 /// Sends a response whose body is a line of text.
 pub async fn send_short(
     response: Response,
@@ -411,7 +297,8 @@ pub async fn send_short(
     Ok(sender.body(Bytes::from(response.body), true).await?)
 }
 
-fn forward_detail(status: CacheStatus, starter: bool, reason: Option<&str>) -> String {
+/// RFC 9211: why the request went to the origin.
+pub(super) fn forward_detail(status: CacheStatus, starter: bool, reason: Option<&str>) -> String {
     let why = match status {
         CacheStatus::Expired | CacheStatus::Revalidated => "stale",
         CacheStatus::Bypass => "bypass",
@@ -458,15 +345,4 @@ fn finish_head(
     }
     headers::stamp(&mut head, code, stamp);
     head
-}
-
-/// The length that a 416 of the origin tells; 0 where it tells none.
-fn length_of_unsatisfied(exchange: &Exchange) -> u64 {
-    let range = exchange
-        .head
-        .text(CONTENT_RANGE)
-        .and_then(|text| text.rsplit('/').next());
-    range
-        .and_then(|length| length.parse().ok())
-        .unwrap_or_default()
 }

@@ -33,12 +33,10 @@ pub enum Failure {
     QueueTimeout,
     /// A body of unknown length outgrew what may be held.
     TooLarge,
-    /// The request has been through this node already.
-    Loop,
 }
 
 impl Failure {
-    pub const ALL: [Failure; 18] = [
+    pub const ALL: [Failure; 17] = [
         Failure::Dns,
         Failure::ConnectFailed,
         Failure::ConnectTimeout,
@@ -56,7 +54,6 @@ impl Failure {
         Failure::Denied,
         Failure::QueueTimeout,
         Failure::TooLarge,
-        Failure::Loop,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -78,7 +75,6 @@ impl Failure {
             Failure::Denied => "denied",
             Failure::QueueTimeout => "queue_timeout",
             Failure::TooLarge => "too_large",
-            Failure::Loop => "loop",
         }
     }
 
@@ -90,7 +86,6 @@ impl Failure {
             | Failure::BetweenBytesTimeout
             | Failure::TotalTimeout => 504,
             Failure::QueueTimeout => 503,
-            Failure::Loop => 508,
             _ => 502,
         }
     }

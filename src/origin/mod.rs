@@ -3,6 +3,7 @@
 //! [`Origin::open`] sends one request, with at most two tries, and returns an
 //! [`Exchange`] whose body is then read. It knows nothing of caches.
 
+mod client;
 mod endpoints;
 mod exchange;
 mod failure;
@@ -12,7 +13,8 @@ mod s3_error;
 mod settings;
 pub mod sigv4;
 
-pub use exchange::{Exchange, Origin};
+pub use client::Origin;
+pub use exchange::Exchange;
 pub use failure::Failure;
 pub use request::{Method, Request, Validators, Viewer, address};
 pub use response::{Framing, Head, connection_says};

@@ -9,12 +9,16 @@ use http::header::{
     VARY,
 };
 
+use pingora::http::ResponseHeader;
+
 use crate::cache::cache_control::CacheControl;
+use crate::cache::head::{HeadFacts, render};
 use crate::cache::lifetime::{self, Answer, Bypass, Lifetime};
 use crate::clock::unix_seconds;
 use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Manifest, Pace, Playlist};
 use crate::origin::{Failure, Framing, Head, Validators};
-use crate::zone::{CachePolicy, CacheRules};
+use crate::path::CanonicalPath;
+use crate::zone::{CachePolicy, CacheRules, Zone};
 
 /// The longest Age believed: a year.
 const MAX_AGE: u64 = 31_536_000;
@@ -164,6 +168,37 @@ pub fn keep(answer: &Answer, framing: Framing, rules: &CacheRules) -> Result<Lif
         // A cut body looks like a whole one here.
         Framing::Close if answer.status == 200 => Err(Bypass::NoLength),
         _ => Ok(lifetime),
+    }
+}
+
+/// What a viewer sees of an answer's head.
+pub fn viewer_head(
+    zone: &Zone,
+    kind: Kind,
+    path: &CanonicalPath,
+    head: &Head,
+    lifetime: Option<Lifetime>,
+    now: SystemTime,
+) -> ResponseHeader {
+    render(&HeadFacts {
+        status: head.status,
+        origin: &head.headers,
+        control: &cache_control(&head.headers),
+        kind,
+        path,
+        lifetime,
+        as_it_came: zone.cache.policy == CachePolicy::Origin,
+        zone_id: zone.id,
+        cors: zone.cors,
+        pulled_at: now,
+    })
+}
+
+/// What a 304 does not say again still holds (RFC 9111 §3.2).
+pub fn merge(new: Validators, old: &Validators) -> Validators {
+    Validators {
+        etag: new.etag.or_else(|| old.etag.clone()),
+        last_modified: new.last_modified.or_else(|| old.last_modified.clone()),
     }
 }
 

@@ -7,8 +7,8 @@ mod answer;
 mod flight;
 mod task;
 
+pub use answer::viewer_head;
 pub use flight::{Arrival, Landing, LiveHead, Rider};
-pub use task::viewer_head;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

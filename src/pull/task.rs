@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
 
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
@@ -13,13 +12,12 @@ use super::answer::{self, Course};
 use super::flight::{Flight, Landing, LiveHead};
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
-use crate::cache::head::{HeadFacts, pull_facts, render, viewer_cache_control};
+use crate::cache::head::{HeadFacts, pull_facts, viewer_cache_control};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
 use crate::hls::{Kind, Pace};
-use crate::origin::{Exchange, Failure, Framing, Head, Validators};
-use crate::path::CanonicalPath;
-use crate::zone::{CachePolicy, Zone};
+use crate::origin::{Exchange, Failure, Framing, Validators};
+use crate::zone::CachePolicy;
 
 /// A pull under way. Dropping it before its end (a panic) fails the flight, so
 /// no rider waits for ever.
@@ -195,12 +193,28 @@ impl Pull {
         if kept.is_ok() {
             self.remember(pace, &key_uris);
         }
+        let head = self.viewer_head(exchange, kept.ok());
         let object = Object {
-            status: exchange.head.status,
-            head: self.viewer_head(exchange, kept.ok()),
             body,
-            kind: self.job.kind,
             pace,
+            ..self.object(headers, head, kept)
+        };
+        self.store(object, false);
+    }
+
+    /// An object without a body, as far as an answer's head makes it.
+    fn object(
+        &self,
+        headers: &HeaderMap,
+        head: ResponseHeader,
+        kept: Result<Lifetime, Bypass>,
+    ) -> Object {
+        Object {
+            status: head.status.as_u16(),
+            head,
+            body: Body::default(),
+            kind: self.job.kind,
+            pace: None,
             freshness: Freshness {
                 stored_at: self.pulls.clock.monotonic(),
                 age_on_arrival: self.age(headers),
@@ -211,8 +225,7 @@ impl Pull {
             fingerprint: self.job.key.fingerprint(),
             bypass: kept.err(),
             permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
-        };
-        self.store(object, false);
+        }
     }
 
     /// The origin said 304: the stored body lives on with a new lifetime.
@@ -225,7 +238,7 @@ impl Pull {
             false => stale.control,
         };
         let now = self.pulls.clock.wall();
-        let validators = merge(answer::validators(headers), &stale.validators);
+        let validators = answer::merge(answer::validators(headers), &stale.validators);
         let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
         let kept = answer::keep(&facts, Framing::Length(0), &self.job.zone.cache);
         let mut head = stale.head.clone();
@@ -251,21 +264,11 @@ impl Pull {
             crate::cache::head::insert(&mut head, http::header::CACHE_CONTROL, value);
         }
         let object = Object {
-            status: stale.status,
-            head,
             body: stale.body.clone(),
-            kind: stale.kind,
             pace: stale.pace,
-            freshness: Freshness {
-                stored_at: self.pulls.clock.monotonic(),
-                age_on_arrival: self.age(headers),
-                lifetime: kept.unwrap_or_default(),
-            },
             validators,
             control,
-            fingerprint: stale.fingerprint.clone(),
-            bypass: kept.err(),
-            permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
+            ..self.object(headers, head, kept)
         };
         self.store(object, true);
     }
@@ -346,7 +349,7 @@ impl Pull {
 
     fn viewer_head(&self, exchange: &Exchange, lifetime: Option<Lifetime>) -> ResponseHeader {
         let now = self.pulls.clock.wall();
-        viewer_head(
+        answer::viewer_head(
             &self.job.zone,
             self.job.kind,
             &self.job.request.path,
@@ -374,35 +377,5 @@ impl Pull {
                 "pull failed"
             );
         }
-    }
-}
-
-/// What a viewer sees of an answer's head.
-pub fn viewer_head(
-    zone: &Zone,
-    kind: Kind,
-    path: &CanonicalPath,
-    head: &Head,
-    lifetime: Option<Lifetime>,
-    now: SystemTime,
-) -> ResponseHeader {
-    render(&HeadFacts {
-        status: head.status,
-        origin: &head.headers,
-        control: &answer::cache_control(&head.headers),
-        kind,
-        path,
-        lifetime,
-        as_it_came: zone.cache.policy == CachePolicy::Origin,
-        zone_id: zone.id,
-        cors: zone.cors,
-        pulled_at: now,
-    })
-}
-
-fn merge(new: Validators, old: &Validators) -> Validators {
-    Validators {
-        etag: new.etag.or_else(|| old.etag.clone()),
-        last_modified: new.last_modified.or_else(|| old.last_modified.clone()),
     }
 }

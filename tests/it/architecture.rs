@@ -127,6 +127,7 @@ fn frameworks_stay_where_they_belong() {
                 "listen/",
                 "edge/",
                 "pull/",
+                "origin/client.rs",
                 "origin/exchange.rs",
                 "cache/head.rs",
                 "cache/object.rs",

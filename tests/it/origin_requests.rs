@@ -209,6 +209,12 @@ async fn an_unsafe_method_passes_through_where_the_zone_takes_it() {
         assert_eq!(reply.cache(), "BYPASS", "{reply:?}");
         assert!(reply.header("cdn-requestid").is_some());
     }
+    open.settled().await;
+    assert_eq!(
+        open.metric("warren_bypasses_total{reason=\"method\"}")
+            .await,
+        2.0
+    );
     let seen = origin.requests();
     assert_eq!(seen.len(), 2, "nothing of it is stored: {seen:?}");
     for request in &seen {
