@@ -41,6 +41,11 @@ impl Clock {
     }
 }
 
+/// The instant that timers of the runtime are set by; no test moves it.
+pub fn timer_now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
 pub fn unix_seconds(at: SystemTime) -> u64 {
     at.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -1,7 +1,6 @@
 //! The node: the only file that knows everyone. It puts the parts together,
 //! starts them and ends them.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +15,13 @@ use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::edge::{Edge, Node};
+use crate::edge::{Node, Site};
 use crate::listen::{self, CertificateResolver, Sockets};
 use crate::origin::Origin;
 use crate::pull::Pulls;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
-use crate::zone::{Countries, Zones};
+use crate::zone::{ByHost, Countries, Zone};
 
 /// How often a drain looks whether the last request has ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -49,8 +48,7 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
         .map_err(|error| error.to_string())?;
     let resolver = CertificateResolver::load(&config.certificates)?.map(Arc::new);
     let node = Arc::new(build(config, clock)?);
-    let (mut service, fds) =
-        listen::service(Edge::new(Arc::clone(&node)), &sockets, resolver.as_ref())?;
+    let (mut service, fds) = listen::service(&node, &sockets, resolver.as_ref())?;
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
     let edge = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
@@ -74,24 +72,23 @@ fn build(config: Config, clock: Clock) -> Result<Node, String> {
         Some(path) => Some(Countries::open(path)?),
         None => None,
     };
-    let origins: HashMap<u32, Arc<Origin>> = config
-        .zones
-        .iter()
-        .map(|zone| {
-            (
-                zone.id,
-                Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
-            )
-        })
-        .collect();
     let metrics = Metrics::register(&Registry::new()).map_err(|error| error.to_string())?;
     let log = Log::open(&config.access_log)
         .map_err(|error| format!("cannot open the access log: {error}"))?;
+    let zones: Vec<Arc<Zone>> = config.zones.into_iter().map(Arc::new).collect();
+    let site = |zone: &Arc<Zone>| Site {
+        origin: Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
+        counters: metrics.zone(
+            &zone.name,
+            zone.token.as_ref().map_or(&[], |policy| &policy.keys),
+        ),
+        zone: Arc::clone(zone),
+    };
+    let sites = ByHost::new(zones.iter().map(|zone| (&**zone, site(zone))));
     Ok(Node {
         clock,
         listen: config.listen,
-        zones: Zones::new(config.zones),
-        origins,
+        sites,
         pulls,
         metrics: Arc::new(metrics),
         log,

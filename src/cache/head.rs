@@ -149,6 +149,55 @@ pub fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
     }
 }
 
+/// A head's lines as they go over HTTP/1.1, rendered once.
+pub struct HeadLines {
+    /// Content-Type first, if there is one.
+    text: Box<[u8]>,
+    content_type: usize,
+}
+
+impl HeadLines {
+    pub fn of(head: &ResponseHeader) -> Self {
+        let mut text = Vec::new();
+        for value in head.headers.get_all(CONTENT_TYPE) {
+            push_line(&mut text, &CONTENT_TYPE, value.as_bytes());
+        }
+        let content_type = text.len();
+        for (name, value) in head
+            .headers
+            .iter()
+            .filter(|(name, _)| **name != CONTENT_TYPE)
+        {
+            push_line(&mut text, name, value.as_bytes());
+        }
+        Self {
+            text: text.into(),
+            content_type,
+        }
+    }
+
+    /// A 304 has no type of its own (RFC 9110 §15.4.5).
+    pub fn for_status(&self, status: u16) -> &[u8] {
+        match status {
+            304 => &self.text[self.content_type..],
+            _ => &self.text,
+        }
+    }
+}
+
+/// One header line.
+pub fn push_line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    push_name(out, name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The beginning of a header line, up to its value.
+pub fn push_name(out: &mut Vec<u8>, name: &HeaderName) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+}
+
 /// Headers of the origin that a viewer may see.
 fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
     if is_hop_by_hop(name) || connection_says(facts.origin, name.as_str()) {

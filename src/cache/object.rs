@@ -5,19 +5,22 @@ use pingora::http::ResponseHeader;
 use super::body::Body;
 use super::budget::Permit;
 use super::cache_control::CacheControl;
+use super::head::HeadLines;
 use super::lifetime::{Bypass, Freshness};
 use crate::hls::{Kind, Pace};
 use crate::origin::Validators;
 
-/// Bytes that an entry costs besides its body: the object, its head, its key
-/// and moka's own records, measured as about 1 KiB.
-pub const ENTRY_OVERHEAD: usize = 1024;
+/// Bytes that an entry costs besides its body: the object, its head in both
+/// forms, its key and moka's own records.
+pub const ENTRY_OVERHEAD: usize = 2048;
 
 /// One answer of the origin, whole.
 pub struct Object {
     pub status: u16,
     /// Built once; only what changes with each response is added.
     pub head: ResponseHeader,
+    /// The same as text.
+    pub lines: HeadLines,
     pub body: Body,
     pub kind: Kind,
     pub pace: Option<Pace>,

@@ -13,7 +13,7 @@ use crate::hls::Kind;
 use crate::origin;
 use crate::path::CanonicalPath;
 use crate::token::{Country, Evidence, Grant, Parameters, Policy, Refusal, Scheme, Target};
-use crate::zone::{CacheRules, Zone, Zones};
+use crate::zone::{ByHost, CacheRules, Zone};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -87,12 +87,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         None => None,
         Some(Err(why)) => return usage(&why),
         Some(Ok(config)) => {
-            let zones = Zones::new(config.zones);
-            match zones
-                .find(host.unwrap_or("*"))
-                .or_else(|| zones.iter().next().filter(|_| host.is_none()))
-            {
-                Some(zone) => Some(std::sync::Arc::clone(zone)),
+            let places = config.zones.iter().enumerate();
+            let by_host = ByHost::new(places.map(|(place, zone)| (zone, place)));
+            let place = by_host.find(host.unwrap_or("*")).map(|place| **place);
+            let place = place.or(host.is_none().then_some(0));
+            match place.and_then(|place| config.zones.into_iter().nth(place)) {
+                Some(zone) => Some(zone),
                 None => {
                     return usage(&format!(
                         "no zone serves the host {:?}",
@@ -118,7 +118,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         client_ip: arguments.client_ip,
         country: arguments.country,
     };
-    let explanation = explain(target, policy.as_ref(), zone.as_deref(), &evidence);
+    let explanation = explain(target, policy.as_ref(), zone.as_ref(), &evidence);
     let printed = if arguments.json {
         serde_json::to_string(&explanation).unwrap_or_default()
     } else {

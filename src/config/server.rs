@@ -24,6 +24,9 @@ pub struct Listen {
     pub max_target: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace_period: Duration,
+    /// Read HTTP/1.1 by the edge's own lane. No key of the file: tests compare
+    /// what both roads answer.
+    pub lane: bool,
 }
 
 /// One certificate chain with its key, both PEM files.
@@ -149,6 +152,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
         min_send_rate,
         max_target,
         grace_period,
+        lane: true,
     })
 }
 

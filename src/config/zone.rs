@@ -240,11 +240,7 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
         policy: policy.unwrap_or_default(),
         query: query_rule(&table),
         methods: methods.unwrap_or_default(),
-        vary: table.list("vary", "header names", |text| {
-            text.parse::<http::HeaderName>()
-                .ok()
-                .map(|name| name.as_str().to_owned())
-        }),
+        vary: table.list("vary", "header names", |text| text.parse().ok()),
         store_set_cookie: table.flag("store_set_cookie", false),
         ttl: overrides(&table),
     };

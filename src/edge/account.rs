@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use http::header::{REFERER, USER_AGENT};
-use pingora::http::{RequestHeader, Version};
+use pingora::http::Version;
 
 use super::Node;
-use super::verify::Visitor;
+use super::request::Request;
+use super::sender::Sender;
+use super::verify::{Refused, Visitor};
 use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::access_log::{Line, anonymise, redact, timestamp};
 use crate::telemetry::metrics::Answered;
+use crate::token::Scheme;
 
 /// What became of a request, noted along the road.
 #[derive(Debug, Clone)]
@@ -25,8 +28,8 @@ pub struct Record {
     pub reason: Option<&'static str>,
     pub bypass: Option<Bypass>,
     pub refused: bool,
-    /// Name and scheme of the key that made the token.
-    pub token: Option<(String, &'static str)>,
+    /// Which of the zone's keys made the token, and how.
+    pub token: Option<(usize, Scheme)>,
     pub fingerprint: Option<String>,
 }
 
@@ -47,32 +50,47 @@ impl Default for Record {
     }
 }
 
+impl Record {
+    pub fn refuse(&mut self, refused: Refused) {
+        self.reason = Some(refused.name());
+        self.refused = true;
+    }
+
+    pub fn sent(&mut self, sender: &Sender<'_>) {
+        self.bytes = sender.sent();
+        self.first_byte = sender.first_byte();
+    }
+}
+
 /// Counts and logs one request.
 pub fn account(
     node: &Node,
-    visitor: &Visitor,
-    request: &RequestHeader,
+    visitor: &Visitor<'_>,
+    request: &Request<'_>,
     request_id: &str,
     record: &Record,
     came: Instant,
 ) {
-    let zone = visitor.zone.as_ref().map_or("-", |zone| zone.name.as_str());
+    let counters = match &visitor.site {
+        Some(site) => &site.counters,
+        None => &node.metrics.nowhere,
+    };
     node.metrics.count(&Answered {
-        zone,
         kind: record.kind,
         cache: record.cache,
         status: record.status,
         bytes: record.bytes,
         first_byte: record.first_byte,
+        zone: counters,
     });
     if let Some(reason) = record.reason.filter(|_| record.refused) {
-        node.metrics.count_refusal(zone, reason);
+        node.metrics.count_refusal(counters.name(), reason);
     }
     if let Some(bypass) = record.bypass {
         node.metrics.count_bypass(bypass.name());
     }
-    if let Some((key, scheme)) = &record.token {
-        node.metrics.count_token(zone, key, scheme);
+    if let Some((key, scheme)) = record.token {
+        counters.count_token(key, scheme);
     }
     if node.log.is_on()
         && !node
@@ -85,19 +103,13 @@ pub fn account(
 
 fn line(
     node: &Node,
-    visitor: &Visitor,
-    request: &RequestHeader,
+    visitor: &Visitor<'_>,
+    request: &Request<'_>,
     request_id: &str,
     record: &Record,
     came: Instant,
 ) -> Line {
-    let text = |name| {
-        request
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
+    let zone = visitor.zone();
     let (time, time_ms) = timestamp(node.clock.wall());
     let ip = if node.log.anonymise_ip {
         anonymise(visitor.client_ip)
@@ -108,18 +120,14 @@ fn line(
         time,
         time_ms,
         request_id: request_id.to_owned(),
-        zone: visitor
-            .zone
-            .as_ref()
-            .map_or("-", |zone| zone.name.as_str())
-            .to_owned(),
-        zone_id: visitor.zone.as_ref().map_or(0, |zone| zone.id),
+        zone: zone.map_or("-", |zone| &zone.name).to_owned(),
+        zone_id: zone.map_or(0, |zone| zone.id),
         remote_ip: ip.to_string(),
         country: visitor
             .country
             .map(|code| String::from_utf8_lossy(&code).into_owned()),
         method: request.method.to_string(),
-        host: visitor.host.clone(),
+        host: visitor.host.to_string(),
         url: redact(&visitor.target),
         protocol: if request.version == Version::HTTP_2 {
             "HTTP/2"
@@ -137,9 +145,12 @@ fn line(
             .saturating_duration_since(came)
             .as_secs_f64(),
         reason: record.reason,
-        token_key: record.token.as_ref().map(|(key, _)| key.clone()),
+        token_key: record.token.and_then(|(key, _)| {
+            let policy = zone?.token.as_ref()?;
+            Some(policy.keys.get(key)?.name.clone())
+        }),
         cache_key: record.fingerprint.clone(),
-        referer: text(REFERER),
-        user_agent: text(USER_AGENT),
+        referer: request.text(&REFERER).map(str::to_owned),
+        user_agent: request.text(&USER_AGENT).map(str::to_owned),
     }
 }

@@ -1,9 +1,9 @@
 //! Pure: conditional requests (RFC 9110 §13) against a stored object.
 
-use http::HeaderMap;
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 
 use super::range::{Wanted, wanted};
+use super::request::Request;
 use crate::origin::Validators;
 
 /// How a GET or HEAD for a 200 of known length is answered.
@@ -16,11 +16,13 @@ pub enum Answer {
 }
 
 /// If-None-Match goes before If-Modified-Since, and both before Range.
-pub fn answer(request: &HeaderMap, validators: &Validators, length: u64) -> Answer {
+pub fn answer(request: &Request<'_>, validators: &Validators, length: u64) -> Answer {
     if is_not_modified(request, validators) {
         return Answer::NotModified;
     }
-    let range = text(request, RANGE).filter(|_| range_holds(request, validators));
+    let range = request
+        .text(&RANGE)
+        .filter(|_| range_holds(request, validators));
     match range.map(|value| wanted(value, length)) {
         None | Some(Wanted::Whole) => Answer::Whole,
         Some(Wanted::Part(range)) => Answer::Part(range),
@@ -29,21 +31,19 @@ pub fn answer(request: &HeaderMap, validators: &Validators, length: u64) -> Answ
 }
 
 /// Whether the viewer's copy is still right.
-pub fn is_not_modified(request: &HeaderMap, validators: &Validators) -> bool {
-    if request.contains_key(IF_NONE_MATCH) {
+pub fn is_not_modified(request: &Request<'_>, validators: &Validators) -> bool {
+    if request.contains(&IF_NONE_MATCH) {
         let Some(etag) = &validators.etag else {
-            return text(request, IF_NONE_MATCH) == Some("*");
+            return request.text(&IF_NONE_MATCH) == Some("*");
         };
-        let lines = request
-            .get_all(IF_NONE_MATCH)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        return lines
+        return request
+            .texts(&IF_NONE_MATCH)
             .flat_map(entity_tags)
             .any(|tag| tag == "*" || opaque(tag) == opaque(etag));
     }
-    let since =
-        text(request, IF_MODIFIED_SINCE).and_then(|text| httpdate::parse_http_date(text).ok());
+    let since = request
+        .text(&IF_MODIFIED_SINCE)
+        .and_then(|text| httpdate::parse_http_date(text).ok());
     let modified = validators
         .last_modified
         .as_deref()
@@ -55,19 +55,15 @@ pub fn is_not_modified(request: &HeaderMap, validators: &Validators) -> bool {
 
 /// If-Range compares strongly (RFC 9110 §13.1.5): a weak tag never holds, and
 /// a date holds only where it is the same one.
-fn range_holds(request: &HeaderMap, validators: &Validators) -> bool {
-    let Some(condition) = text(request, IF_RANGE) else {
-        return !request.contains_key(IF_RANGE);
+fn range_holds(request: &Request<'_>, validators: &Validators) -> bool {
+    let Some(condition) = request.text(&IF_RANGE) else {
+        return !request.contains(&IF_RANGE);
     };
     let condition = condition.trim();
     if condition.starts_with('"') {
         return validators.etag.as_deref() == Some(condition);
     }
     validators.last_modified.as_deref() == Some(condition)
-}
-
-fn text(headers: &HeaderMap, name: http::HeaderName) -> Option<&str> {
-    headers.get(name)?.to_str().ok()
 }
 
 /// Splits a list of entity tags; a tag may hold commas.
@@ -88,7 +84,7 @@ fn opaque(tag: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue};
 
     const MODIFIED: &str = "Tue, 01 Jan 2030 00:00:00 GMT";
 
@@ -99,12 +95,12 @@ mod tests {
                 HeaderValue::from_static(value),
             )
         });
-        let request: HeaderMap = pairs.collect();
+        let headers: HeaderMap = pairs.collect();
         let validators = Validators {
             etag: Some("\"a,b\"".into()),
             last_modified: Some(MODIFIED.into()),
         };
-        answer(&request, &validators, 10)
+        answer(&Request::with_headers(&headers), &validators, 10)
     }
 
     #[test]

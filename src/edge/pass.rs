@@ -2,13 +2,12 @@
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
-use pingora::http::Method;
 
 use super::account::Record;
-use super::headers;
+use super::headers::{self, Detail};
 use super::respond;
 use super::sender::Sender;
-use super::serve::{Cut, Server, forward_detail};
+use super::serve::{Cut, Server};
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
 use crate::origin::{Exchange, Failure, Method as OriginMethod};
@@ -35,29 +34,25 @@ impl Server<'_> {
         } else {
             CacheStatus::Bypass
         };
-        let range = self
-            .request
-            .headers
-            .get(RANGE)
-            .and_then(|value| value.to_str().ok());
+        let range = self.visit.request.text(&RANGE);
         let exchange = match open.filter(|_| range.is_none()) {
             Some(exchange) => Ok(*exchange),
             None => {
-                let mut request = self.query.request.clone();
+                let mut request = self.query.request();
                 request.range = range
                     .map(str::to_owned)
                     .filter(|_| request.method == OriginMethod::Get);
-                self.admitted.origin.open(&request).await
+                self.visit.admitted.origin.open(&request).await
             }
         };
-        let detail = forward_detail(record.cache, true, Some(reason.name()));
+        let detail = Detail::forward(record.cache, true, Some(reason.name()));
         match exchange {
-            Ok(exchange) => self.exchange(exchange, &detail, sender, record).await,
+            Ok(exchange) => self.exchange(exchange, detail, sender, record).await,
             Err(failure) => {
-                self.node.pulls.counts.fail(failure);
+                self.visit.node.pulls.counts.fail(failure);
                 record.reason = Some(failure.name());
                 self.short(
-                    respond::failed(failure, &self.stamp(record.cache, None, &detail)),
+                    respond::failed(failure, &self.visit.stamp(record.cache, None, detail)),
                     sender,
                     record,
                 )
@@ -71,21 +66,21 @@ impl Server<'_> {
     async fn exchange(
         &self,
         mut exchange: Exchange,
-        detail: &str,
+        detail: Detail<'_>,
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
-        let zone = self.admitted.zone;
+        let zone = self.visit.admitted.zone;
         let hls = zone.cache.policy == CachePolicy::Hls;
         let status = exchange.head.status;
-        let stamp = self.stamp(record.cache, None, detail);
+        let stamp = self.visit.stamp(record.cache, None, detail);
         let refused = match status {
             300..=399 if hls && status != 304 => Some(respond::failed(Failure::Redirect, &stamp)),
             416 => Some(respond::unsatisfiable(
                 length_of_unsatisfied(&exchange),
                 &stamp,
             )),
-            400.. if hls || self.admitted.origin.settings().is_s3() => {
+            400.. if hls || self.visit.admitted.origin.settings().is_s3() => {
                 Some(respond::missing(status, &stamp))
             }
             _ => None,
@@ -93,11 +88,11 @@ impl Server<'_> {
         if let Some(response) = refused {
             return self.short(response, sender, record).await;
         }
-        let now = self.node.clock.wall();
+        let now = self.visit.node.clock.wall();
         let mut head = viewer_head(
             zone,
             self.query.kind,
-            &self.query.request.path,
+            &self.visit.admitted.target.path,
             &exchange.head,
             None,
             now,
@@ -115,7 +110,7 @@ impl Server<'_> {
         };
         let _ = head.set_status(code);
         let told = exchange.head.headers.get(CONTENT_LENGTH).cloned();
-        let is_head = self.request.method == Method::HEAD;
+        let is_head = self.visit.request.is_head();
         let length = told.filter(|_| is_head || exchange.head.length().is_some());
         if let Some(length) = &length {
             insert(&mut head, CONTENT_LENGTH, length.clone());

@@ -7,8 +7,8 @@ use http::header::{
 use pingora::http::ResponseHeader;
 
 use super::headers::{self, Stamp};
-use super::verify::Refused;
-use crate::cache::head::{add_cors, empty, insert};
+use super::verify::{Refused, Visitor};
+use crate::cache::head::{CDN_PULL_ZONE, add_cors, empty, insert};
 use crate::origin::Failure;
 use crate::zone::Methods;
 
@@ -20,8 +20,16 @@ pub struct Response {
 
 /// For a request that is turned away. Addresses that the operator trusts are
 /// told the reason.
-pub fn refused(refused: Refused, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
-    let mut response = plain(refused.status(), stamp, tell);
+pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Response {
+    let told = visitor
+        .zone()
+        .is_some_and(|zone| zone.explains_to(visitor.client_ip));
+    let tell = told.then(|| match refused {
+        Refused::Token(refusal) => format!("{}: {}", refused.name(), refusal.detail()),
+        _ => refused.name().to_owned(),
+    });
+    let stamp = Stamp::bare(visitor, request_id);
+    let mut response = plain(refused.status(), &stamp, tell.as_deref());
     if refused == Refused::Method {
         insert(
             &mut response.head,
@@ -114,6 +122,9 @@ fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
     );
     if stamp.zone.is_none_or(|zone| zone.cors) {
         add_cors(&mut head);
+    }
+    if let Some(zone) = stamp.zone {
+        insert(&mut head, CDN_PULL_ZONE, HeaderValue::from(zone.id));
     }
     headers::stamp(&mut head, status, stamp);
     Response { head, body }

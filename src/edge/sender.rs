@@ -9,6 +9,7 @@ use pingora::http::{ResponseHeader, Version};
 use pingora::protocols::http::ServerSession;
 use tokio::time::{sleep, timeout};
 
+use super::lane::Outbox;
 use super::pacing::Pace;
 use crate::cache::head::insert;
 use crate::clock::Clock;
@@ -29,8 +30,16 @@ impl Lost {
     }
 }
 
+/// What a response is written to.
+pub enum Wire<'s> {
+    /// A session of Pingora's, over HTTP/1 or HTTP/2.
+    Session(&'s mut ServerSession),
+    /// A connection of our own.
+    Lane(Outbox<'s>),
+}
+
 pub struct Sender<'s> {
-    session: &'s mut ServerSession,
+    wire: Wire<'s>,
     clock: &'s Clock,
     pace: Pace,
     /// When the request came; the first byte is counted from it.
@@ -41,20 +50,14 @@ pub struct Sender<'s> {
 }
 
 impl<'s> Sender<'s> {
-    pub fn new(
-        session: &'s mut ServerSession,
-        clock: &'s Clock,
-        pace: Pace,
-        came: Instant,
-    ) -> Self {
-        let started = clock.monotonic();
+    pub fn new(wire: Wire<'s>, clock: &'s Clock, pace: Pace, came: Instant) -> Self {
         Self {
-            session,
+            wire,
             clock,
             pace,
             came,
             first_byte: None,
-            started,
+            started: clock.monotonic(),
             sent: 0,
         }
     }
@@ -70,16 +73,21 @@ impl<'s> Sender<'s> {
 
     /// Writes a head; a body of unknown length goes out in chunks.
     pub async fn head(&mut self, mut head: ResponseHeader, has_length: bool) -> Result<(), Lost> {
-        if !has_length && self.session.req_header().version == Version::HTTP_11 {
-            insert(
-                &mut head,
-                TRANSFER_ENCODING,
-                HeaderValue::from_static("chunked"),
-            );
-        }
         self.first_byte = Some(self.clock.monotonic().saturating_duration_since(self.came));
-        let write = self.session.write_response_header(Box::new(head));
-        within(self.pace.patience(0), write).await
+        match &mut self.wire {
+            Wire::Session(session) => {
+                if !has_length && session.req_header().version == Version::HTTP_11 {
+                    let chunked = HeaderValue::from_static("chunked");
+                    insert(&mut head, TRANSFER_ENCODING, chunked);
+                }
+                let write = session.write_response_header(Box::new(head));
+                within(self.pace.patience(0), write).await
+            }
+            Wire::Lane(outbox) => {
+                outbox.head(&head, has_length);
+                Ok(())
+            }
+        }
     }
 
     /// Writes a part of the body; `last` ends the response with it, so that a
@@ -88,11 +96,7 @@ impl<'s> Sender<'s> {
         loop {
             let slice = bytes.split_to(bytes.len().min(self.pace.slice()));
             let (count, end) = (slice.len(), last && bytes.is_empty());
-            within(
-                self.pace.patience(count),
-                self.session.write_response_body(slice, end),
-            )
-            .await?;
+            self.write(slice, end).await?;
             self.sent += count as u64;
             if bytes.is_empty() {
                 return Ok(());
@@ -110,17 +114,24 @@ impl<'s> Sender<'s> {
 
     /// Ends the response where [`Self::body`] has not.
     pub async fn end(&mut self) -> Result<(), Lost> {
-        within(
-            self.pace.patience(0),
-            self.session.write_response_body(Bytes::new(), true),
-        )
-        .await
+        self.write(Bytes::new(), true).await
+    }
+
+    async fn write(&mut self, bytes: Bytes, end: bool) -> Result<(), Lost> {
+        let patience = self.pace.patience(bytes.len());
+        match &mut self.wire {
+            Wire::Session(session) => {
+                within(patience, session.write_response_body(bytes, end)).await
+            }
+            Wire::Lane(outbox) => within(patience, outbox.body(&bytes, end)).await,
+        }
     }
 }
 
-async fn within<T>(
+/// Gives a write so much time.
+pub(super) async fn within<T, E>(
     patience: Duration,
-    write: impl Future<Output = pingora::Result<T>>,
+    write: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Lost> {
     match timeout(patience, write).await {
         Ok(Ok(done)) => Ok(done),

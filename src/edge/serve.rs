@@ -1,21 +1,20 @@
 //! The last part: sends what was found.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
-use pingora::http::{Method, RequestHeader, ResponseHeader};
+use http::header::{CONTENT_TYPE, RANGE};
+use pingora::http::ResponseHeader;
 
-use super::Node;
 use super::account::Record;
 use super::conditional::{Answer, answer, is_not_modified};
-use super::headers::{self, Stamp};
-use super::lookup::{Found, Query};
+use super::headers::{self, Detail, Stamp};
+use super::lookup::{Found, Hit, Query, Visit};
+use super::request::Request;
 use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
-use super::verify::{Admitted, Visitor};
-use crate::cache::head::insert;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
 use crate::origin::Failure;
@@ -47,12 +46,8 @@ impl Cut {
 
 /// Everything that a response is made from.
 pub struct Server<'a> {
-    pub node: &'a Node,
-    pub visitor: &'a Visitor,
-    pub admitted: &'a Admitted<'a>,
-    pub query: &'a Query,
-    pub request: &'a RequestHeader,
-    pub request_id: &'a str,
+    pub visit: Visit<'a>,
+    pub query: &'a Query<'a>,
 }
 
 impl Server<'_> {
@@ -63,14 +58,11 @@ impl Server<'_> {
         record: &mut Record,
     ) -> Result<(), Cut> {
         match found {
-            Found::Object {
-                object,
-                status,
-                failure,
-            } => {
-                record.reason = failure.map(Failure::name);
-                let detail = self.hit_detail(&object, status, failure);
-                self.object(&object, status, detail, sender, record).await
+            Found::Hit(hit) => {
+                record.reason = hit.failure.map(Failure::name);
+                let detail = self.visit.hit_detail(&hit);
+                self.object(&hit.object, hit.status, detail, sender, record)
+                    .await
             }
             Found::Riding {
                 rider,
@@ -89,7 +81,7 @@ impl Server<'_> {
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
-        let ranged = self.request.headers.contains_key(RANGE);
+        let ranged = self.visit.request.contains(&RANGE);
         match rider.arrival(ranged).await {
             Arrival::Streaming(live) => self.stream(&live, rider, starter, sender, record).await,
             Arrival::Landed(landing) => {
@@ -101,25 +93,33 @@ impl Server<'_> {
                 };
                 record.bypass = landing.object.bypass;
                 record.reason = landing.object.bypass.map(Bypass::name);
-                let detail = forward_detail(status, starter, record.reason);
+                let detail = Detail::forward(status, starter, record.reason);
                 self.object(&landing.object, status, detail, sender, record)
                     .await
             }
             Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
             Arrival::Failed(failure) => {
                 record.reason = Some(failure.name());
-                let now = self.node.clock.monotonic();
+                let now = self.visit.node.clock.monotonic();
                 let usable = stale.filter(|object| object.freshness.state(now) != State::Expired);
                 match usable {
                     Some(object) => {
-                        let detail = self.hit_detail(&object, CacheStatus::Stale, Some(failure));
-                        self.object(&object, CacheStatus::Stale, detail, sender, record)
+                        let hit = Hit {
+                            object,
+                            status: CacheStatus::Stale,
+                            failure: Some(failure),
+                        };
+                        let detail = self.visit.hit_detail(&hit);
+                        self.object(&hit.object, hit.status, detail, sender, record)
                             .await
                     }
                     None => {
                         record.cache = CacheStatus::Miss;
                         self.short(
-                            respond::failed(failure, &self.stamp(CacheStatus::Miss, None, "")),
+                            respond::failed(
+                                failure,
+                                &self.visit.stamp(CacheStatus::Miss, None, Detail::None),
+                            ),
                             sender,
                             record,
                         )
@@ -135,43 +135,29 @@ impl Server<'_> {
         &self,
         object: &Object,
         status: CacheStatus,
-        detail: String,
+        detail: Detail<'_>,
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
         record.cache = status;
         record.fingerprint = Some(object.fingerprint.clone());
-        let age = object.freshness.age(self.node.clock.monotonic());
-        let stamp = self.stamp(status, Some(age), &detail);
+        let age = object.freshness.age(self.visit.node.clock.monotonic());
+        let stamp = self.visit.stamp(status, Some(age), detail);
         if object.is_negative() && object.body.is_empty() {
             return self
                 .short(respond::missing(object.status, &stamp), sender, record)
                 .await;
         }
         let length = object.body.len();
-        let wanted = match object.status {
-            200 => answer(&self.request.headers, &object.validators, length),
-            _ => Answer::Whole,
+        let Some((code, range)) = wanted(self.visit.request, object) else {
+            return self
+                .short(respond::unsatisfiable(length, &stamp), sender, record)
+                .await;
         };
-        let (code, range) = match wanted {
-            Answer::Whole => (object.status, 0..length),
-            Answer::NotModified => (304, 0..0),
-            Answer::Part(range) => (206, range),
-            Answer::Unsatisfiable => {
-                return self
-                    .short(respond::unsatisfiable(length, &stamp), sender, record)
-                    .await;
-            }
-        };
-        let head = finish_head(
-            object.head.clone(),
-            code,
-            &stamp,
-            Some((range.clone(), length)),
-        );
+        let head = finish_head(object.head.clone(), code, &stamp, Some((&range, length)));
         record.status = code;
         sender.head(head, true).await?;
-        if self.request.method == Method::HEAD || range.is_empty() {
+        if self.visit.request.is_head() || range.is_empty() {
             return Ok(sender.end().await?);
         }
         let mut at = range.start;
@@ -198,11 +184,11 @@ impl Server<'_> {
         };
         record.cache = status;
         record.fingerprint = Some(live.fingerprint.clone());
-        let detail = forward_detail(status, starter, None);
-        let stamp = self.stamp(status, Some(live.age_on_arrival), &detail);
+        let detail = Detail::forward(status, starter, None);
+        let stamp = self.visit.stamp(status, Some(live.age_on_arrival), detail);
         let wanted = match live.length {
-            Some(length) => answer(&self.request.headers, &live.validators, length),
-            None if is_not_modified(&self.request.headers, &live.validators) => Answer::NotModified,
+            Some(length) => answer(self.visit.request, &live.validators, length),
+            None if is_not_modified(self.visit.request, &live.validators) => Answer::NotModified,
             None => Answer::Whole,
         };
         let (code, range) = match (wanted, live.length) {
@@ -219,13 +205,8 @@ impl Server<'_> {
                     .await;
             }
         };
-        let sized = live.length.map(|length| (range.clone(), length));
-        let head = finish_head(
-            live.head.clone(),
-            code,
-            &stamp,
-            sized.or((code == 304).then_some((0..0, 0))),
-        );
+        let sized = live.length.map(|length| (&range, length));
+        let head = finish_head(live.head.clone(), code, &stamp, sized);
         record.status = code;
         sender
             .head(head, live.length.is_some() || code == 304)
@@ -251,36 +232,50 @@ impl Server<'_> {
         record: &mut Record,
     ) -> Result<(), Cut> {
         record.status = response.head.status.as_u16();
-        send_short(response, self.request.method == Method::HEAD, sender).await
+        send_short(response, self.visit.request.is_head(), sender).await
     }
+}
 
-    pub(super) fn stamp(
+impl<'a> Visit<'a> {
+    pub fn stamp(
         &self,
         cache: CacheStatus,
         age: Option<Duration>,
-        detail: &str,
-    ) -> Stamp<'_> {
+        detail: Detail<'a>,
+    ) -> Stamp<'a> {
         Stamp {
             zone: Some(self.admitted.zone),
             cache,
             request_id: self.request_id,
             country: self.visitor.country,
             age,
-            detail: detail.to_owned(),
+            detail,
         }
     }
 
-    /// RFC 9211: a hit with what is left of its lifetime, negative when stale.
-    fn hit_detail(&self, object: &Object, status: CacheStatus, failure: Option<Failure>) -> String {
-        let age = object.freshness.age(self.node.clock.monotonic()).as_secs();
-        let fresh = object.freshness.lifetime.fresh.as_secs();
+    /// What Cache-Status says of a hit: what is left of its lifetime.
+    pub fn hit_detail<'h>(&self, hit: &'h Hit) -> Detail<'h> {
+        let freshness = &hit.object.freshness;
+        let age = freshness.age(self.node.clock.monotonic()).as_secs();
+        let fresh = freshness.lifetime.fresh.as_secs();
         let ttl = i64::try_from(fresh).unwrap_or(i64::MAX) - i64::try_from(age).unwrap_or(i64::MAX);
-        let detail = match (status, failure) {
-            (_, Some(failure)) => format!("; detail={}", failure.name()),
-            (CacheStatus::Updating, None) => "; detail=updating".to_owned(),
-            _ => String::new(),
-        };
-        format!("hit; ttl={ttl}; key={}{detail}", object.fingerprint)
+        Detail::hit(ttl, &hit.object.fingerprint, hit.status, hit.failure)
+    }
+}
+
+/// Status and bytes that answer a request with a stored object; `None` where
+/// no byte of it is in the range that is asked for.
+pub fn wanted(request: &Request<'_>, object: &Object) -> Option<(u16, Range<u64>)> {
+    let length = object.body.len();
+    let wanted = match object.status {
+        200 => answer(request, &object.validators, length),
+        _ => Answer::Whole,
+    };
+    match wanted {
+        Answer::Whole => Some((object.status, 0..length)),
+        Answer::NotModified => Some((304, 0..0)),
+        Answer::Part(range) => Some((206, range)),
+        Answer::Unsatisfiable => None,
     }
 }
 
@@ -297,51 +292,21 @@ pub async fn send_short(
     Ok(sender.body(Bytes::from(response.body), true).await?)
 }
 
-/// RFC 9211: why the request went to the origin.
-pub(super) fn forward_detail(status: CacheStatus, starter: bool, reason: Option<&str>) -> String {
-    let why = match status {
-        CacheStatus::Expired | CacheStatus::Revalidated => "stale",
-        CacheStatus::Bypass => "bypass",
-        _ => "uri-miss",
-    };
-    let collapsed = if starter { "" } else { "; collapsed" };
-    let detail = reason
-        .map(|reason| format!("; detail={reason}"))
-        .unwrap_or_default();
-    format!("fwd={why}{collapsed}{detail}")
-}
-
 /// Adds what depends on this response: status, length, range, stamp.
 fn finish_head(
     mut head: ResponseHeader,
     code: u16,
     stamp: &Stamp<'_>,
-    sized: Option<(std::ops::Range<u64>, u64)>,
+    sized: Option<(&Range<u64>, u64)>,
 ) -> ResponseHeader {
     if head.status.as_u16() != code {
         let _ = head.set_status(code);
     }
-    match (code, sized) {
-        (304, _) => {
-            head.remove_header(&CONTENT_TYPE);
-        }
-        (206, Some((range, length))) => {
-            insert(
-                &mut head,
-                CONTENT_LENGTH,
-                HeaderValue::from(range.end - range.start),
-            );
-            let text = format!(
-                "bytes {}-{}/{length}",
-                range.start,
-                range.end.saturating_sub(1)
-            );
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                insert(&mut head, CONTENT_RANGE, value);
-            }
-        }
-        (_, Some((_, length))) => insert(&mut head, CONTENT_LENGTH, HeaderValue::from(length)),
-        (_, None) => {}
+    if code == 304 {
+        head.remove_header(&CONTENT_TYPE);
+    }
+    if let Some((range, whole)) = sized {
+        headers::set(&mut head, headers::size_lines(code, range, whole));
     }
     headers::stamp(&mut head, code, stamp);
     head

@@ -11,7 +11,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::headers::{self, Stamp};
 use super::verify::{Admitted, CDN_LOOP_COUNT, Visitor};
-use crate::cache::head::{add_cors, insert};
+use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
 use crate::clock::Clock;
 use crate::origin::{Failure, Origin};
 use crate::path::encode;
@@ -38,7 +38,7 @@ impl Through {
         };
         Self {
             zone: Arc::clone(admitted.zone),
-            origin: Arc::clone(&admitted.origin),
+            origin: Arc::clone(admitted.origin),
             path_and_query,
             loop_count: admitted.loop_count,
         }
@@ -54,7 +54,7 @@ pub async fn peer(through: Option<&Through>, clock: &Clock) -> Result<Box<HttpPe
 
 pub fn rewrite(
     through: Option<&Through>,
-    visitor: Option<&Visitor>,
+    visitor: Option<&Visitor<'_>>,
     request_id: &str,
     session: &Session,
     upstream: &mut RequestHeader,
@@ -102,6 +102,9 @@ pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
         http::header::SERVER,
         HeaderValue::from_static("warren"),
     );
+    if let Some(zone) = stamp.zone {
+        insert(response, CDN_PULL_ZONE, HeaderValue::from(zone.id));
+    }
     headers::stamp(response, status, stamp);
 }
 

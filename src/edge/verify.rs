@@ -5,13 +5,17 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderName, REFERER};
-use pingora::http::{Method, RequestHeader};
+use std::borrow::Cow;
 
-use super::Node;
+use http::Method;
+use http::header::{HeaderName, REFERER};
+
+use super::lane::BadHead;
+use super::request::Request;
+use super::{Node, Site};
 use crate::origin::Origin;
 use crate::path::BadPath;
-use crate::token::{Country, Evidence, Refusal, Target};
+use crate::token::{Country, Evidence, Refusal, Scheme, Target};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
 /// A request that has been through this many edges goes in a circle.
@@ -34,6 +38,8 @@ pub enum Refused {
     Loop,
     Access(AccessRefusal),
     Token(Refusal),
+    /// It is no request.
+    Head(BadHead),
 }
 
 impl Refused {
@@ -47,6 +53,7 @@ impl Refused {
             Refused::Loop => "loop",
             Refused::Access(refusal) => refusal.name(),
             Refused::Token(refusal) => refusal.name(),
+            Refused::Head(bad) => bad.name(),
         }
     }
 
@@ -58,6 +65,7 @@ impl Refused {
             Refused::Method => 405,
             Refused::Loop => 508,
             Refused::Access(_) | Refused::Token(_) => 403,
+            Refused::Head(bad) => bad.status(),
         }
     }
 }
@@ -69,90 +77,103 @@ impl From<BadPath> for Refused {
 }
 
 /// What is known of a request whether or not it is let in.
-pub struct Visitor {
-    pub host: String,
+pub struct Visitor<'r> {
+    pub host: Cow<'r, str>,
     /// The target in origin form, as it came over the wire.
-    pub target: String,
+    pub target: Cow<'r, str>,
     pub client_ip: IpAddr,
     pub country: Option<Country>,
-    pub zone: Option<Arc<Zone>>,
+    pub site: Option<Arc<Site>>,
 }
 
 /// What a request that is let in brings along.
 pub struct Admitted<'v> {
     pub zone: &'v Arc<Zone>,
-    pub origin: Arc<Origin>,
+    pub origin: &'v Arc<Origin>,
     pub target: Target<'v>,
     /// Bytes per second, by the token.
     pub limit: Option<NonZeroU64>,
-    /// Name and scheme of the key that made the token.
-    pub token: Option<(String, &'static str)>,
+    /// Which of the zone's keys made the token, and how.
+    pub token: Option<(usize, Scheme)>,
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
     pub preflight: bool,
 }
 
-impl Visitor {
-    /// `wire` is the head as it came over HTTP/1.1: the parsed target has lost
-    /// what stands behind a `#`, and two readings of one target are refused.
-    pub fn of(node: &Node, request: &RequestHeader, wire: Option<&[u8]>, peer: IpAddr) -> Self {
-        let raw = wire.and_then(wire_target).unwrap_or(request.raw_path());
-        let raw = String::from_utf8_lossy(raw);
-        let target = origin_form(&raw).to_owned();
-        let host = host(request).unwrap_or_default().to_owned();
-        let zone = node.zones.find(&host).cloned();
-        let forwarded: Vec<&str> = request
-            .headers
-            .get_all(X_FORWARDED_FOR)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        let trusted = zone
+impl<'r> Visitor<'r> {
+    pub fn of(node: &Node, request: &'r Request<'_>) -> Self {
+        let target = origin_form(&request.target);
+        let host = request.host().unwrap_or_default();
+        let site = node.sites.find(host).cloned();
+        let trusted = site
             .as_ref()
-            .map(|zone| zone.trusted_proxies.as_slice())
+            .map(|site| site.zone.trusted_proxies.as_slice())
             .unwrap_or_default();
-        let client_ip = client_ip(peer, &forwarded, trusted);
+        let forwarded: Vec<&str> = match trusted {
+            [] => Vec::new(),
+            _ => request.texts(&X_FORWARDED_FOR).collect(),
+        };
+        let client_ip = client_ip(request.peer, &forwarded, trusted);
         let country = node
             .countries
             .as_ref()
             .and_then(|countries| countries.of(client_ip));
         Self {
-            host,
-            target,
+            host: host.into(),
+            target: target.into(),
             client_ip,
             country,
-            zone,
+            site,
+        }
+    }
+
+    /// The sender of what is no request.
+    pub fn of_nobody(peer: IpAddr) -> Self {
+        Self {
+            host: "".into(),
+            target: "".into(),
+            client_ip: peer.to_canonical(),
+            country: None,
+            site: None,
+        }
+    }
+
+    pub fn zone(&self) -> Option<&Zone> {
+        self.site.as_deref().map(|site| &*site.zone)
+    }
+
+    /// For what outlives the request's head.
+    pub fn into_owned(self) -> Visitor<'static> {
+        Visitor {
+            host: self.host.into_owned().into(),
+            target: self.target.into_owned().into(),
+            ..self
         }
     }
 
     /// Decides, in the order of `docs/tokens.md`: target and path, zone rules,
     /// token.
-    pub fn admit(&self, node: &Node, request: &RequestHeader) -> Result<Admitted<'_>, Refused> {
+    pub fn admit(&self, node: &Node, request: &Request<'_>) -> Result<Admitted<'_>, Refused> {
         if self.target.len() > node.listen.max_target {
             return Err(Refused::TargetTooLong);
         }
         let target = Target::parse(&self.target)?;
-        if host(request).is_none() {
+        if request.host().is_none() {
             return Err(Refused::BadHost);
         }
-        let zone = self.zone.as_ref().ok_or(Refused::UnknownHost)?;
-        let origin = node
-            .origins
-            .get(&zone.id)
-            .cloned()
-            .ok_or(Refused::UnknownHost)?;
+        let site = self.site.as_ref().ok_or(Refused::UnknownHost)?;
+        let zone = &site.zone;
         let loop_count = loop_count(request);
         if loop_count >= MAX_LOOPS {
             return Err(Refused::Loop);
         }
         let preflight = request.method == Method::OPTIONS && zone.cors;
-        let reads = request.method == Method::GET || request.method == Method::HEAD;
-        if !reads && !preflight && zone.cache.methods == Methods::Read {
+        if !request.reads() && !preflight && zone.cache.methods == Methods::Read {
             return Err(Refused::Method);
         }
         let mut admitted = Admitted {
             zone,
-            origin,
+            origin: &site.origin,
             target,
             limit: None,
             token: None,
@@ -162,12 +183,8 @@ impl Visitor {
         if preflight {
             return Ok(admitted);
         }
-        let referer = request
-            .headers
-            .get(REFERER)
-            .and_then(|value| value.to_str().ok());
         zone.access
-            .check(self.client_ip, referer)
+            .check(self.client_ip, request.text(&REFERER))
             .map_err(Refused::Access)?;
         if let Some(policy) = &zone.token {
             let evidence = Evidence {
@@ -179,18 +196,10 @@ impl Visitor {
                 .verify(&admitted.target, &evidence)
                 .map_err(Refused::Token)?;
             admitted.limit = grant.limit;
-            admitted.token = Some((grant.key.to_owned(), grant.scheme.name()));
+            admitted.token = Some((grant.key_index, grant.scheme));
         }
         Ok(admitted)
     }
-}
-
-/// The target of a request line.
-fn wire_target(head: &[u8]) -> Option<&[u8]> {
-    head.split(|byte| *byte == b'\r')
-        .next()?
-        .split(|byte| *byte == b' ')
-        .nth(1)
 }
 
 /// An absolute form is taken without its scheme and authority, which the
@@ -206,21 +215,8 @@ fn origin_form(raw: &str) -> &str {
     }
 }
 
-/// The one Host, or the authority of HTTP/2.
-fn host(request: &RequestHeader) -> Option<&str> {
-    let mut hosts = request.headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().ok().filter(|host| !host.is_empty()),
-        (None, _) => request.uri.authority().map(|authority| authority.as_str()),
-        _ => None,
-    }
-}
-
-fn loop_count(request: &RequestHeader) -> u32 {
-    let value = request
-        .headers
-        .get(CDN_LOOP_COUNT)
-        .and_then(|value| value.to_str().ok());
+fn loop_count(request: &Request<'_>) -> u32 {
+    let value = request.text(&CDN_LOOP_COUNT);
     value.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 

@@ -20,16 +20,8 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
-use crate::edge::Edge;
+use crate::edge::{Edge, Lane, Node, REQUESTS_PER_CONNECTION};
 
-/// Read buffer of a connection: a request's head is seldom longer, and idle
-/// connections keep it. Pingora's default is 64 KiB.
-const READ_BUFFER_BYTES: usize = 4 << 10;
-/// Head and body of a playlist leave in one send; Pingora's default of 1,460
-/// bytes makes two. Larger writes go past the buffer.
-const WRITE_BUFFER_BYTES: usize = 16 << 10;
-/// Requests on one connection, after which its memory is given back.
-const REQUESTS_PER_CONNECTION: u32 = 100_000;
 /// An idle HTTP/2 connection is closed after this; without it they pile up.
 const H2_IDLE: Duration = Duration::from_secs(90);
 const H2_STREAMS: u32 = 100;
@@ -86,21 +78,21 @@ fn bind(address: SocketAddr) -> Result<Bound, String> {
 /// The service that serves viewers on these sockets, and the sockets' table
 /// that it takes them from.
 pub fn service(
-    edge: Edge,
+    node: &Arc<Node>,
     sockets: &Sockets,
     resolver: Option<&Arc<CertificateResolver>>,
-) -> Result<(Service<pingora::proxy::HttpProxy<Edge>>, Fds), String> {
+) -> Result<(Service<Lane>, Fds), String> {
     let conf = ServerConf {
         max_retries: PROXY_TRIES,
         ..ServerConf::default()
     };
-    let mut proxy = http_proxy(&Arc::new(conf), edge);
+    let mut proxy = http_proxy(&Arc::new(conf), Edge::new(Arc::clone(node)));
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     options.h2_idle_timeout = Some(H2_IDLE);
     proxy.server_options = Some(options);
     proxy.h2_options = Some(h2_options());
-    let mut service = Service::new("edge".to_owned(), proxy);
+    let mut service = Service::new("edge".to_owned(), Lane::new(Arc::clone(node), proxy));
     let mut fds = Fds::new();
     for bound in &sockets.http {
         service.add_listener(listener(bound, &mut fds));
@@ -118,8 +110,9 @@ pub fn service(
 fn listener(bound: &Bound, fds: &mut Fds) -> ListenerConfig {
     let address = bound.address.to_string();
     fds.add(address.clone(), bound.fd);
-    ListenerConfig::tcp(address)
-        .l4_buffer(L4BufferSettings::new(READ_BUFFER_BYTES, WRITE_BUFFER_BYTES))
+    // The lane reads into memory of its own and writes whole responses; a
+    // buffer here would hold back the last bytes of a body that still arrives.
+    ListenerConfig::tcp(address).l4_buffer(L4BufferSettings::unbuffered())
 }
 
 /// From Pingora's bounded defaults: `H2Options::default()` has no bounds.

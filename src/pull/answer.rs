@@ -87,12 +87,12 @@ fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 
 /// Whether the answer varies by a header that is not in the key. The coding is:
 /// every request to the origin asks for identity.
-fn varies_beyond(headers: &HeaderMap, keyed: &[String]) -> bool {
+fn varies_beyond(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
     let names = lines(headers, VARY).flat_map(|line| line.split(','));
     let mut names = names
         .map(|name| name.trim().to_ascii_lowercase())
         .filter(|name| !name.is_empty());
-    names.any(|name| name != "accept-encoding" && !keyed.contains(&name))
+    names.any(|name| name != "accept-encoding" && !keyed.iter().any(|keyed| keyed == name.as_str()))
 }
 
 pub fn validators(headers: &HeaderMap) -> Validators {

@@ -12,7 +12,7 @@ use super::answer::{self, Course};
 use super::flight::{Flight, Landing, LiveHead};
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
-use crate::cache::head::{HeadFacts, pull_facts, viewer_cache_control};
+use crate::cache::head::{HeadFacts, HeadLines, pull_facts, viewer_cache_control};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
 use crate::hls::{Kind, Pace};
@@ -211,6 +211,7 @@ impl Pull {
     ) -> Object {
         Object {
             status: head.status.as_u16(),
+            lines: HeadLines::of(&head),
             head,
             body: Body::default(),
             kind: self.job.kind,

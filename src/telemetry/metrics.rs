@@ -12,9 +12,11 @@ use prometheus::{
 };
 
 use super::CacheStatus;
+pub use super::zone_counters::ZoneCounters;
 use crate::cache::store::Store;
 use crate::hls::Kind;
 use crate::pull::Counts;
+use crate::token::Key;
 
 /// Seconds; from a hit's fraction of a millisecond to a held playlist.
 const FIRST_BYTE_BUCKETS: &[f64] = &[
@@ -28,6 +30,8 @@ pub struct Metrics {
     misses: IntCounterVec,
     requests: IntCounterVec,
     bytes: IntCounterVec,
+    /// Of requests that no zone serves.
+    pub nowhere: ZoneCounters,
     first_byte: HistogramVec,
     refusals: IntCounterVec,
     bypasses: IntCounterVec,
@@ -60,7 +64,7 @@ const STATUSES: usize = CacheStatus::ALL.len();
 
 /// One answered request, as far as metrics count it.
 pub struct Answered<'a> {
-    pub zone: &'a str,
+    pub zone: &'a ZoneCounters,
     pub kind: Kind,
     pub cache: CacheStatus,
     pub status: u16,
@@ -103,7 +107,24 @@ impl Metrics {
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let requests = counters(
+            "warren_requests_total",
+            "Requests answered.",
+            &["zone", "kind", "status_class", "cache"],
+        )?;
+        let bytes = counters(
+            "warren_response_body_bytes_total",
+            "Body bytes sent to viewers.",
+            &["zone", "kind"],
+        )?;
+        let token_uses = counters(
+            "warren_token_uses_total",
+            "Tokens accepted, by key.",
+            &["zone", "key", "scheme"],
+        )?;
+        let nowhere = [&requests, &bytes, &token_uses].map(Clone::clone);
         let metrics = Self {
+            nowhere: ZoneCounters::new("-", &[], nowhere),
             hits: counters(
                 "veza_cache_hits_total",
                 "Requests answered from memory.",
@@ -114,16 +135,8 @@ impl Metrics {
                 "Requests that waited for the origin.",
                 &["subsystem"],
             )?,
-            requests: counters(
-                "warren_requests_total",
-                "Requests answered.",
-                &["zone", "kind", "status_class", "cache"],
-            )?,
-            bytes: counters(
-                "warren_response_body_bytes_total",
-                "Body bytes sent to viewers.",
-                &["zone", "kind"],
-            )?,
+            requests,
+            bytes,
             first_byte,
             refusals: counters(
                 "warren_refusals_total",
@@ -135,11 +148,7 @@ impl Metrics {
                 "Answers not stored, by reason.",
                 &["reason"],
             )?,
-            token_uses: counters(
-                "warren_token_uses_total",
-                "Tokens accepted, by key.",
-                &["zone", "key", "scheme"],
-            )?,
+            token_uses,
             pulls: counters(
                 "warren_pulls_total",
                 "Pulls started, requests that rode one, bodies over budget.",
@@ -193,14 +202,8 @@ impl Metrics {
                 .get_or_init(|| vec.with_label_values(&[answered.kind.subsystem()]))
                 .inc();
         }
+        answered.zone.count(answered);
         let kind_name = answered.kind.subsystem();
-        let class = status_class(answered.status);
-        self.requests
-            .with_label_values(&[answered.zone, kind_name, class, answered.cache.name()])
-            .inc();
-        self.bytes
-            .with_label_values(&[answered.zone, kind_name])
-            .inc_by(answered.bytes);
         if let Some(first_byte) = answered.first_byte {
             let cell = &self.hot.first_byte[kind][cache];
             let histogram = cell.get_or_init(|| {
@@ -219,10 +222,13 @@ impl Metrics {
         self.bypasses.with_label_values(&[reason]).inc();
     }
 
-    pub fn count_token(&self, zone: &str, key: &str, scheme: &str) {
-        self.token_uses
-            .with_label_values(&[zone, key, scheme])
-            .inc();
+    /// The counters of one zone; `keys` are the names of its keys.
+    pub fn zone(&self, name: &str, keys: &[Key]) -> ZoneCounters {
+        ZoneCounters::new(
+            name,
+            keys,
+            [&self.requests, &self.bytes, &self.token_uses].map(Clone::clone),
+        )
     }
 
     /// The text that a scrape gets; what is counted elsewhere is read now.
@@ -264,16 +270,6 @@ impl Metrics {
 fn catch_up(vec: &IntCounterVec, label: &str, value: u64) {
     let counter = vec.with_label_values(&[label]);
     counter.inc_by(value.saturating_sub(counter.get()));
-}
-
-const fn status_class(status: u16) -> &'static str {
-    match status {
-        100..=199 => "1xx",
-        200..=299 => "2xx",
-        300..=399 => "3xx",
-        400..=499 => "4xx",
-        _ => "5xx",
-    }
 }
 
 #[cfg(test)]

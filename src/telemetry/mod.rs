@@ -2,6 +2,7 @@
 
 pub mod access_log;
 pub mod metrics;
+mod zone_counters;
 
 /// How the cache took part in a response: the `CDN-Cache` header, the first
 /// field of the log and a metric label.

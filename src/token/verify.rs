@@ -24,6 +24,8 @@ pub struct Evidence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant<'p> {
     pub key: &'p str,
+    /// The key's place in the policy's list.
+    pub key_index: usize,
     pub scheme: Scheme,
     /// Bytes per second for this response, where the token limits it.
     pub limit: Option<NonZeroU64>,
@@ -40,7 +42,7 @@ impl Policy {
         if claim.expires > evidence.now.saturating_add(self.max_lifetime.as_secs()) {
             return Err(Refusal::ExpiresTooFar);
         }
-        let key = self
+        let (key_index, key) = self
             .matching_key(&claim, target, evidence)
             .ok_or(Refusal::BadSignature)?;
         if !self.covers(&claim, target.path.as_str()) {
@@ -54,6 +56,7 @@ impl Policy {
         }
         Ok(Grant {
             key: &key.name,
+            key_index,
             scheme: claim.token.scheme,
             limit: claim.limit,
         })
@@ -64,7 +67,7 @@ impl Policy {
         claim: &Claim<'_>,
         target: &Target<'_>,
         evidence: &Evidence,
-    ) -> Option<&Key> {
+    ) -> Option<(usize, &Key)> {
         if claim.token.scheme == Scheme::Md5 && claim.beyond_md5 {
             return None;
         }
@@ -94,12 +97,10 @@ impl Policy {
                         ip: *ip,
                         params,
                     };
-                    if let Some(key) = self
-                        .keys
-                        .iter()
-                        .find(|key| claim.token.matches(key, message))
-                    {
-                        return Some(key);
+                    let mut keys = self.keys.iter().enumerate();
+                    let found = keys.find(|(_, key)| claim.token.matches(key, message));
+                    if found.is_some() {
+                        return found;
                     }
                 }
             }

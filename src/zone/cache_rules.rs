@@ -42,8 +42,8 @@ pub struct CacheRules {
     pub policy: Policy,
     pub query: QueryRule,
     pub methods: Methods,
-    /// Request headers, lower case, whose values are part of the key.
-    pub vary: Vec<String>,
+    /// Request headers whose values are part of the key.
+    pub vary: Vec<http::HeaderName>,
     /// Store answers that carry Set-Cookie, without it.
     pub store_set_cookie: bool,
     pub ttl: Overrides,

@@ -7,7 +7,7 @@ mod client_ip;
 mod country;
 
 pub use access::{Access, AccessRefusal, Referrer};
-pub use cache_rules::{CacheRules, Methods, Policy as CachePolicy, QueryRule};
+pub use cache_rules::{CacheRules, Methods, Policy as CachePolicy, QueryRule, Selected};
 pub use client_ip::client_ip;
 pub use country::{Countries, check_country_database};
 
@@ -50,37 +50,29 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// All zones by host name.
-#[derive(Debug, Default)]
-pub struct Zones {
-    by_host: HashMap<String, Arc<Zone>>,
-    all: Vec<Arc<Zone>>,
-}
+/// What belongs to each zone, by the zone's host names.
+#[derive(Debug)]
+pub struct ByHost<T>(HashMap<String, Arc<T>>);
 
-impl Zones {
-    pub fn new(zones: Vec<Zone>) -> Self {
-        let all: Vec<Arc<Zone>> = zones.into_iter().map(Arc::new).collect();
-        let hosts = all.iter().flat_map(|zone| {
-            zone.hostnames
-                .iter()
-                .map(|host| (host.clone(), Arc::clone(zone)))
-        });
-        Self {
-            by_host: hosts.collect(),
-            all,
+impl<T> ByHost<T> {
+    pub fn new<'z>(zones: impl IntoIterator<Item = (&'z Zone, T)>) -> Self {
+        let mut by_host = HashMap::new();
+        for (zone, belongs) in zones {
+            let belongs = Arc::new(belongs);
+            for host in &zone.hostnames {
+                by_host.insert(host.clone(), Arc::clone(&belongs));
+            }
         }
+        Self(by_host)
     }
 
-    /// The zone of a `Host` or `:authority` value, port and case set aside.
-    pub fn find(&self, authority: &str) -> Option<&Arc<Zone>> {
+    /// What belongs to the zone of a `Host` or `:authority` value, port and
+    /// case set aside.
+    pub fn find(&self, authority: &str) -> Option<&Arc<T>> {
         let host = host_of(authority);
-        let exact = self.by_host.get(host);
-        let lower = || self.by_host.get(&host.to_ascii_lowercase());
-        exact.or_else(lower).or_else(|| self.by_host.get("*"))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Zone>> {
-        self.all.iter()
+        let exact = self.0.get(host);
+        let lower = || self.0.get(&host.to_ascii_lowercase());
+        exact.or_else(lower).or_else(|| self.0.get("*"))
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use warren::cache::body::BodyWriter;
 use warren::cache::budget::{Budget, CHUNK_BYTES};
 use warren::cache::cache_control::CacheControl;
-use warren::cache::head::empty;
+use warren::cache::head::{HeadLines, empty};
 use warren::cache::key::Key;
 use warren::cache::lifetime::{Freshness, Lifetime};
 use warren::cache::object::Object;
@@ -43,6 +43,7 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
     };
     Some(Arc::new(Object {
         status: 200,
+        lines: HeadLines::of(&empty(200)),
         head: empty(200),
         body: writer.finish(),
         kind: Kind::Segment,

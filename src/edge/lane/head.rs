@@ -1,0 +1,294 @@
+//! Pure: the head of an HTTP/1.1 request. What two readers could read in two
+//! ways is refused here, before either road sees it.
+
+use std::mem::MaybeUninit;
+
+use http::Method;
+
+/// Bytes of a request's head. Heads of players are below 2 KiB; a signed URL
+/// may bring 8 KiB of target.
+pub const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Header lines of a request.
+pub const MAX_HEADER_LINES: usize = 100;
+
+/// Why a head is no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadHead {
+    /// A line that ends with LF alone (RFC 9112 §2.2 lets a server refuse it).
+    BareLf,
+    /// No request line, no header line, or a byte that has no place in one.
+    Malformed,
+    /// More than one Host.
+    TwoHosts,
+    /// Both Content-Length and Transfer-Encoding, or several lengths.
+    TwoLengths,
+    /// More bytes or lines than a head may have.
+    TooLarge,
+    /// It did not come to its end in time.
+    TooSlow,
+}
+
+impl BadHead {
+    pub const fn name(self) -> &'static str {
+        match self {
+            BadHead::BareLf => "bare_lf",
+            BadHead::Malformed => "malformed_head",
+            BadHead::TwoHosts => "two_hosts",
+            BadHead::TwoLengths => "two_lengths",
+            BadHead::TooLarge => "head_too_large",
+            BadHead::TooSlow => "head_too_slow",
+        }
+    }
+
+    pub const fn status(self) -> u16 {
+        match self {
+            BadHead::BareLf | BadHead::Malformed | BadHead::TwoHosts | BadHead::TwoLengths => 400,
+            BadHead::TooLarge => 431,
+            BadHead::TooSlow => 408,
+        }
+    }
+}
+
+/// Where the head ends in the bytes that have come so far; `None`: not yet.
+/// `seen` is how many of them an earlier call has looked at.
+pub fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, BadHead> {
+    // The two bytes before a line's end may have come earlier.
+    let from = seen.saturating_sub(3);
+    for at in memchr::memchr_iter(b'\n', &bytes[from..]) {
+        let at = from + at;
+        if at == 0 || bytes[at - 1] != b'\r' {
+            return Err(BadHead::BareLf);
+        }
+        if bytes[..=at].ends_with(b"\r\n\r\n") {
+            return Ok(Some(at + 1));
+        }
+    }
+    match bytes.len() {
+        0..=MAX_HEAD_BYTES => Ok(None),
+        _ => Err(BadHead::TooLarge),
+    }
+}
+
+/// Empty lines in front of a request are skipped (RFC 9112 §2.2).
+pub fn empty_lines(bytes: &[u8]) -> usize {
+    bytes
+        .chunks_exact(2)
+        .take_while(|pair| pair == b"\r\n")
+        .count()
+        * 2
+}
+
+pub type Line<'b> = httparse::Header<'b>;
+/// Room for the lines of one head.
+pub type Lines<'b> = [MaybeUninit<Line<'b>>; MAX_HEADER_LINES];
+
+/// A head that reads in one way only.
+pub struct Head<'h, 'b> {
+    pub target: &'b str,
+    pub lines: &'h [Line<'b>],
+    /// The viewer asks for the connection to end.
+    pub close: bool,
+}
+
+/// What a header line means for the way that its request takes.
+#[derive(Default)]
+struct Seen {
+    hosts: u32,
+    lengths: u32,
+    /// A body, an upgrade, an expectation: more than the lane reads.
+    beyond: bool,
+    close: bool,
+}
+
+impl<'h, 'b> Head<'h, 'b> {
+    /// Reads a whole head, from its request line to its empty line.
+    pub fn parse(bytes: &'b [u8], room: &'h mut Lines<'b>) -> Result<(Self, Way), BadHead> {
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = httparse::ParserConfig::default().parse_request_with_uninit_headers(
+            &mut request,
+            bytes,
+            room,
+        );
+        match parsed {
+            Ok(httparse::Status::Complete(_)) => {}
+            Err(httparse::Error::TooManyHeaders) => return Err(BadHead::TooLarge),
+            Ok(httparse::Status::Partial) | Err(_) => return Err(BadHead::Malformed),
+        }
+        let (Some(method), Some(target), Some(version)) =
+            (request.method, request.path, request.version)
+        else {
+            return Err(BadHead::Malformed);
+        };
+        let lines: &'h [Line<'b>] = request.headers;
+        let mut seen = Seen::default();
+        for line in lines {
+            seen.note(line);
+        }
+        if seen.hosts > 1 {
+            return Err(BadHead::TwoHosts);
+        }
+        if seen.lengths > 1 {
+            return Err(BadHead::TwoLengths);
+        }
+        let head = Head {
+            target,
+            lines,
+            close: seen.close,
+        };
+        let plain = version == 1 && !seen.beyond && target.starts_with('/');
+        let way = match method {
+            "GET" if plain => Way::Lane(Method::GET),
+            "HEAD" if plain => Way::Lane(Method::HEAD),
+            _ => Way::Proxy,
+        };
+        Ok((head, way))
+    }
+}
+
+/// Which way a request takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Way {
+    /// GET or HEAD without a body: answered here.
+    Lane(Method),
+    /// Anything else: by Pingora.
+    Proxy,
+}
+
+impl Seen {
+    fn note(&mut self, line: &Line<'_>) {
+        // By length first: few names get past it.
+        match line.name.len() {
+            4 if is(line, "host") => self.hosts += 1,
+            6 if is(line, "expect") => self.beyond = true,
+            7 if is(line, "upgrade") => self.beyond = true,
+            10 if is(line, "connection") => match line.value.trim_ascii() {
+                value if value.eq_ignore_ascii_case(b"keep-alive") => {}
+                value if value.eq_ignore_ascii_case(b"close") => self.close = true,
+                _ => self.beyond = true,
+            },
+            14 if is(line, "content-length") => {
+                self.lengths += 1;
+                self.beyond = true;
+            }
+            17 if is(line, "transfer-encoding") => {
+                self.lengths += 1;
+                self.beyond = true;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is(line: &Line<'_>, name: &str) -> bool {
+    line.name.eq_ignore_ascii_case(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(head: &str) -> Result<Way, BadHead> {
+        let bytes = head.as_bytes();
+        match end_of_head(bytes, 0)? {
+            Some(end) => {
+                let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
+                Head::parse(&bytes[..end], &mut room).map(|(_, way)| way)
+            }
+            None => Err(BadHead::TooSlow),
+        }
+    }
+
+    #[test]
+    fn a_plain_read_takes_the_lane_and_a_doubtful_one_does_not() {
+        let get = |more: &str| format!("GET /a HTTP/1.1\r\nHost: x\r\n{more}\r\n");
+        let many = "a: b\r\n".repeat(MAX_HEADER_LINES);
+        let lane = |method| Ok(Way::Lane(method));
+        let table = [
+            (get(""), lane(Method::GET)),
+            (get("Connection: Keep-Alive\r\n"), lane(Method::GET)),
+            (get("Range: bytes=0-1\r\n"), lane(Method::GET)),
+            (
+                "HEAD /a HTTP/1.1\r\nhost: x\r\n\r\n".into(),
+                lane(Method::HEAD),
+            ),
+            // No Host at all is for verify to refuse by its name.
+            ("GET /a HTTP/1.1\r\n\r\n".into(), lane(Method::GET)),
+            (get("Content-Length: 0\r\n"), Ok(Way::Proxy)),
+            (get("Transfer-Encoding: chunked\r\n"), Ok(Way::Proxy)),
+            (get("Expect: 100-continue\r\n"), Ok(Way::Proxy)),
+            (get("Upgrade: h2c\r\n"), Ok(Way::Proxy)),
+            (get("Connection: x, close\r\n"), Ok(Way::Proxy)),
+            ("POST /a HTTP/1.1\r\nHost: x\r\n\r\n".into(), Ok(Way::Proxy)),
+            ("GET /a HTTP/1.0\r\nHost: x\r\n\r\n".into(), Ok(Way::Proxy)),
+            (
+                "GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+                Ok(Way::Proxy),
+            ),
+            (
+                "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+                Ok(Way::Proxy),
+            ),
+            (get("Host: y\r\n"), Err(BadHead::TwoHosts)),
+            (
+                get("Content-Length: 1\r\nContent-Length: 1\r\n"),
+                Err(BadHead::TwoLengths),
+            ),
+            (
+                get("Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
+                Err(BadHead::TwoLengths),
+            ),
+            (get("Range: a\n"), Err(BadHead::BareLf)),
+            ("GET /a HTTP/1.1\nHost: x\n\n".into(), Err(BadHead::BareLf)),
+            (get(" folded: x\r\n"), Err(BadHead::Malformed)),
+            (get("a: b\r\n c\r\n"), Err(BadHead::Malformed)),
+            (get("a\u{0}: b\r\n"), Err(BadHead::Malformed)),
+            (get("a: \u{1}\r\n"), Err(BadHead::Malformed)),
+            (get("a : b\r\n"), Err(BadHead::Malformed)),
+            ("GET  /a HTTP/1.1\r\n\r\n".into(), Err(BadHead::Malformed)),
+            ("GET /a b HTTP/1.1\r\n\r\n".into(), Err(BadHead::Malformed)),
+            ("GET /a HTTP/2.0\r\n\r\n".into(), Err(BadHead::Malformed)),
+            ("\u{16}\u{3}\u{1}\r\n\r\n".into(), Err(BadHead::Malformed)),
+            (get(&many), Err(BadHead::TooLarge)),
+            ("a".repeat(MAX_HEAD_BYTES + 1), Err(BadHead::TooLarge)),
+        ];
+        for (head, want) in table {
+            assert_eq!(read(&head), want, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn empty_lines_in_front_are_skipped() {
+        assert_eq!(empty_lines(b"\r\n\r\nGET"), 4);
+        assert_eq!(empty_lines(b"\r"), 0);
+        assert_eq!(empty_lines(b"GET"), 0);
+    }
+
+    proptest! {
+        /// However the bytes are cut on their way, the head ends at one place.
+        #[test]
+        fn the_end_is_the_same_wherever_the_bytes_are_cut(
+            head in "[A-Za-z /.:\r\n]{0,80}(\r\n){0,2}",
+            rest in "[\r\na-z]{0,12}",
+        ) {
+            let bytes = [head.as_bytes(), rest.as_bytes()].concat();
+            let whole = end_of_head(&bytes, 0);
+            for cut in 0..=bytes.len() {
+                let early = end_of_head(&bytes[..cut], 0);
+                let both = match early {
+                    Ok(None) => end_of_head(&bytes, cut),
+                    other => other,
+                };
+                prop_assert_eq!(both, whole, "cut at {}", cut);
+            }
+        }
+
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(Some(end)) = end_of_head(&bytes, 0) {
+                let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
+                let _ = Head::parse(&bytes[..end], &mut room);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! A plain hit: verified, found in memory, and written without waiting.
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::Method;
+use pingora::protocols::Stream;
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::head::{BadHead, Head, MAX_HEADER_LINES, Way};
+use super::outbox::{push_end, push_status};
+use super::{After, Connection};
+use crate::cache::head::push_name;
+use crate::edge::account::{Record, account};
+use crate::edge::headers::{size_lines, stamp_lines};
+use crate::edge::lookup::{Query, Visit};
+use crate::edge::pacing::{Pace, SLICE_BYTES};
+use crate::edge::request::Request;
+use crate::edge::sender::{Lost, within};
+use crate::edge::serve::wanted;
+use crate::edge::verify::Visitor;
+use crate::edge::{Active, Node, new_request_id};
+
+/// What a first look at a request has come to.
+pub(super) enum Quick {
+    /// Answered and accounted for.
+    Sent(After),
+    /// An answer that the socket did not take whole.
+    Unsent(Box<Reply>),
+    /// Not in memory, not let in, or paced: the whole road.
+    Walk(Method),
+    /// Not for the lane.
+    Proxy,
+    Bad(BadHead),
+}
+
+/// Slices of one write: a head and 4 MiB of body.
+const SLICES: usize = 17;
+/// Heads are about 700 bytes.
+const HEAD_CAPACITY: usize = 1024;
+
+impl Connection<'_> {
+    /// Answers a request from memory, where that is all there is to do.
+    pub(super) fn quick(&mut self, end: usize) -> Quick {
+        let node = &*self.lane.node;
+        let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
+        let (head, way) = match Head::parse(&self.inbox.bytes()[..end], &mut room) {
+            Ok(parsed) => parsed,
+            Err(bad) => return Quick::Bad(bad),
+        };
+        let Way::Lane(method) = way else {
+            return Quick::Proxy;
+        };
+        let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
+        let visitor = Visitor::of(node, &request);
+        let close = self.is_last(head.close);
+        let Some(mut reply) = Reply::from_memory(node, &request, &visitor, close) else {
+            return Quick::Walk(request.method);
+        };
+        let Some(stream) = &mut self.stream else {
+            return Quick::Sent(After::Cut);
+        };
+        match reply.write(stream).now_or_never() {
+            None => Quick::Unsent(Box::new(reply)),
+            Some(sent) => {
+                let lost = sent.err().map(|_| Lost::Gone);
+                Quick::Sent(reply.finish(lost, node, &request, &visitor))
+            }
+        }
+    }
+
+    /// Writes what is left of an answer.
+    pub(super) async fn send_on(&mut self, end: usize, mut reply: Reply) -> After {
+        let node = &*self.lane.node;
+        let bytes = self.inbox.bytes()[..end].to_vec();
+        self.inbox.consume(end);
+        let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
+        let (Ok((head, _)), Some(stream)) = (Head::parse(&bytes, &mut room), &mut self.stream)
+        else {
+            return After::Cut;
+        };
+        let pace = Pace::new(None, node.listen.min_send_rate as u64);
+        let whole = pace.patience(reply.left());
+        let sent = timeout(whole, reply.write_on(stream, pace)).await;
+        let lost = sent.unwrap_or(Err(Lost::TooSlow)).err();
+        let method = reply.method.clone();
+        let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
+        let visitor = Visitor::of(node, &request);
+        reply.finish(lost, node, &request, &visitor)
+    }
+}
+
+/// A response made from memory.
+pub(super) struct Reply {
+    method: Method,
+    head: Vec<u8>,
+    body: Vec<Bytes>,
+    /// Bytes of both.
+    length: usize,
+    written: usize,
+    close: bool,
+    record: Record,
+    request_id: String,
+    came: Instant,
+    _active: Active,
+}
+
+impl Reply {
+    /// `None` where there is more to do than to send a stored object.
+    fn from_memory(
+        node: &Node,
+        request: &Request<'_>,
+        visitor: &Visitor<'_>,
+        close: bool,
+    ) -> Option<Self> {
+        let came = node.clock.monotonic();
+        let active = Active::new(node);
+        let admitted = visitor.admit(node, request).ok()?;
+        if admitted.limit.is_some() {
+            return None;
+        }
+        let request_id = new_request_id();
+        let visit = Visit {
+            node,
+            request,
+            visitor,
+            admitted: &admitted,
+            request_id: &request_id,
+        };
+        let query = Query::of(visit);
+        let hit = query.hit().filter(|hit| hit.object.status == 200)?;
+        let (status, range) = wanted(request, &hit.object)?;
+        let whole = hit.object.body.len();
+        let now = node.clock.monotonic();
+        let stamp = visit.stamp(
+            hit.status,
+            Some(hit.object.freshness.age(now)),
+            visit.hit_detail(&hit),
+        );
+        let mut head = Vec::with_capacity(HEAD_CAPACITY);
+        push_status(&mut head, status);
+        head.extend_from_slice(hit.object.lines.for_status(status));
+        for (name, value) in size_lines(status, &range, whole).chain(stamp_lines(status, &stamp)) {
+            push_name(&mut head, &name);
+            value.push(&mut head);
+            head.extend_from_slice(b"\r\n");
+        }
+        push_end(&mut head, node.clock.wall(), close);
+        let body: Vec<Bytes> = match request.is_head() {
+            true => Vec::new(),
+            false => hit.object.body.slices(range).collect(),
+        };
+        let record = Record {
+            status,
+            cache: hit.status,
+            kind: query.kind,
+            first_byte: Some(now.saturating_duration_since(came)),
+            reason: hit.failure.map(crate::origin::Failure::name),
+            token: admitted.token,
+            fingerprint: Some(hit.object.fingerprint.clone()),
+            ..Record::default()
+        };
+        Some(Self {
+            method: request.method.clone(),
+            length: head.len() + body.iter().map(Bytes::len).sum::<usize>(),
+            head,
+            body,
+            written: 0,
+            close,
+            record,
+            request_id,
+            came,
+            _active: active,
+        })
+    }
+
+    fn left(&self) -> usize {
+        self.length - self.written
+    }
+
+    /// Writes everything.
+    async fn write(&mut self, stream: &mut Stream) -> io::Result<()> {
+        while self.left() > 0 {
+            self.write_some(stream).await?;
+        }
+        stream.flush().await
+    }
+
+    /// Writes everything to a viewer who is not quick, and may not stand still
+    /// for longer than a slice may take.
+    async fn write_on(&mut self, stream: &mut Stream, pace: Pace) -> Result<(), Lost> {
+        while self.left() > 0 {
+            within(pace.patience(SLICE_BYTES), self.write_some(stream)).await?;
+        }
+        within(pace.patience(0), stream.flush()).await
+    }
+
+    /// One write of as much as there is.
+    async fn write_some(&mut self, stream: &mut Stream) -> io::Result<()> {
+        let mut slices = [IoSlice::new(b""); SLICES];
+        let mut skip = self.written;
+        let pieces =
+            std::iter::once(&self.head[..]).chain(self.body.iter().map(|piece| &piece[..]));
+        let mut count = 0;
+        for piece in pieces {
+            if skip >= piece.len() {
+                skip -= piece.len();
+                continue;
+            }
+            if count == SLICES {
+                break;
+            }
+            slices[count] = IoSlice::new(&piece[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        match stream.write_vectored(&slices[..count]).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            written => {
+                self.written += written;
+                Ok(())
+            }
+        }
+    }
+
+    /// Accounts for it.
+    fn finish(
+        mut self,
+        lost: Option<Lost>,
+        node: &Node,
+        request: &Request<'_>,
+        visitor: &Visitor<'_>,
+    ) -> After {
+        self.record.bytes = self.written.saturating_sub(self.head.len()) as u64;
+        if let Some(lost) = lost {
+            self.record.reason = Some(lost.name());
+        }
+        account(
+            node,
+            visitor,
+            request,
+            &self.request_id,
+            &self.record,
+            self.came,
+        );
+        match (lost, self.close) {
+            (Some(_), _) => After::Cut,
+            (None, true) => After::Close,
+            (None, false) => After::Next,
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The lane: HTTP/1.1 connections as this edge reads them itself.
+//!
+//! It reads each head, answers a GET or HEAD by the same road as everything
+//! else, and hands whatever is more than that to Pingora's proxy, with the
+//! bytes of this one request. It adds no policy.
+
+mod hand_over;
+mod head;
+mod hit;
+mod inbox;
+mod outbox;
+
+pub use head::BadHead;
+pub use outbox::Outbox;
+
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::Method;
+use pingora::apps::ServerApp;
+use pingora::protocols::{ALPN, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use tokio::io::AsyncReadExt;
+use tokio::time::timeout;
+
+use super::account::{Record, account};
+use super::request::Request;
+use super::road::{Road, Step};
+use super::sender::Wire;
+use super::verify::{Refused, Visitor};
+use super::{Active, Edge, Node, REQUESTS_PER_CONNECTION, new_request_id, respond};
+use head::{Head, MAX_HEADER_LINES};
+use hit::Quick;
+use inbox::{Came, Inbox};
+
+/// From a head's first byte to its last. Heads are one packet or two; who
+/// needs longer is not a player.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long, and how far, a viewer is read on whose request was refused: an
+/// unread byte would make the kernel reset the connection and lose the answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: usize = 256 << 10;
+
+/// Serves connections.
+pub struct Lane {
+    node: Arc<Node>,
+    proxy: Arc<HttpProxy<Edge>>,
+}
+
+impl Lane {
+    pub fn new(node: Arc<Node>, proxy: HttpProxy<Edge>) -> Self {
+        Self {
+            node,
+            proxy: Arc::new(proxy),
+        }
+    }
+}
+
+#[async_trait]
+impl ServerApp for Lane {
+    async fn process_new(
+        self: &Arc<Self>,
+        stream: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
+        if http2 || !self.node.listen.lane {
+            return self.proxy.process_new(stream, shutdown).await;
+        }
+        Connection::new(self, stream, shutdown.clone())
+            .serve()
+            .await;
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.proxy.cleanup().await;
+    }
+}
+
+/// One connection. What it keeps while it is idle is small: everything else is
+/// made for a request and dropped with it.
+struct Connection<'l> {
+    lane: &'l Lane,
+    /// `None` while Pingora has it.
+    stream: Option<Stream>,
+    inbox: Inbox,
+    peer: IpAddr,
+    https: bool,
+    served: u32,
+    shutdown: ShutdownWatch,
+}
+
+/// Whether the connection goes on behind a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Next,
+    /// The response was whole and said that it is the last.
+    Close,
+    /// The response was cut: nothing may look like its end.
+    Cut,
+}
+
+impl<'l> Connection<'l> {
+    fn new(lane: &'l Lane, stream: Stream, shutdown: ShutdownWatch) -> Self {
+        let digest = stream.get_socket_digest();
+        let address = digest.as_ref().and_then(|digest| digest.peer_addr());
+        let peer = address.and_then(|address| address.as_inet());
+        Self {
+            lane,
+            inbox: Inbox::new(),
+            peer: peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+            https: stream.get_ssl_digest().is_some(),
+            stream: Some(stream),
+            served: 0,
+            shutdown,
+        }
+    }
+
+    async fn serve(mut self) {
+        let idle = self.lane.node.listen.keepalive;
+        while let Some(stream) = &mut self.stream {
+            let after = match self.inbox.head(stream, idle, HEAD_DEADLINE).await {
+                Came::Gone => return,
+                Came::Bad(bad) => Box::pin(self.refuse(bad)).await,
+                Came::Head(end) => {
+                    self.served += 1;
+                    self.answer(end).await
+                }
+            };
+            match after {
+                After::Next => {}
+                After::Cut => return,
+                After::Close => return Box::pin(self.close()).await,
+            }
+        }
+    }
+
+    /// Answers the request whose head is the inbox's first `end` bytes.
+    async fn answer(&mut self, end: usize) -> After {
+        match self.quick(end) {
+            Quick::Sent(after) => {
+                self.inbox.consume(end);
+                after
+            }
+            Quick::Unsent(reply) => Box::pin(self.send_on(end, *reply)).await,
+            Quick::Walk(method) => Box::pin(self.walk(end, method)).await,
+            Quick::Proxy => Box::pin(self.hand_over(end)).await,
+            Quick::Bad(bad) => Box::pin(self.refuse(bad)).await,
+        }
+    }
+
+    /// Whether the connection ends with the request at hand.
+    fn is_last(&self, asked: bool) -> bool {
+        asked || self.served >= REQUESTS_PER_CONNECTION || *self.shutdown.borrow()
+    }
+
+    /// Everything but a hit: refusals, preflights, pulls, passing answers.
+    async fn walk(&mut self, end: usize, method: Method) -> After {
+        let lane = self.lane;
+        let bytes = self.inbox.bytes()[..end].to_vec();
+        self.inbox.consume(end);
+        let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
+        let Ok((head, _)) = Head::parse(&bytes, &mut room) else {
+            return After::Cut;
+        };
+        let close = self.is_last(head.close);
+        let Some(stream) = &mut self.stream else {
+            return After::Cut;
+        };
+        let node = &*lane.node;
+        let _active = Active::new(node);
+        let came = node.clock.monotonic();
+        let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
+        let visitor = Visitor::of(node, &request);
+        let request_id = new_request_id();
+        let road = Road {
+            node,
+            request: &request,
+            visitor: &visitor,
+            request_id: &request_id,
+            came,
+        };
+        let mut record = Record::default();
+        let outbox = Outbox::new(stream, close, node.clock.wall());
+        let step = road.walk(Wire::Lane(outbox), &mut record).await;
+        let after = match step {
+            Step::Done if close => After::Close,
+            Step::Done => After::Next,
+            Step::Cut(cut) => {
+                record.reason = Some(cut.name());
+                After::Cut
+            }
+            // Only GET and HEAD come here, and they end on the road.
+            Step::Through(_) => After::Cut,
+        };
+        account(node, &visitor, &request, &request_id, &record, came);
+        after
+    }
+
+    /// Answers what is no request, and ends the connection.
+    async fn refuse(&mut self, bad: BadHead) -> After {
+        let node = &*self.lane.node;
+        let came = node.clock.monotonic();
+        let request = Request::of_lines(Method::GET, "", &[], self.peer, self.https);
+        let visitor = Visitor::of_nobody(self.peer);
+        let request_id = new_request_id();
+        let refused = Refused::Head(bad);
+        let mut record = Record::default();
+        record.refuse(refused);
+        let response = respond::refused(refused, &visitor, &request_id);
+        record.status = response.head.status.as_u16();
+        let Some(stream) = &mut self.stream else {
+            return After::Cut;
+        };
+        let mut outbox = Outbox::new(stream, true, node.clock.wall());
+        outbox.head(&response.head, true);
+        let sent = timeout(HEAD_DEADLINE, outbox.body(response.body.as_bytes(), true)).await;
+        if matches!(sent, Ok(Ok(()))) {
+            record.bytes = response.body.len() as u64;
+        }
+        account(node, &visitor, &request, &request_id, &record, came);
+        After::Close
+    }
+
+    /// Ends the connection so that its last response arrives.
+    async fn close(&mut self) {
+        let Some(mut stream) = self.stream.take() else {
+            return;
+        };
+        stream.shutdown().await;
+        let mut left = LINGER_BYTES;
+        let mut buffer = [0; 4096];
+        let linger = async {
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                left = left.saturating_sub(count);
+                if left == 0 {
+                    return;
+                }
+            }
+        };
+        let _ = timeout(LINGER, linger).await;
+    }
+}

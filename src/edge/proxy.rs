@@ -1,0 +1,218 @@
+//! The way from Pingora to the road: HTTP/2, and what the lane hands over.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType, Result};
+
+use super::account::{Record, account};
+use super::headers::{Detail, Stamp};
+use super::request::Request;
+use super::respond;
+use super::road::{Road, Step};
+use super::sender::Wire;
+use super::verify::Visitor;
+use super::{Active, Node, new_request_id, through};
+use crate::cache::lifetime::Bypass;
+use crate::telemetry::CacheStatus;
+
+/// The edge as Pingora sees it.
+pub struct Edge {
+    node: Arc<Node>,
+}
+
+/// One request on its road.
+pub struct Context {
+    came: Instant,
+    request_id: String,
+    visitor: Option<Visitor<'static>>,
+    record: Record,
+    /// Set where the request goes through to the origin.
+    through: Option<through::Through>,
+    active: Option<Active>,
+}
+
+impl Edge {
+    pub fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Edge {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context {
+            came: self.node.clock.monotonic(),
+            request_id: new_request_id(),
+            visitor: None,
+            record: Record::default(),
+            through: None,
+            active: None,
+        }
+    }
+
+    /// No modules: nothing is compressed here, and each costs every request.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
+        context.came = self.node.clock.monotonic();
+        context.active = Some(Active::new(&self.node));
+        // Pingora makes keepalive endless on each HTTP/1.1 request.
+        session.set_keepalive(Some(self.node.listen.keepalive.as_secs()));
+        let header = session.req_header().clone();
+        let request = request_of(&header, session);
+        if request.reads() && request.has_body() {
+            // Nothing reads such a body: the connection ends with the answer.
+            session.set_keepalive(None);
+        }
+        let visitor = Visitor::of(&self.node, &request);
+        let road = Road {
+            node: &self.node,
+            request: &request,
+            visitor: &visitor,
+            request_id: &context.request_id,
+            came: context.came,
+        };
+        let wire = Wire::Session(session.as_downstream_mut());
+        let step = road.walk(wire, &mut context.record).await;
+        context.visitor = Some(visitor.into_owned());
+        match step {
+            Step::Done => Ok(true),
+            Step::Through(through) => {
+                context.through = Some(through);
+                Ok(false)
+            }
+            Step::Cut(cut) => {
+                context.record.reason = Some(cut.name());
+                session.set_keepalive(None);
+                session.as_downstream_mut().shutdown().await;
+                Error::e_explain(ErrorType::ConnectionClosed, cut.name())
+            }
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        context: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
+        through::peer(context.through.as_ref(), &self.node.clock).await
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream: &mut RequestHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let visitor = context.visitor.as_ref();
+        through::rewrite(
+            context.through.as_ref(),
+            visitor,
+            &context.request_id,
+            session,
+            upstream,
+        )
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        context: &mut Context,
+    ) -> Result<()> {
+        let status = response.status.as_u16();
+        context.record.status = status;
+        context.record.cache = CacheStatus::Bypass;
+        context.record.bypass = Some(Bypass::Method);
+        context.record.reason = Some(Bypass::Method.name());
+        if let Some(visitor) = &context.visitor {
+            let stamp = Stamp {
+                cache: CacheStatus::Bypass,
+                detail: Detail::Forward {
+                    reason: "method",
+                    collapsed: false,
+                    why: None,
+                },
+                ..Stamp::bare(visitor, &context.request_id)
+            };
+            through::dress(response, status, &stamp);
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        context: &mut Context,
+    ) -> FailToProxy {
+        // What was cut is over; only a request that went through is answered.
+        if context.through.is_some() && session.response_written().is_none() {
+            let failure = through::failure(error);
+            context.record.reason = Some(failure.name());
+            if let Some(visitor) = &context.visitor {
+                let stamp = Stamp {
+                    cache: CacheStatus::Bypass,
+                    ..Stamp::bare(visitor, &context.request_id)
+                };
+                let response = respond::failed(failure, &stamp);
+                context.record.status = failure.status();
+                let body = bytes::Bytes::from(response.body);
+                let _ = session
+                    .as_downstream_mut()
+                    .write_error_response(response.head, body)
+                    .await;
+            }
+        }
+        FailToProxy {
+            error_code: context.record.status,
+            can_reuse_downstream: false,
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _context: &Context, _error: &Error) -> bool {
+        // The access log has the reason of every request.
+        true
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+        if context.through.is_some() {
+            context.record.bytes = session.body_bytes_sent() as u64;
+        }
+        if let Some(visitor) = &context.visitor {
+            let request = request_of(session.req_header(), session);
+            account(
+                &self.node,
+                visitor,
+                &request,
+                &context.request_id,
+                &context.record,
+                context.came,
+            );
+        }
+    }
+}
+
+fn request_of<'r>(header: &'r RequestHeader, session: &Session) -> Request<'r> {
+    let peer = session
+        .client_addr()
+        .and_then(|address| address.as_inet())
+        .map(|address| address.ip());
+    let wire = session
+        .as_http1()
+        .map(|http1| http1.get_headers_raw_bytes());
+    let https = session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some());
+    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    Request::of_header(header, wire.as_deref(), peer, https)
+}

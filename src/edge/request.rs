@@ -1,0 +1,244 @@
+//! A request's head as the road reads it, whichever way it came in.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use pingora::http::{RequestHeader, Version};
+
+/// A request's head and where it came from.
+pub struct Request<'r> {
+    pub method: Method,
+    /// The target of the request line, as it came over the wire.
+    pub target: Cow<'r, str>,
+    pub version: Version,
+    /// `:authority`, where there is one.
+    authority: Option<&'r str>,
+    headers: Headers<'r>,
+    /// The socket's other end.
+    pub peer: IpAddr,
+    /// It came over TLS.
+    pub https: bool,
+}
+
+/// The header lines, in either form that they come in.
+#[derive(Clone, Copy)]
+enum Headers<'r> {
+    Map(&'r HeaderMap),
+    Lines(&'r [httparse::Header<'r>]),
+}
+
+impl<'r> Request<'r> {
+    /// `wire` is the head as it came over HTTP/1.1: the parsed target has lost
+    /// what stands behind a `#`, and two readings of one target are refused.
+    pub fn of_header(
+        header: &'r RequestHeader,
+        wire: Option<&[u8]>,
+        peer: IpAddr,
+        https: bool,
+    ) -> Self {
+        let target = match wire.and_then(wire_target) {
+            Some(target) => String::from_utf8_lossy(target).into_owned().into(),
+            None => String::from_utf8_lossy(header.raw_path()),
+        };
+        Self {
+            method: header.method.clone(),
+            target,
+            version: header.version,
+            authority: header.uri.authority().map(|authority| authority.as_str()),
+            headers: Headers::Map(&header.headers),
+            peer,
+            https,
+        }
+    }
+
+    /// A head of HTTP/1.1 that names its host in a Host line.
+    pub fn of_lines(
+        method: Method,
+        target: &'r str,
+        lines: &'r [httparse::Header<'r>],
+        peer: IpAddr,
+        https: bool,
+    ) -> Self {
+        Self {
+            method,
+            target: target.into(),
+            version: Version::HTTP_11,
+            authority: None,
+            headers: Headers::Lines(lines),
+            peer,
+            https,
+        }
+    }
+
+    /// GET or HEAD: what the cache answers.
+    pub fn reads(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    pub fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// Whether the head announces a body.
+    pub fn has_body(&self) -> bool {
+        self.first(&CONTENT_LENGTH)
+            .is_some_and(|value| value != b"0")
+            || self.contains(&TRANSFER_ENCODING)
+    }
+
+    /// The one Host, or the authority of HTTP/2.
+    pub fn host(&self) -> Option<&str> {
+        let mut hosts = self.all(&HOST);
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) => std::str::from_utf8(host)
+                .ok()
+                .filter(|host| !host.is_empty()),
+            (None, _) => self.authority,
+            _ => None,
+        }
+    }
+
+    pub fn contains(&self, name: &HeaderName) -> bool {
+        match self.headers {
+            Headers::Map(map) => map.contains_key(name),
+            Headers::Lines(lines) => lines.iter().any(|line| is(line, name)),
+        }
+    }
+
+    /// The first value of a header, where it is visible ASCII.
+    pub fn text(&self, name: &HeaderName) -> Option<&'r str> {
+        self.first(name).and_then(visible)
+    }
+
+    /// Every value of a header that is visible ASCII.
+    pub fn texts<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'r str> + use<'r, 'n> {
+        self.all(name).filter_map(visible)
+    }
+
+    fn first(&self, name: &HeaderName) -> Option<&'r [u8]> {
+        match self.headers {
+            Headers::Map(map) => map.get(name).map(HeaderValue::as_bytes),
+            Headers::Lines(lines) => {
+                let line = lines.iter().find(|line| is(line, name))?;
+                Some(line.value)
+            }
+        }
+    }
+
+    fn all<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'r [u8]> + use<'r, 'n> {
+        let (map, lines) = match self.headers {
+            Headers::Map(map) => (Some(map.get_all(name)), &[][..]),
+            Headers::Lines(lines) => (None, lines),
+        };
+        let of_map = map.into_iter().flatten().map(HeaderValue::as_bytes);
+        let of_lines = lines
+            .iter()
+            .filter(|line| is(line, name))
+            .map(|line| line.value);
+        of_map.chain(of_lines)
+    }
+
+    /// Every header, as the origin would be sent it.
+    pub fn entries(&self) -> Vec<(HeaderName, HeaderValue)> {
+        match self.headers {
+            Headers::Map(map) => map
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            Headers::Lines(lines) => lines
+                .iter()
+                .filter_map(|line| {
+                    let name = HeaderName::from_bytes(line.name.as_bytes()).ok()?;
+                    Some((name, HeaderValue::from_bytes(line.value).ok()?))
+                })
+                .collect(),
+        }
+    }
+}
+
+fn is(line: &httparse::Header<'_>, name: &HeaderName) -> bool {
+    line.name.eq_ignore_ascii_case(name.as_str())
+}
+
+/// As [`HeaderValue::to_str`]: a tab and visible ASCII.
+fn visible(value: &[u8]) -> Option<&str> {
+    let fine = |byte: &u8| *byte == b'\t' || (0x20..=0x7e).contains(byte);
+    match value.iter().all(fine) {
+        true => std::str::from_utf8(value).ok(),
+        false => None,
+    }
+}
+
+/// The target of a request line.
+fn wire_target(head: &[u8]) -> Option<&[u8]> {
+    head.split(|byte| *byte == b'\r')
+        .next()?
+        .split(|byte| *byte == b' ')
+        .nth(1)
+}
+
+#[cfg(test)]
+impl<'r> Request<'r> {
+    /// A GET over HTTP/1.1 with these headers.
+    pub fn with_headers(headers: &'r HeaderMap) -> Self {
+        Self {
+            method: Method::GET,
+            target: "/".into(),
+            version: Version::HTTP_11,
+            authority: None,
+            headers: Headers::Map(headers),
+            peer: [127, 0, 0, 1].into(),
+            https: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::{RANGE, USER_AGENT};
+
+    /// The same head in both forms.
+    fn both(lines: &[(&'static str, &'static [u8])], check: impl Fn(&Request<'_>)) {
+        let parsed: Vec<httparse::Header<'_>> = lines
+            .iter()
+            .map(|(name, value)| httparse::Header { name, value })
+            .collect();
+        let peer = IpAddr::from([192, 0, 2, 1]);
+        check(&Request::of_lines(Method::GET, "/a", &parsed, peer, false));
+        let mut header = RequestHeader::build("GET", b"/a", None).expect("a head");
+        for (name, value) in lines {
+            let value = HeaderValue::from_bytes(value).expect("a value");
+            header.append_header(*name, value).expect("appended");
+        }
+        check(&Request::of_header(&header, None, peer, false));
+    }
+
+    #[test]
+    fn both_forms_of_a_head_read_alike() {
+        let lines: &[(&str, &[u8])] = &[
+            ("HOST", b"cdn.test"),
+            ("Range", b"bytes=0-1"),
+            ("range", b"bytes=2-3"),
+            ("User-Agent", b"pl\xe4yer"),
+            ("Content-Length", b"0"),
+        ];
+        both(lines, |request| {
+            assert_eq!(request.host(), Some("cdn.test"));
+            assert_eq!(request.text(&RANGE), Some("bytes=0-1"));
+            assert_eq!(request.texts(&RANGE).count(), 2);
+            assert!(request.contains(&USER_AGENT));
+            assert_eq!(request.text(&USER_AGENT), None, "not visible ASCII");
+            assert!(!request.has_body());
+            assert_eq!(request.entries().len(), 5);
+        });
+        both(&[("host", b"a"), ("host", b"b")], |request| {
+            assert_eq!(request.host(), None, "two hosts are none");
+        });
+        both(&[("host", b"a"), ("Content-Length", b"5")], |request| {
+            assert!(request.has_body());
+        });
+    }
+}

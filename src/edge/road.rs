@@ -1,0 +1,91 @@
+//! The road of one request, whichever way it came in: verify, lookup, pull,
+//! serve.
+
+use std::time::Instant;
+
+use super::Node;
+use super::account::Record;
+use super::headers::Stamp;
+use super::lookup::{Query, Visit};
+use super::pacing::Pace;
+use super::request::Request;
+use super::respond::{self, Response};
+use super::sender::{Sender, Wire};
+use super::serve::{Cut, Server, send_short};
+use super::through::Through;
+use super::verify::Visitor;
+
+/// A request at the beginning of its road.
+#[derive(Clone, Copy)]
+pub struct Road<'a> {
+    pub node: &'a Node,
+    pub request: &'a Request<'a>,
+    pub visitor: &'a Visitor<'a>,
+    pub request_id: &'a str,
+    pub came: Instant,
+}
+
+/// Where the road ends.
+pub enum Step {
+    Done,
+    /// It goes on through Pingora's proxy.
+    Through(Through),
+    Cut(Cut),
+}
+
+impl From<Result<(), Cut>> for Step {
+    fn from(result: Result<(), Cut>) -> Self {
+        result.map_or_else(Step::Cut, |()| Step::Done)
+    }
+}
+
+impl Road<'_> {
+    /// Walks it to its end, and notes on the way what became of the request.
+    pub async fn walk(&self, wire: Wire<'_>, record: &mut Record) -> Step {
+        let admitted = match self.visitor.admit(self.node, self.request) {
+            Ok(admitted) => admitted,
+            Err(refused) => {
+                record.refuse(refused);
+                let response = respond::refused(refused, self.visitor, self.request_id);
+                return self.short(response, wire, record).await;
+            }
+        };
+        record.token = admitted.token;
+        if admitted.preflight {
+            let stamp = Stamp::bare(self.visitor, self.request_id);
+            let response = respond::preflight(admitted.zone.cache.methods, &stamp);
+            return self.short(response, wire, record).await;
+        }
+        if !self.request.reads() {
+            return Step::Through(Through::new(&admitted));
+        }
+        let visit = Visit {
+            node: self.node,
+            request: self.request,
+            visitor: self.visitor,
+            admitted: &admitted,
+            request_id: self.request_id,
+        };
+        let query = Query::of(visit);
+        record.kind = query.kind;
+        let found = query.find();
+        let pace = Pace::new(admitted.limit, self.node.listen.min_send_rate as u64);
+        let mut sender = Sender::new(wire, &self.node.clock, pace, self.came);
+        let server = Server {
+            visit,
+            query: &query,
+        };
+        let served = server.serve(found, &mut sender, record).await;
+        record.sent(&sender);
+        served.into()
+    }
+
+    async fn short(&self, response: Response, wire: Wire<'_>, record: &mut Record) -> Step {
+        record.status = response.head.status.as_u16();
+        let pace = Pace::new(None, self.node.listen.min_send_rate as u64);
+        let mut sender = Sender::new(wire, &self.node.clock, pace, self.came);
+        let sent = send_short(response, self.request.is_head(), &mut sender).await;
+        record.sent(&sender);
+        sent.into()
+    }
+}
