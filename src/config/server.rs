@@ -18,14 +18,16 @@ pub struct Listen {
     pub threads: usize,
     /// An idle connection is closed after this.
     pub keepalive: Duration,
+    /// From the first byte of a request's head to its last.
+    pub head_timeout: Duration,
     /// Bytes per second below which a viewer is given up.
     pub min_send_rate: usize,
     /// The longest request target; more is 414.
     pub max_target: usize,
     /// How long running requests may finish after SIGTERM.
     pub grace_period: Duration,
-    /// Read HTTP/1.1 by the edge's own lane. No key of the file: tests compare
-    /// what both roads answer.
+    /// Answer GET and HEAD over HTTP/1.1 in the edge's own lane. No key of the
+    /// file: tests compare what both ways answer.
     pub lane: bool,
 }
 
@@ -95,6 +97,8 @@ const DEFAULT_MAX_OBJECT: u64 = 64 << 20;
 /// One object may take at most this share of the memory.
 const MAX_OBJECT_SHARE: u64 = 4;
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
+/// A head is one packet or two: who needs longer is no player.
+const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const DEFAULT_GRACE: Duration = Duration::from_secs(20);
 const DEFAULT_MAX_TARGET: u64 = 8 << 10;
 /// A viewer below 2 KiB/s plays nothing; a token's limit lowers it.
@@ -137,6 +141,9 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
             "30s suits players",
         );
     }
+    let head_timeout = table
+        .duration("head_timeout")
+        .unwrap_or(DEFAULT_HEAD_TIMEOUT);
     let min_send_rate = table
         .integer("min_send_rate", 1..=1_000_000)
         .unwrap_or(DEFAULT_MIN_SEND_RATE) as usize;
@@ -149,6 +156,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
         https,
         threads,
         keepalive,
+        head_timeout,
         min_send_rate,
         max_target,
         grace_period,

@@ -8,7 +8,7 @@
 mod account;
 mod conditional;
 mod headers;
-mod lane;
+pub mod lane;
 mod lookup;
 mod pacing;
 mod pass;

@@ -65,14 +65,17 @@ impl ProxyHttp for Edge {
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
         context.came = self.node.clock.monotonic();
         context.active = Some(Active::new(&self.node));
-        // Pingora makes keepalive endless on each HTTP/1.1 request.
-        session.set_keepalive(Some(self.node.listen.keepalive.as_secs()));
         let header = session.req_header().clone();
         let request = request_of(&header, session);
-        if request.reads() && request.has_body() {
+        let unread = request.reads() && request.has_body();
+        let keepalive = match session.get_keepalive() {
             // Nothing reads such a body: the connection ends with the answer.
-            session.set_keepalive(None);
-        }
+            Some(_) if unread || request.asks_to_close() => None,
+            // Pingora makes keepalive endless on each HTTP/1.1 request.
+            Some(_) => Some(self.node.listen.keepalive.as_secs()),
+            None => None,
+        };
+        session.set_keepalive(keepalive);
         let visitor = Visitor::of(&self.node, &request);
         let road = Road {
             node: &self.node,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, Version};
 
@@ -86,6 +86,12 @@ impl<'r> Request<'r> {
         self.first(&CONTENT_LENGTH)
             .is_some_and(|value| value != b"0")
             || self.contains(&TRANSFER_ENCODING)
+    }
+
+    /// Whether any of its Connection lines says `close`.
+    pub fn asks_to_close(&self) -> bool {
+        let mut options = self.texts(&CONNECTION).flat_map(|line| line.split(','));
+        options.any(|option| option.trim().eq_ignore_ascii_case("close"))
     }
 
     /// The one Host, or the authority of HTTP/2.

@@ -22,6 +22,7 @@ mod access;
 mod access_log;
 mod architecture;
 mod config;
+mod lane;
 mod listen;
 mod origin_requests;
 mod process;

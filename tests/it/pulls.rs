@@ -109,6 +109,20 @@ async fn bytes_and_ranges_are_served_before_the_origin_has_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_bytes_of_a_body_wait_for_no_others() {
+    let origin = origin().await;
+    origin.put_generated("/media/a.ts", 1_000, SEED);
+    let gate = origin.hold("/a.ts", Some(10));
+    let edge = Setup::s3(origin.addr()).start().await;
+    let mut viewer = asking(&edge, "/a.ts", &[]).await;
+    gate.arrived(1).await;
+    assert_eq!(viewer.head().await.0, 200);
+    assert_eq!(viewer.exactly(10).await, (generated(10), true));
+    gate.release();
+    assert!(viewer.exactly(990).await.1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_not_its_length_is_never_stored_and_never_ends_cleanly() {
     let faults = [
         ("closed", Fault::CloseAfter { bytes: 300_000 }),

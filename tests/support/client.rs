@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the edge accepts");
+        // What a test writes in pieces shall come in pieces.
+        stream.set_nodelay(true).expect("a TCP option");
         Self {
             stream,
             buffer: Vec::new(),
@@ -64,6 +66,19 @@ impl Connection {
 
     pub async fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).await.expect("the edge reads");
+    }
+
+    /// Writes to a connection that the edge may have ended already.
+    pub async fn write_if_open(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// An answer, or `None` where the connection ends before its head.
+    pub async fn reply_or_end(&mut self, method: &str) -> Option<Reply> {
+        if self.buffer.is_empty() && self.fill().await == 0 {
+            return None;
+        }
+        Some(self.reply(method).await)
     }
 
     /// Status and headers.

@@ -25,6 +25,8 @@ pub struct Setup {
     pub origin: String,
     pub cache: String,
     pub more: String,
+    /// Answer in the lane, or hand everything to Pingora.
+    pub lane: bool,
 }
 
 impl Setup {
@@ -44,6 +46,7 @@ impl Setup {
             ),
             cache: String::new(),
             more: String::new(),
+            lane: true,
         }
     }
 
@@ -79,10 +82,11 @@ impl Setup {
             ("SECRET", "dev-secret-key"),
         ]);
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let config = match Config::parse("test", &self.toml(), folder, &environment) {
+        let mut config = match Config::parse("test", &self.toml(), folder, &environment) {
             Ok(config) => config,
             Err(problems) => panic!("{problems}"),
         };
+        config.listen.lane = self.lane;
         let clock = Clock::default();
         let running = node::start(config, clock.clone())
             .await

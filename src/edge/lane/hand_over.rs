@@ -5,11 +5,12 @@ use bytes::BytesMut;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 
+use super::head::Body;
 use super::{After, Connection};
 use crate::edge::REQUESTS_PER_CONNECTION;
 
 impl Connection<'_> {
-    pub(super) async fn hand_over(&mut self, end: usize) -> After {
+    pub(super) async fn hand_over(&mut self, end: usize, body: Body) -> After {
         let Some(stream) = self.stream.take() else {
             return After::Cut;
         };
@@ -18,7 +19,7 @@ impl Connection<'_> {
         session.set_keepalive((!self.is_last(false)).then_some(keepalive));
         let left = REQUESTS_PER_CONNECTION.saturating_sub(self.served);
         session.set_keepalive_reuses_remaining(Some(left));
-        session.set_pipelined_prefix(self.bytes_of_request(end));
+        session.set_pipelined_prefix(self.bytes_of_request(end, body));
         let proxy = &self.lane.proxy;
         let done = proxy.process_new_http(session, &self.shutdown).await;
         match done {
@@ -32,22 +33,11 @@ impl Connection<'_> {
         }
     }
 
-    /// The head alone, so that what was read behind it stays here; with all
-    /// that has come where a body may follow.
-    fn bytes_of_request(&mut self, end: usize) -> BytesMut {
-        let head = &self.inbox.bytes()[..end];
-        let has_body =
-            contains(head, b"\ncontent-length:") || contains(head, b"\ntransfer-encoding:");
-        if has_body {
-            return BytesMut::from(&self.inbox.take()[..]);
-        }
-        let head = BytesMut::from(head);
-        self.inbox.consume(end);
-        head
+    /// The bytes of this one request; what was read behind it stays here.
+    fn bytes_of_request(&mut self, end: usize, body: Body) -> BytesMut {
+        let count = body.bytes_of_request(end, self.inbox.bytes().len());
+        let bytes = BytesMut::from(&self.inbox.bytes()[..count]);
+        self.inbox.consume(count);
+        bytes
     }
-}
-
-fn contains(head: &[u8], name: &[u8]) -> bool {
-    head.windows(name.len())
-        .any(|window| window.eq_ignore_ascii_case(name))
 }

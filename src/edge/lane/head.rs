@@ -33,7 +33,7 @@ impl BadHead {
         match self {
             BadHead::BareLf => "bare_lf",
             BadHead::Malformed => "malformed_head",
-            BadHead::TwoHosts => "two_hosts",
+            BadHead::TwoHosts => "bad_host",
             BadHead::TwoLengths => "two_lengths",
             BadHead::TooLarge => "head_too_large",
             BadHead::TooSlow => "head_too_slow",
@@ -95,6 +95,7 @@ pub struct Head<'h, 'b> {
 struct Seen {
     hosts: u32,
     lengths: u32,
+    body: Body,
     /// A body, an upgrade, an expectation: more than the lane reads.
     beyond: bool,
     close: bool,
@@ -139,7 +140,7 @@ impl<'h, 'b> Head<'h, 'b> {
         let way = match method {
             "GET" if plain => Way::Lane(Method::GET),
             "HEAD" if plain => Way::Lane(Method::HEAD),
-            _ => Way::Proxy,
+            _ => Way::Proxy(seen.body),
         };
         Ok((head, way))
     }
@@ -151,7 +152,29 @@ pub enum Way {
     /// GET or HEAD without a body: answered here.
     Lane(Method),
     /// Anything else: by Pingora.
-    Proxy,
+    Proxy(Body),
+}
+
+/// What follows a head.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Body {
+    #[default]
+    None,
+    Length(usize),
+    /// Only its own bytes tell its end.
+    Unknown,
+}
+
+impl Body {
+    /// How many of the bytes that have come belong to a request whose head
+    /// ends at `head`.
+    pub fn bytes_of_request(self, head: usize, come: usize) -> usize {
+        match self {
+            Body::None => head,
+            Body::Length(length) => head.saturating_add(length).min(come),
+            Body::Unknown => come,
+        }
+    }
 }
 
 impl Seen {
@@ -168,13 +191,30 @@ impl Seen {
             },
             14 if is(line, "content-length") => {
                 self.lengths += 1;
-                self.beyond = true;
+                self.length(line.value);
             }
             17 if is(line, "transfer-encoding") => {
                 self.lengths += 1;
+                self.body = Body::Unknown;
                 self.beyond = true;
             }
             _ => {}
+        }
+    }
+
+    fn length(&mut self, value: &[u8]) {
+        let text = std::str::from_utf8(value).map(str::trim);
+        let digits = text
+            .ok()
+            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        match digits.and_then(|digits| digits.parse().ok()) {
+            Some(0) => {}
+            Some(length) => {
+                self.body = Body::Length(length);
+                self.beyond = true;
+            }
+            // Pingora refuses what is no number.
+            None => self.beyond = true,
         }
     }
 }
@@ -204,6 +244,7 @@ mod tests {
         let get = |more: &str| format!("GET /a HTTP/1.1\r\nHost: x\r\n{more}\r\n");
         let many = "a: b\r\n".repeat(MAX_HEADER_LINES);
         let lane = |method| Ok(Way::Lane(method));
+        let proxy = |body| Ok(Way::Proxy(body));
         let table = [
             (get(""), lane(Method::GET)),
             (get("Connection: Keep-Alive\r\n"), lane(Method::GET)),
@@ -214,20 +255,28 @@ mod tests {
             ),
             // No Host at all is for verify to refuse by its name.
             ("GET /a HTTP/1.1\r\n\r\n".into(), lane(Method::GET)),
-            (get("Content-Length: 0\r\n"), Ok(Way::Proxy)),
-            (get("Transfer-Encoding: chunked\r\n"), Ok(Way::Proxy)),
-            (get("Expect: 100-continue\r\n"), Ok(Way::Proxy)),
-            (get("Upgrade: h2c\r\n"), Ok(Way::Proxy)),
-            (get("Connection: x, close\r\n"), Ok(Way::Proxy)),
-            ("POST /a HTTP/1.1\r\nHost: x\r\n\r\n".into(), Ok(Way::Proxy)),
-            ("GET /a HTTP/1.0\r\nHost: x\r\n\r\n".into(), Ok(Way::Proxy)),
+            (get("Content-Length: 0\r\n"), lane(Method::GET)),
+            (get("Content-Length: 3\r\n"), proxy(Body::Length(3))),
+            (get("Content-Length: +3\r\n"), proxy(Body::None)),
+            (get("Transfer-Encoding: chunked\r\n"), proxy(Body::Unknown)),
+            (get("Expect: 100-continue\r\n"), proxy(Body::None)),
+            (get("Upgrade: h2c\r\n"), proxy(Body::None)),
+            (get("Connection: x, close\r\n"), proxy(Body::None)),
+            (
+                "POST /a HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+                proxy(Body::None),
+            ),
+            (
+                "GET /a HTTP/1.0\r\nHost: x\r\n\r\n".into(),
+                proxy(Body::None),
+            ),
             (
                 "GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n".into(),
-                Ok(Way::Proxy),
+                proxy(Body::None),
             ),
             (
                 "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n".into(),
-                Ok(Way::Proxy),
+                proxy(Body::None),
             ),
             (get("Host: y\r\n"), Err(BadHead::TwoHosts)),
             (

@@ -11,7 +11,7 @@ use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-use super::head::{BadHead, Head, MAX_HEADER_LINES, Way};
+use super::head::{BadHead, Body, Head, MAX_HEADER_LINES, Way};
 use super::outbox::{push_end, push_status};
 use super::{After, Connection};
 use crate::cache::head::push_name;
@@ -34,7 +34,7 @@ pub(super) enum Quick {
     /// Not in memory, not let in, or paced: the whole road.
     Walk(Method),
     /// Not for the lane.
-    Proxy,
+    Proxy(Body),
     Bad(BadHead),
 }
 
@@ -52,8 +52,10 @@ impl Connection<'_> {
             Ok(parsed) => parsed,
             Err(bad) => return Quick::Bad(bad),
         };
-        let Way::Lane(method) = way else {
-            return Quick::Proxy;
+        let method = match way {
+            Way::Lane(method) if node.listen.lane => method,
+            Way::Lane(_) => return Quick::Proxy(Body::None),
+            Way::Proxy(body) => return Quick::Proxy(body),
         };
         let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
         let visitor = Visitor::of(node, &request);

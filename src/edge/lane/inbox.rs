@@ -45,11 +45,6 @@ impl Inbox {
         &self.bytes
     }
 
-    /// Everything that has come.
-    pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.bytes)
-    }
-
     /// Drops a request that is answered.
     pub fn consume(&mut self, count: usize) {
         if count >= self.bytes.len() {

@@ -5,7 +5,7 @@
 //! bytes of this one request. It adds no policy.
 
 mod hand_over;
-mod head;
+pub mod head;
 mod hit;
 mod inbox;
 mod outbox;
@@ -37,9 +37,6 @@ use head::{Head, MAX_HEADER_LINES};
 use hit::Quick;
 use inbox::{Came, Inbox};
 
-/// From a head's first byte to its last. Heads are one packet or two; who
-/// needs longer is not a player.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long, and how far, a viewer is read on whose request was refused: an
 /// unread byte would make the kernel reset the connection and lose the answer.
 const LINGER: Duration = Duration::from_secs(1);
@@ -68,7 +65,7 @@ impl ServerApp for Lane {
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
         let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-        if http2 || !self.node.listen.lane {
+        if http2 {
             return self.proxy.process_new(stream, shutdown).await;
         }
         Connection::new(self, stream, shutdown.clone())
@@ -122,9 +119,10 @@ impl<'l> Connection<'l> {
     }
 
     async fn serve(mut self) {
-        let idle = self.lane.node.listen.keepalive;
+        let listen = &self.lane.node.listen;
+        let (idle, whole) = (listen.keepalive, listen.head_timeout);
         while let Some(stream) = &mut self.stream {
-            let after = match self.inbox.head(stream, idle, HEAD_DEADLINE).await {
+            let after = match self.inbox.head(stream, idle, whole).await {
                 Came::Gone => return,
                 Came::Bad(bad) => Box::pin(self.refuse(bad)).await,
                 Came::Head(end) => {
@@ -149,7 +147,7 @@ impl<'l> Connection<'l> {
             }
             Quick::Unsent(reply) => Box::pin(self.send_on(end, *reply)).await,
             Quick::Walk(method) => Box::pin(self.walk(end, method)).await,
-            Quick::Proxy => Box::pin(self.hand_over(end)).await,
+            Quick::Proxy(body) => Box::pin(self.hand_over(end, body)).await,
             Quick::Bad(bad) => Box::pin(self.refuse(bad)).await,
         }
     }
@@ -219,7 +217,7 @@ impl<'l> Connection<'l> {
         };
         let mut outbox = Outbox::new(stream, true, node.clock.wall());
         outbox.head(&response.head, true);
-        let sent = timeout(HEAD_DEADLINE, outbox.body(response.body.as_bytes(), true)).await;
+        let sent = timeout(LINGER, outbox.body(response.body.as_bytes(), true)).await;
         if matches!(sent, Ok(Ok(()))) {
             record.bytes = response.body.len() as u64;
         }
