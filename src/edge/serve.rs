@@ -83,7 +83,14 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         let ranged = self.visit.request.contains(&RANGE);
         match rider.arrival(ranged).await {
-            Arrival::Streaming(live) => self.stream(&live, rider, starter, sender, record).await,
+            Arrival::Streaming(live) => {
+                // Nothing is promised to the viewer before there is a byte.
+                let first = rider.next(0, u64::MAX).await;
+                match first {
+                    Ok(_) => self.stream(&live, rider, starter, sender, record).await,
+                    Err(failure) => self.failed(failure, stale, sender, record).await,
+                }
+            }
             Arrival::Landed(landing) => {
                 let status = match (landing.object.bypass, landing.revalidated, landing.replaced) {
                     (Some(_), _, _) => CacheStatus::Bypass,
@@ -98,36 +105,36 @@ impl Server<'_> {
                     .await
             }
             Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
-            Arrival::Failed(failure) => {
-                record.reason = Some(failure.name());
-                let now = self.visit.node.clock.monotonic();
-                let usable = stale.filter(|object| object.freshness.state(now) != State::Expired);
-                match usable {
-                    Some(object) => {
-                        let hit = Hit {
-                            object,
-                            status: CacheStatus::Stale,
-                            failure: Some(failure),
-                        };
-                        let detail = self.visit.hit_detail(&hit);
-                        self.object(&hit.object, hit.status, detail, sender, record)
-                            .await
-                    }
-                    None => {
-                        record.cache = CacheStatus::Miss;
-                        self.short(
-                            respond::failed(
-                                failure,
-                                &self.visit.stamp(CacheStatus::Miss, None, Detail::None),
-                            ),
-                            sender,
-                            record,
-                        )
-                        .await
-                    }
-                }
-            }
+            Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
         }
+    }
+
+    /// Answers a pull that failed before its first byte.
+    async fn failed(
+        &self,
+        failure: Failure,
+        stale: Option<Arc<Object>>,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        record.reason = Some(failure.name());
+        let now = self.visit.node.clock.monotonic();
+        let usable = stale.filter(|object| object.freshness.state(now) != State::Expired);
+        let Some(object) = usable else {
+            record.cache = CacheStatus::Miss;
+            let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);
+            return self
+                .short(respond::failed(failure, &stamp), sender, record)
+                .await;
+        };
+        let hit = Hit {
+            object,
+            status: CacheStatus::Stale,
+            failure: Some(failure),
+        };
+        let detail = self.visit.hit_detail(&hit);
+        self.object(&hit.object, hit.status, detail, sender, record)
+            .await
     }
 
     /// Sends a whole object, or what the request wants of it.

@@ -108,8 +108,13 @@ impl<'a> Sending<'a> {
             let len = largest.min(target - self.sent);
             let start = self.answer.range.start + self.sent;
             let piece = self.answer.body.piece(start..start + len);
-            self.connection.send(&self.framed(piece)).await?;
+            let mut bytes = self.framed(piece);
             self.sent += len;
+            if self.sent == self.answer.sent_len() && self.answer.surplus > 0 {
+                // In one write with the last piece, so that no reader misses it.
+                bytes = [&bytes[..], &self.surplus()].concat().into();
+            }
+            self.connection.send(&bytes).await?;
             if let Some(rate) = self.bytes_per_second {
                 let pause = Duration::from_secs_f64(len as f64 / rate.max(1) as f64);
                 self.connection
@@ -131,6 +136,10 @@ impl<'a> Sending<'a> {
         }
     }
 
+    fn surplus(&self) -> Vec<u8> {
+        vec![b'x'; usize::try_from(self.answer.surplus).unwrap_or_default()]
+    }
+
     async fn finish(&mut self) -> Result<(), PeerLeft> {
         if !self.answer.has_body() {
             return Ok(());
@@ -138,11 +147,8 @@ impl<'a> Sending<'a> {
         if self.answer.framing == Framing::Chunked {
             self.connection.send(b"0\r\n\r\n").await?;
         }
-        let mut stray = self.answer.surplus;
-        while stray > 0 {
-            let len = stray.min(PIECE);
-            self.connection.send(&vec![b'x'; len as usize]).await?;
-            stray -= len;
+        if self.answer.sent_len() == 0 {
+            self.connection.send(&self.surplus()).await?;
         }
         Ok(())
     }
