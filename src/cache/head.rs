@@ -187,14 +187,14 @@ impl HeadLines {
 
 /// One header line.
 pub fn push_line(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    push_name(out, name);
+    push_name(out, name.as_str());
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
 }
 
 /// The beginning of a header line, up to its value.
-pub fn push_name(out: &mut Vec<u8>, name: &HeaderName) {
-    out.extend_from_slice(name.as_str().as_bytes());
+pub fn push_name(out: &mut Vec<u8>, name: &str) {
+    out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
 }
 

@@ -40,12 +40,10 @@ impl Key {
     }
 
     /// 16 hexadecimal digits that tell keys apart in logs and in Cache-Status.
-    pub fn fingerprint(&self) -> String {
+    pub fn fingerprint(&self) -> Arc<str> {
         let digest = Sha256::digest(&self.0);
-        digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let hex = digest[..8].iter().map(|byte| format!("{byte:02x}"));
+        hex.collect::<String>().into()
     }
 }
 

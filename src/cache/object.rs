@@ -1,5 +1,7 @@
 //! A stored object. A hit clones an `Arc` of it and nothing else.
 
+use std::sync::Arc;
+
 use pingora::http::ResponseHeader;
 
 use super::body::Body;
@@ -29,7 +31,7 @@ pub struct Object {
     /// What the origin allowed, for the next 304 that says nothing new.
     pub control: CacheControl,
     /// Tells the key in Cache-Status and logs.
-    pub fingerprint: String,
+    pub fingerprint: Arc<str>,
     /// `Some`: shared with those who waited for it, and not stored.
     pub bypass: Option<Bypass>,
     /// The budget's share for head and key.

@@ -234,7 +234,11 @@ impl Explanation {
             zone.is_some_and(|zone| matches!(zone.origin.kind, origin::Kind::Http { .. }));
         let selected = rules.select(target.query, kind, packager, strip_token);
         let zone_id = zone.map_or(0, |zone| zone.id);
-        self.cache_key = Some(CacheKey::new(zone_id, &target.path, selected.iter()).fingerprint());
+        self.cache_key = Some(
+            CacheKey::new(zone_id, &target.path, selected.iter())
+                .fingerprint()
+                .to_string(),
+        );
         self.ttl = rules.expected_ttl(kind).map(|ttl| ttl.as_secs());
         self.origin = zone.and_then(|zone| origin_url(zone, &target.path, &selected.to_query()));
     }

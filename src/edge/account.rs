@@ -1,6 +1,7 @@
 //! Accounts for each request: metrics by kind, and a line in the log.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{REFERER, USER_AGENT};
 use pingora::http::Version;
@@ -30,7 +31,7 @@ pub struct Record {
     pub refused: bool,
     /// Which of the zone's keys made the token, and how.
     pub token: Option<(usize, Scheme)>,
-    pub fingerprint: Option<String>,
+    pub fingerprint: Option<Arc<str>>,
 }
 
 impl Default for Record {
@@ -69,7 +70,6 @@ pub fn account(
     request: &Request<'_>,
     request_id: &str,
     record: &Record,
-    came: Instant,
 ) {
     let counters = match &visitor.site {
         Some(site) => &site.counters,
@@ -95,7 +95,7 @@ pub fn account(
     if node.log.is_on()
         && !node
             .log
-            .write(line(node, visitor, request, request_id, record, came))
+            .write(line(node, visitor, request, request_id, record))
     {
         node.metrics.log_lines_dropped.inc();
     }
@@ -107,10 +107,9 @@ fn line(
     request: &Request<'_>,
     request_id: &str,
     record: &Record,
-    came: Instant,
 ) -> Line {
     let zone = visitor.zone();
-    let (time, time_ms) = timestamp(node.clock.wall());
+    let (time, time_ms) = timestamp(request.entry.came_at);
     let ip = if node.log.anonymise_ip {
         anonymise(visitor.client_ip)
     } else {
@@ -142,14 +141,14 @@ fn line(
         duration: node
             .clock
             .monotonic()
-            .saturating_duration_since(came)
+            .saturating_duration_since(request.entry.came)
             .as_secs_f64(),
         reason: record.reason,
         token_key: record.token.and_then(|(key, _)| {
             let policy = zone?.token.as_ref()?;
             Some(policy.keys.get(key)?.name.clone())
         }),
-        cache_key: record.fingerprint.clone(),
+        cache_key: record.fingerprint.as_deref().map(str::to_owned),
         referer: request.text(&REFERER).map(str::to_owned),
         user_agent: request.text(&USER_AGENT).map(str::to_owned),
     }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use super::verify::Visitor;
@@ -12,12 +12,6 @@ use crate::origin::Failure;
 use crate::telemetry::CacheStatus;
 use crate::token::Country;
 use crate::zone::Zone;
-
-const CDN_CACHE: HeaderName = HeaderName::from_static("cdn-cache");
-const CDN_REQUEST_ID: HeaderName = HeaderName::from_static("cdn-requestid");
-const CDN_STATUS: HeaderName = HeaderName::from_static("cdn-status");
-const CDN_COUNTRY: HeaderName = HeaderName::from_static("cdn-requestcountrycode");
-const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What a response is stamped with.
 pub struct Stamp<'a> {
@@ -153,20 +147,20 @@ fn push_detail(out: &mut Vec<u8>, detail: &Detail<'_>) {
 }
 
 /// A header line of one response.
-pub type Line<'a> = (HeaderName, Value<'a>);
+pub type Line<'a> = (&'static str, Value<'a>);
 
 /// Who answered, and from where.
 pub fn stamp_lines<'a>(status: u16, stamp: &'a Stamp<'_>) -> impl Iterator<Item = Line<'a>> {
-    let age = stamp.age.map(|age| (AGE, Value::Number(age.as_secs())));
+    let age = stamp.age.map(|age| ("age", Value::Number(age.as_secs())));
     let country = stamp.country.as_ref();
     let detail =
-        (stamp.detail != Detail::None).then_some((CACHE_STATUS, Value::Detail(stamp.detail)));
+        (stamp.detail != Detail::None).then_some(("cache-status", Value::Detail(stamp.detail)));
     [
-        Some((CDN_CACHE, Value::Text(stamp.cache.name()))),
-        Some((CDN_STATUS, Value::Number(u64::from(status)))),
-        Some((CDN_REQUEST_ID, Value::Text(stamp.request_id))),
+        Some(("cdn-cache", Value::Text(stamp.cache.name()))),
+        Some(("cdn-status", Value::Number(u64::from(status)))),
+        Some(("cdn-requestid", Value::Text(stamp.request_id))),
         age,
-        country.map(|code| (CDN_COUNTRY, Value::Bytes(code))),
+        country.map(|code| ("cdn-requestcountrycode", Value::Bytes(code))),
         detail,
     ]
     .into_iter()
@@ -192,8 +186,8 @@ pub fn size_lines<'a>(
         _ => (Some(whole), None),
     };
     [
-        length.map(|length| (CONTENT_LENGTH, Value::Number(length))),
-        part.map(|part| (CONTENT_RANGE, part)),
+        length.map(|length| ("content-length", Value::Number(length))),
+        part.map(|part| ("content-range", part)),
     ]
     .into_iter()
     .flatten()
@@ -206,7 +200,7 @@ pub fn set<'a>(head: &mut ResponseHeader, lines: impl Iterator<Item = Line<'a>>)
         text.clear();
         value.push(&mut text);
         if let Ok(value) = HeaderValue::from_bytes(&text) {
-            insert(head, name, value);
+            insert(head, HeaderName::from_static(name), value);
         }
     }
 }

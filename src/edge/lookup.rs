@@ -119,7 +119,7 @@ impl<'a> Query<'a> {
     }
 
     fn look(&self) -> Looked {
-        let Node { pulls, clock, .. } = self.visit.node;
+        let pulls = &self.visit.node.pulls;
         let Some(object) = pulls.store.get(&self.key, self.kind) else {
             return Looked::Bad(None);
         };
@@ -130,7 +130,7 @@ impl<'a> Query<'a> {
                 failure,
             })
         };
-        match object.freshness.state(clock.monotonic()) {
+        match object.freshness.state(self.visit.request.entry.came) {
             State::Fresh => hit(object, CacheStatus::Hit, None),
             State::StaleWhileRevalidate => {
                 let failure = pulls.store.recent_failure(&self.key);
@@ -207,7 +207,7 @@ impl<'a> Query<'a> {
             forwarded: forwarded(request, zone),
             viewer: origin::Viewer {
                 ip: visitor.client_ip,
-                https: request.https,
+                https: request.entry.https,
                 request_id: request_id.to_owned(),
                 zone_id: zone.id,
                 loop_count: admitted.loop_count,

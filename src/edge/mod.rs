@@ -25,6 +25,7 @@ pub mod verify;
 pub use lane::Lane;
 pub use proxy::Edge;
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -66,16 +67,16 @@ impl Node {
 pub const REQUESTS_PER_CONNECTION: u32 = 100_000;
 
 /// Counts a request for as long as it is on its road, however it ends.
-struct Active(Arc<AtomicUsize>);
+struct Active<C: Deref<Target = AtomicUsize>>(C);
 
-impl Active {
-    fn new(node: &Node) -> Self {
-        node.active.fetch_add(1, Relaxed);
-        Self(Arc::clone(&node.active))
+impl<C: Deref<Target = AtomicUsize>> Active<C> {
+    fn new(count: C) -> Self {
+        count.fetch_add(1, Relaxed);
+        Self(count)
     }
 }
 
-impl Drop for Active {
+impl<C: Deref<Target = AtomicUsize>> Drop for Active<C> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
     }
@@ -83,5 +84,13 @@ impl Drop for Active {
 
 /// A request's name in headers and logs: 32 hexadecimal digits.
 fn new_request_id() -> String {
-    format!("{:032x}", rand::random::<u128>())
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    let bytes: [u8; 16] = rand::random();
+    let mut text = String::with_capacity(32);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte));
+    }
+    text
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
 
 use async_trait::async_trait;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -13,7 +13,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::account::{Record, account};
 use super::headers::{Detail, Stamp};
-use super::request::Request;
+use super::request::{Entry, Request};
 use super::respond;
 use super::road::{Road, Step};
 use super::sender::Wire;
@@ -29,18 +29,31 @@ pub struct Edge {
 
 /// One request on its road.
 pub struct Context {
-    came: Instant,
     request_id: String,
+    entry: Option<Entry>,
     visitor: Option<Visitor<'static>>,
     record: Record,
     /// Set where the request goes through to the origin.
     through: Option<through::Through>,
-    active: Option<Active>,
+    active: Option<Active<Arc<AtomicUsize>>>,
 }
 
 impl Edge {
     pub fn new(node: Arc<Node>) -> Self {
         Self { node }
+    }
+
+    /// A request that comes now.
+    fn entry(&self, session: &Session) -> Entry {
+        let peer = session
+            .client_addr()
+            .and_then(|address| address.as_inet())
+            .map(|address| address.ip());
+        let https = session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
+        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        Entry::now(&self.node.clock, peer, https)
     }
 }
 
@@ -50,8 +63,8 @@ impl ProxyHttp for Edge {
 
     fn new_ctx(&self) -> Context {
         Context {
-            came: self.node.clock.monotonic(),
             request_id: new_request_id(),
+            entry: None,
             visitor: None,
             record: Record::default(),
             through: None,
@@ -63,10 +76,11 @@ impl ProxyHttp for Edge {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, context: &mut Context) -> Result<bool> {
-        context.came = self.node.clock.monotonic();
-        context.active = Some(Active::new(&self.node));
+        context.active = Some(Active::new(Arc::clone(&self.node.active)));
         let header = session.req_header().clone();
-        let request = request_of(&header, session);
+        let entry = self.entry(session);
+        context.entry = Some(entry);
+        let request = request_of(&header, session, entry);
         let unread = request.reads() && request.has_body();
         let keepalive = match session.get_keepalive() {
             // Nothing reads such a body: the connection ends with the answer.
@@ -82,7 +96,6 @@ impl ProxyHttp for Edge {
             request: &request,
             visitor: &visitor,
             request_id: &context.request_id,
-            came: context.came,
         };
         let wire = Wire::Session(session.as_downstream_mut());
         let step = road.walk(wire, &mut context.record).await;
@@ -191,31 +204,22 @@ impl ProxyHttp for Edge {
         if context.through.is_some() {
             context.record.bytes = session.body_bytes_sent() as u64;
         }
-        if let Some(visitor) = &context.visitor {
-            let request = request_of(session.req_header(), session);
+        if let (Some(visitor), Some(entry)) = (&context.visitor, context.entry) {
+            let request = request_of(session.req_header(), session, entry);
             account(
                 &self.node,
                 visitor,
                 &request,
                 &context.request_id,
                 &context.record,
-                context.came,
             );
         }
     }
 }
 
-fn request_of<'r>(header: &'r RequestHeader, session: &Session) -> Request<'r> {
-    let peer = session
-        .client_addr()
-        .and_then(|address| address.as_inet())
-        .map(|address| address.ip());
+fn request_of<'r>(header: &'r RequestHeader, session: &Session, entry: Entry) -> Request<'r> {
     let wire = session
         .as_http1()
         .map(|http1| http1.get_headers_raw_bytes());
-    let https = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
-    let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    Request::of_header(header, wire.as_deref(), peer, https)
+    Request::of_header(header, wire.as_deref(), entry)
 }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::{Instant, SystemTime};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, Version};
+
+use crate::clock::Clock;
 
 /// A request's head and where it came from.
 pub struct Request<'r> {
@@ -16,10 +19,30 @@ pub struct Request<'r> {
     /// `:authority`, where there is one.
     authority: Option<&'r str>,
     headers: Headers<'r>,
+    pub entry: Entry,
+}
+
+/// Where and when a request came in.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
     /// The socket's other end.
     pub peer: IpAddr,
     /// It came over TLS.
     pub https: bool,
+    /// When its head was whole, by both clocks.
+    pub came: Instant,
+    pub came_at: SystemTime,
+}
+
+impl Entry {
+    pub fn now(clock: &Clock, peer: IpAddr, https: bool) -> Self {
+        Self {
+            peer,
+            https,
+            came: clock.monotonic(),
+            came_at: clock.wall(),
+        }
+    }
 }
 
 /// The header lines, in either form that they come in.
@@ -32,12 +55,7 @@ enum Headers<'r> {
 impl<'r> Request<'r> {
     /// `wire` is the head as it came over HTTP/1.1: the parsed target has lost
     /// what stands behind a `#`, and two readings of one target are refused.
-    pub fn of_header(
-        header: &'r RequestHeader,
-        wire: Option<&[u8]>,
-        peer: IpAddr,
-        https: bool,
-    ) -> Self {
+    pub fn of_header(header: &'r RequestHeader, wire: Option<&[u8]>, entry: Entry) -> Self {
         let target = match wire.and_then(wire_target) {
             Some(target) => String::from_utf8_lossy(target).into_owned().into(),
             None => String::from_utf8_lossy(header.raw_path()),
@@ -48,8 +66,7 @@ impl<'r> Request<'r> {
             version: header.version,
             authority: header.uri.authority().map(|authority| authority.as_str()),
             headers: Headers::Map(&header.headers),
-            peer,
-            https,
+            entry,
         }
     }
 
@@ -58,8 +75,7 @@ impl<'r> Request<'r> {
         method: Method,
         target: &'r str,
         lines: &'r [httparse::Header<'r>],
-        peer: IpAddr,
-        https: bool,
+        entry: Entry,
     ) -> Self {
         Self {
             method,
@@ -67,8 +83,7 @@ impl<'r> Request<'r> {
             version: Version::HTTP_11,
             authority: None,
             headers: Headers::Lines(lines),
-            peer,
-            https,
+            entry,
         }
     }
 
@@ -195,8 +210,7 @@ impl<'r> Request<'r> {
             version: Version::HTTP_11,
             authority: None,
             headers: Headers::Map(headers),
-            peer: [127, 0, 0, 1].into(),
-            https: false,
+            entry: Entry::now(&Clock::default(), [127, 0, 0, 1].into(), false),
         }
     }
 }
@@ -212,14 +226,14 @@ mod tests {
             .iter()
             .map(|(name, value)| httparse::Header { name, value })
             .collect();
-        let peer = IpAddr::from([192, 0, 2, 1]);
-        check(&Request::of_lines(Method::GET, "/a", &parsed, peer, false));
+        let entry = Entry::now(&Clock::default(), [192, 0, 2, 1].into(), false);
+        check(&Request::of_lines(Method::GET, "/a", &parsed, entry));
         let mut header = RequestHeader::build("GET", b"/a", None).expect("a head");
         for (name, value) in lines {
             let value = HeaderValue::from_bytes(value).expect("a value");
             header.append_header(*name, value).expect("appended");
         }
-        check(&Request::of_header(&header, None, peer, false));
+        check(&Request::of_header(&header, None, entry));
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! The road of one request, whichever way it came in: verify, lookup, pull,
 //! serve.
 
-use std::time::Instant;
-
 use super::Node;
 use super::account::Record;
 use super::headers::Stamp;
@@ -22,7 +20,6 @@ pub struct Road<'a> {
     pub request: &'a Request<'a>,
     pub visitor: &'a Visitor<'a>,
     pub request_id: &'a str,
-    pub came: Instant,
 }
 
 /// Where the road ends.
@@ -70,7 +67,7 @@ impl Road<'_> {
         record.kind = query.kind;
         let found = query.find();
         let pace = Pace::new(admitted.limit, self.node.listen.min_send_rate as u64);
-        let mut sender = Sender::new(wire, &self.node.clock, pace, self.came);
+        let mut sender = Sender::new(wire, &self.node.clock, pace, self.request.entry.came);
         let server = Server {
             visit,
             query: &query,
@@ -83,7 +80,7 @@ impl Road<'_> {
     async fn short(&self, response: Response, wire: Wire<'_>, record: &mut Record) -> Step {
         record.status = response.head.status.as_u16();
         let pace = Pace::new(None, self.node.listen.min_send_rate as u64);
-        let mut sender = Sender::new(wire, &self.node.clock, pace, self.came);
+        let mut sender = Sender::new(wire, &self.node.clock, pace, self.request.entry.came);
         let sent = send_short(response, self.request.is_head(), &mut sender).await;
         record.sent(&sender);
         sent.into()

@@ -263,7 +263,7 @@ impl<'a> Visit<'a> {
     /// What Cache-Status says of a hit: what is left of its lifetime.
     pub fn hit_detail<'h>(&self, hit: &'h Hit) -> Detail<'h> {
         let freshness = &hit.object.freshness;
-        let age = freshness.age(self.node.clock.monotonic()).as_secs();
+        let age = freshness.age(self.request.entry.came).as_secs();
         let fresh = freshness.lifetime.fresh.as_secs();
         let ttl = i64::try_from(fresh).unwrap_or(i64::MAX) - i64::try_from(age).unwrap_or(i64::MAX);
         Detail::hit(ttl, &hit.object.fingerprint, hit.status, hit.failure)

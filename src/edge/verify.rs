@@ -13,6 +13,7 @@ use http::header::{HeaderName, REFERER};
 use super::lane::BadHead;
 use super::request::Request;
 use super::{Node, Site};
+use crate::clock::unix_seconds;
 use crate::origin::Origin;
 use crate::path::BadPath;
 use crate::token::{Country, Evidence, Refusal, Scheme, Target};
@@ -113,7 +114,7 @@ impl<'r> Visitor<'r> {
             [] => Vec::new(),
             _ => request.texts(&X_FORWARDED_FOR).collect(),
         };
-        let client_ip = client_ip(request.peer, &forwarded, trusted);
+        let client_ip = client_ip(request.entry.peer, &forwarded, trusted);
         let country = node
             .countries
             .as_ref()
@@ -188,7 +189,7 @@ impl<'r> Visitor<'r> {
             .map_err(Refused::Access)?;
         if let Some(policy) = &zone.token {
             let evidence = Evidence {
-                now: node.clock.unix_seconds(),
+                now: unix_seconds(request.entry.came_at),
                 client_ip: self.client_ip,
                 country: self.country,
             };

@@ -51,7 +51,7 @@ pub struct LiveHead {
     pub length: Option<u64>,
     pub validators: Validators,
     pub age_on_arrival: Duration,
-    pub fingerprint: String,
+    pub fingerprint: Arc<str>,
     pub replaced: bool,
 }
 

@@ -71,16 +71,23 @@ impl Policy {
         if claim.token.scheme == Scheme::Md5 && claim.beyond_md5 {
             return None;
         }
-        let with_ip = signable_ips(evidence.client_ip).into_iter().map(Some);
         // The `1-` flag stands outside the MAC: the zone decides whether an
         // address is demanded, the flag only says which message to try.
-        let ips: Vec<Option<IpAddr>> =
-            match (claim.token.scheme, claim.token.ip_flag, self.validate_ip) {
-                (Scheme::Hs256, true, _) => with_ip.collect(),
-                (Scheme::Hs256, false, _) => vec![None],
-                (_, _, true) => with_ip.collect(),
-                (_, _, false) => std::iter::once(None).chain(with_ip).collect(),
-            };
+        let (without, with) = match (claim.token.scheme, claim.token.ip_flag, self.validate_ip) {
+            (Scheme::Hs256, true, _) => (false, true),
+            (Scheme::Hs256, false, _) => (true, false),
+            (_, _, true) => (false, true),
+            (_, _, false) => (true, true),
+        };
+        // Most tokens match without an address: none is rendered before that.
+        let ips = || {
+            let signable = || signable_ips(evidence.client_ip);
+            let with = std::iter::once_with(signable).take(usize::from(with));
+            without
+                .then_some(None)
+                .into_iter()
+                .chain(with.flatten().map(Some))
+        };
         let decoded = target.path.as_str();
         // Five of the vendor's seven signers hash the path as it is encoded.
         let raw = Some(target.raw_path).filter(|raw| *raw != decoded);
@@ -90,11 +97,11 @@ impl Policy {
         };
         for params in &claim.params {
             for path in paths.into_iter().flatten() {
-                for ip in &ips {
+                for ip in ips() {
                     let message = Message {
                         path,
                         expires: claim.expires_text,
-                        ip: *ip,
+                        ip,
                         params,
                     };
                     let mut keys = self.keys.iter().enumerate();

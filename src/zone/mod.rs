@@ -52,7 +52,11 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 
 /// What belongs to each zone, by the zone's host names.
 #[derive(Debug)]
-pub struct ByHost<T>(HashMap<String, Arc<T>>);
+pub struct ByHost<T> {
+    by_host: HashMap<String, Arc<T>>,
+    /// Of the zone that has `*`.
+    default: Option<Arc<T>>,
+}
 
 impl<T> ByHost<T> {
     pub fn new<'z>(zones: impl IntoIterator<Item = (&'z Zone, T)>) -> Self {
@@ -63,16 +67,22 @@ impl<T> ByHost<T> {
                 by_host.insert(host.clone(), Arc::clone(&belongs));
             }
         }
-        Self(by_host)
+        Self {
+            default: by_host.remove("*"),
+            by_host,
+        }
     }
 
     /// What belongs to the zone of a `Host` or `:authority` value, port and
     /// case set aside.
     pub fn find(&self, authority: &str) -> Option<&Arc<T>> {
         let host = host_of(authority);
-        let exact = self.0.get(host);
-        let lower = || self.0.get(&host.to_ascii_lowercase());
-        exact.or_else(lower).or_else(|| self.0.get("*"))
+        let found = match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            _ if self.by_host.is_empty() => None,
+            true => self.by_host.get(&host.to_ascii_lowercase()),
+            false => self.by_host.get(host),
+        };
+        found.or(self.default.as_ref())
     }
 }
 

@@ -51,7 +51,7 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
         freshness,
         validators: Validators::default(),
         control: CacheControl::default(),
-        fingerprint: String::new(),
+        fingerprint: "".into(),
         bypass: None,
         permit: store.budget.take(1024),
     }))

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
-use std::time::Instant;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -19,18 +19,18 @@ use crate::edge::account::{Record, account};
 use crate::edge::headers::{size_lines, stamp_lines};
 use crate::edge::lookup::{Query, Visit};
 use crate::edge::pacing::{Pace, SLICE_BYTES};
-use crate::edge::request::Request;
+use crate::edge::request::{Entry, Request};
 use crate::edge::sender::{Lost, within};
 use crate::edge::serve::wanted;
 use crate::edge::verify::Visitor;
 use crate::edge::{Active, Node, new_request_id};
 
 /// What a first look at a request has come to.
-pub(super) enum Quick {
+pub(super) enum Quick<'l> {
     /// Answered and accounted for.
     Sent(After),
     /// An answer that the socket did not take whole.
-    Unsent(Box<Reply>),
+    Unsent(Box<Reply<'l>>),
     /// Not in memory, not let in, or paced: the whole road.
     Walk(Method),
     /// Not for the lane.
@@ -43,10 +43,10 @@ const SLICES: usize = 17;
 /// Heads are about 700 bytes.
 const HEAD_CAPACITY: usize = 1024;
 
-impl Connection<'_> {
+impl<'l> Connection<'l> {
     /// Answers a request from memory, where that is all there is to do.
-    pub(super) fn quick(&mut self, end: usize) -> Quick {
-        let node = &*self.lane.node;
+    pub(super) fn quick(&mut self, end: usize) -> Quick<'l> {
+        let node: &'l Node = &self.lane.node;
         let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
         let (head, way) = match Head::parse(&self.inbox.bytes()[..end], &mut room) {
             Ok(parsed) => parsed,
@@ -57,7 +57,7 @@ impl Connection<'_> {
             Way::Lane(_) => return Quick::Proxy(Body::None),
             Way::Proxy(body) => return Quick::Proxy(body),
         };
-        let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
+        let request = Request::of_lines(method, head.target, head.lines, self.entry());
         let visitor = Visitor::of(node, &request);
         let close = self.is_last(head.close);
         let Some(mut reply) = Reply::from_memory(node, &request, &visitor, close) else {
@@ -76,7 +76,7 @@ impl Connection<'_> {
     }
 
     /// Writes what is left of an answer.
-    pub(super) async fn send_on(&mut self, end: usize, mut reply: Reply) -> After {
+    pub(super) async fn send_on(&mut self, end: usize, mut reply: Reply<'l>) -> After {
         let node = &*self.lane.node;
         let bytes = self.inbox.bytes()[..end].to_vec();
         self.inbox.consume(end);
@@ -90,14 +90,14 @@ impl Connection<'_> {
         let sent = timeout(whole, reply.write_on(stream, pace)).await;
         let lost = sent.unwrap_or(Err(Lost::TooSlow)).err();
         let method = reply.method.clone();
-        let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
+        let request = Request::of_lines(method, head.target, head.lines, reply.entry);
         let visitor = Visitor::of(node, &request);
         reply.finish(lost, node, &request, &visitor)
     }
 }
 
 /// A response made from memory.
-pub(super) struct Reply {
+pub(super) struct Reply<'l> {
     method: Method,
     head: Vec<u8>,
     body: Vec<Bytes>,
@@ -107,20 +107,19 @@ pub(super) struct Reply {
     close: bool,
     record: Record,
     request_id: String,
-    came: Instant,
-    _active: Active,
+    entry: Entry,
+    _active: Active<&'l AtomicUsize>,
 }
 
-impl Reply {
+impl<'l> Reply<'l> {
     /// `None` where there is more to do than to send a stored object.
     fn from_memory(
-        node: &Node,
+        node: &'l Node,
         request: &Request<'_>,
         visitor: &Visitor<'_>,
         close: bool,
     ) -> Option<Self> {
-        let came = node.clock.monotonic();
-        let active = Active::new(node);
+        let active = Active::new(&*node.active);
         let admitted = visitor.admit(node, request).ok()?;
         if admitted.limit.is_some() {
             return None;
@@ -137,21 +136,21 @@ impl Reply {
         let hit = query.hit().filter(|hit| hit.object.status == 200)?;
         let (status, range) = wanted(request, &hit.object)?;
         let whole = hit.object.body.len();
-        let now = node.clock.monotonic();
+        let came = request.entry.came;
         let stamp = visit.stamp(
             hit.status,
-            Some(hit.object.freshness.age(now)),
+            Some(hit.object.freshness.age(came)),
             visit.hit_detail(&hit),
         );
         let mut head = Vec::with_capacity(HEAD_CAPACITY);
         push_status(&mut head, status);
         head.extend_from_slice(hit.object.lines.for_status(status));
         for (name, value) in size_lines(status, &range, whole).chain(stamp_lines(status, &stamp)) {
-            push_name(&mut head, &name);
+            push_name(&mut head, name);
             value.push(&mut head);
             head.extend_from_slice(b"\r\n");
         }
-        push_end(&mut head, node.clock.wall(), close);
+        push_end(&mut head, request.entry.came_at, close);
         let body: Vec<Bytes> = match request.is_head() {
             true => Vec::new(),
             false => hit.object.body.slices(range).collect(),
@@ -160,7 +159,7 @@ impl Reply {
             status,
             cache: hit.status,
             kind: query.kind,
-            first_byte: Some(now.saturating_duration_since(came)),
+            first_byte: Some(node.clock.monotonic().saturating_duration_since(came)),
             reason: hit.failure.map(crate::origin::Failure::name),
             token: admitted.token,
             fingerprint: Some(hit.object.fingerprint.clone()),
@@ -175,7 +174,7 @@ impl Reply {
             close,
             record,
             request_id,
-            came,
+            entry: request.entry,
             _active: active,
         })
     }
@@ -241,14 +240,7 @@ impl Reply {
         if let Some(lost) = lost {
             self.record.reason = Some(lost.name());
         }
-        account(
-            node,
-            visitor,
-            request,
-            &self.request_id,
-            &self.record,
-            self.came,
-        );
+        account(node, visitor, request, &self.request_id, &self.record);
         match (lost, self.close) {
             (Some(_), _) => After::Cut,
             (None, true) => After::Close,

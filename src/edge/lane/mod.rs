@@ -28,7 +28,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use super::account::{Record, account};
-use super::request::Request;
+use super::request::{Entry, Request};
 use super::road::{Road, Step};
 use super::sender::Wire;
 use super::verify::{Refused, Visitor};
@@ -152,6 +152,11 @@ impl<'l> Connection<'l> {
         }
     }
 
+    /// A request that comes now.
+    fn entry(&self) -> Entry {
+        Entry::now(&self.lane.node.clock, self.peer, self.https)
+    }
+
     /// Whether the connection ends with the request at hand.
     fn is_last(&self, asked: bool) -> bool {
         asked || self.served >= REQUESTS_PER_CONNECTION || *self.shutdown.borrow()
@@ -166,14 +171,13 @@ impl<'l> Connection<'l> {
         let Ok((head, _)) = Head::parse(&bytes, &mut room) else {
             return After::Cut;
         };
-        let close = self.is_last(head.close);
+        let (close, entry) = (self.is_last(head.close), self.entry());
         let Some(stream) = &mut self.stream else {
             return After::Cut;
         };
         let node = &*lane.node;
-        let _active = Active::new(node);
-        let came = node.clock.monotonic();
-        let request = Request::of_lines(method, head.target, head.lines, self.peer, self.https);
+        let _active = Active::new(&*node.active);
+        let request = Request::of_lines(method, head.target, head.lines, entry);
         let visitor = Visitor::of(node, &request);
         let request_id = new_request_id();
         let road = Road {
@@ -181,10 +185,9 @@ impl<'l> Connection<'l> {
             request: &request,
             visitor: &visitor,
             request_id: &request_id,
-            came,
         };
         let mut record = Record::default();
-        let outbox = Outbox::new(stream, close, node.clock.wall());
+        let outbox = Outbox::new(stream, close, request.entry.came_at);
         let step = road.walk(Wire::Lane(outbox), &mut record).await;
         let after = match step {
             Step::Done if close => After::Close,
@@ -196,15 +199,14 @@ impl<'l> Connection<'l> {
             // Only GET and HEAD come here, and they end on the road.
             Step::Through(_) => After::Cut,
         };
-        account(node, &visitor, &request, &request_id, &record, came);
+        account(node, &visitor, &request, &request_id, &record);
         after
     }
 
     /// Answers what is no request, and ends the connection.
     async fn refuse(&mut self, bad: BadHead) -> After {
         let node = &*self.lane.node;
-        let came = node.clock.monotonic();
-        let request = Request::of_lines(Method::GET, "", &[], self.peer, self.https);
+        let request = Request::of_lines(Method::GET, "", &[], self.entry());
         let visitor = Visitor::of_nobody(self.peer);
         let request_id = new_request_id();
         let refused = Refused::Head(bad);
@@ -215,13 +217,13 @@ impl<'l> Connection<'l> {
         let Some(stream) = &mut self.stream else {
             return After::Cut;
         };
-        let mut outbox = Outbox::new(stream, true, node.clock.wall());
+        let mut outbox = Outbox::new(stream, true, request.entry.came_at);
         outbox.head(&response.head, true);
         let sent = timeout(LINGER, outbox.body(response.body.as_bytes(), true)).await;
         if matches!(sent, Ok(Ok(()))) {
             record.bytes = response.body.len() as u64;
         }
-        account(node, &visitor, &request, &request_id, &record, came);
+        account(node, &visitor, &request, &request_id, &record);
         After::Close
     }
 
