@@ -3,10 +3,10 @@
 .DEFAULT_GOAL := help
 ARGS ?=
 
-.PHONY: help demo test lint deny doc bench judges release
+.PHONY: help demo test lint deny doc bench bench-hot judges release
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 demo: toolchain ## play a signed stream through an edge on this machine; ARGS=--once checks itself and ends
 	cargo run --locked --quiet --example demo -- $(ARGS)
@@ -23,7 +23,10 @@ lint: toolchain ## formatter, lints and docs, warnings denied
 deny: ## licences, bans and sources of the dependencies
 	cargo deny --locked check licenses bans sources
 
-bench: toolchain ## the pure functions of the request path, by criterion
+bench: toolchain ## Warren against nginx, Varnish and Traffic Server on this machine; ARGS=--help
+	benches/peers/run $(ARGS)
+
+bench-hot: toolchain ## the pure functions of the request path, by criterion
 	cargo bench --locked --bench hot -- $(ARGS)
 
 judges: ## install what tests/judges needs (Debian, PyPI and npm packages)

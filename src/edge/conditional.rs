@@ -41,9 +41,10 @@ pub fn is_not_modified(request: &Request<'_>, validators: &Validators) -> bool {
             .flat_map(entity_tags)
             .any(|tag| tag == "*" || opaque(tag) == opaque(etag));
     }
-    let since = request
-        .text(&IF_MODIFIED_SINCE)
-        .and_then(|text| httpdate::parse_http_date(text).ok());
+    let Some(since) = request.text(&IF_MODIFIED_SINCE) else {
+        return false;
+    };
+    let since = httpdate::parse_http_date(since).ok();
     let modified = validators
         .last_modified
         .as_deref()

@@ -91,18 +91,14 @@ pub fn is_token_parameter(name: &str) -> bool {
 }
 
 fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
-    let in_query = |name: &str| {
-        let pieces = target.query.unwrap_or_default().split('&');
-        pieces
-            .filter_map(|piece| piece.split('=').next())
-            .any(|found| found == name)
-    };
+    let (mut token, mut bcdn_token) = (false, false);
+    for piece in target.query.unwrap_or_default().split('&') {
+        let name = piece.split('=').next();
+        token |= name == Some("token");
+        bcdn_token |= name == Some("bcdn_token");
+    }
     let second_block = target.raw_path.starts_with("/bcdn_token=");
-    match (
-        target.block.is_some(),
-        in_query("token"),
-        in_query("bcdn_token"),
-    ) {
+    match (target.block.is_some(), token, bcdn_token) {
         (false, false, false) => Ok(Carrier::None),
         (true, false, false) if !second_block => Ok(Carrier::Path),
         (false, true, false) => Ok(Carrier::Query),
@@ -115,6 +111,13 @@ fn parse_one(piece: &str) -> Result<Parameter<'_>, Malformed> {
     let name = decode(name)?;
     if !is_name(&name) {
         return Err(Malformed::ParameterName);
+    }
+    if memchr::memchr2(b'+', b'%', value.as_bytes()).is_none() {
+        return Ok(Parameter {
+            name,
+            value: Cow::Borrowed(value),
+            with_spaces: None,
+        });
     }
     let with_spaces = match value.contains('+') {
         true => Some(decode(&value.replace('+', "%20"))?.into_owned()),

@@ -71,6 +71,7 @@ impl CacheRules {
             return Selected::default();
         };
         let directives = delivery_directives && kind == Kind::Playlist;
+        let directives = directives && memchr::memmem::find(query.as_bytes(), b"_HLS_").is_some();
         if self.query == QueryRule::Ignore && !directives {
             return Selected::default();
         }
