@@ -110,6 +110,7 @@ impl Running {
         };
         let _ = tokio::time::timeout(grace, drained).await;
         let left = self.node.active_requests();
+        self.node.log.flush();
         for task in self.tasks {
             task.abort();
         }

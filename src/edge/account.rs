@@ -13,7 +13,7 @@ use super::verify::{Refused, Visitor};
 use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
-use crate::telemetry::access_log::{Line, anonymise, redact, timestamp};
+use crate::telemetry::log_line::{Line, Timestamp, anonymise, redact};
 use crate::telemetry::metrics::Answered;
 use crate::token::Scheme;
 
@@ -95,38 +95,40 @@ pub fn account(
     if node.log.is_on()
         && !node
             .log
-            .write(line(node, visitor, request, request_id, record))
+            .write(&line(node, visitor, request, request_id, record))
     {
         node.metrics.log_lines_dropped.inc();
     }
 }
 
-fn line(
+fn line<'a>(
     node: &Node,
-    visitor: &Visitor<'_>,
-    request: &Request<'_>,
-    request_id: &str,
-    record: &Record,
-) -> Line {
+    visitor: &'a Visitor<'_>,
+    request: &'a Request<'_>,
+    request_id: &'a str,
+    record: &'a Record,
+) -> Line<'a> {
     let zone = visitor.zone();
-    let (time, time_ms) = timestamp(request.entry.came_at);
-    let ip = if node.log.anonymise_ip {
-        anonymise(visitor.client_ip)
-    } else {
-        visitor.client_ip
-    };
+    let token_key = record.token.and_then(|(key, _)| {
+        let policy = zone?.token.as_ref()?;
+        Some(policy.keys.get(key)?.name.as_str())
+    });
     Line {
-        time,
-        time_ms,
-        request_id: request_id.to_owned(),
-        zone: zone.map_or("-", |zone| &zone.name).to_owned(),
+        time: Timestamp::of(request.entry.came_at),
+        request_id,
+        zone: zone.map_or("-", |zone| &zone.name),
         zone_id: zone.map_or(0, |zone| zone.id),
-        remote_ip: ip.to_string(),
+        remote_ip: if node.log.anonymise_ip {
+            anonymise(visitor.client_ip)
+        } else {
+            visitor.client_ip
+        },
         country: visitor
             .country
-            .map(|code| String::from_utf8_lossy(&code).into_owned()),
-        method: request.method.to_string(),
-        host: visitor.host.to_string(),
+            .as_ref()
+            .and_then(|code| std::str::from_utf8(code).ok()),
+        method: request.method.as_str(),
+        host: &visitor.host,
         url: redact(&visitor.target),
         protocol: if request.version == Version::HTTP_2 {
             "HTTP/2"
@@ -137,19 +139,15 @@ fn line(
         cache: record.cache.name(),
         kind: record.kind.name(),
         bytes: record.bytes,
-        ttfb: record.first_byte.map(|first| first.as_secs_f64()),
+        ttfb: record.first_byte,
         duration: node
             .clock
             .monotonic()
-            .saturating_duration_since(request.entry.came)
-            .as_secs_f64(),
+            .saturating_duration_since(request.entry.came),
         reason: record.reason,
-        token_key: record.token.and_then(|(key, _)| {
-            let policy = zone?.token.as_ref()?;
-            Some(policy.keys.get(key)?.name.clone())
-        }),
-        cache_key: record.fingerprint.as_deref().map(str::to_owned),
-        referer: request.text(&REFERER).map(str::to_owned),
-        user_agent: request.text(&USER_AGENT).map(str::to_owned),
+        token_key,
+        cache_key: record.fingerprint.as_deref(),
+        referer: request.text(&REFERER),
+        user_agent: request.text(&USER_AGENT),
     }
 }

@@ -1,200 +1,140 @@
-//! The access log: one line for each request, written by a thread of its own,
-//! without tokens and with anonymised addresses.
+//! The access log: lines are rendered where they happen, gathered in memory and
+//! written by a thread of its own.
 
-use std::io::{BufWriter, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::cell::RefCell;
+use std::io::Write;
 use std::path::Path;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
-use serde::Serialize;
-
+use super::log_line::Line;
 use crate::config::{AccessLog, LogFormat};
-use crate::origin::sigv4::civil;
 
-/// Lines that may wait for the writer. Beyond it lines are dropped and counted:
+/// Bytes that may wait for the writer. Beyond it lines are dropped and counted:
 /// a slow disk must not slow viewers.
-const QUEUE_LINES: usize = 16_384;
+const MOST_WAITING_BYTES: usize = 8 << 20;
+/// The writer is woken for so much, and else looks by itself.
+const WRITE_BYTES: usize = 64 << 10;
 const FLUSH_AFTER: Duration = Duration::from_millis(200);
-const BUFFER_BYTES: usize = 64 << 10;
 
-/// One answered request.
-#[derive(Debug, Clone, Serialize)]
-pub struct Line {
-    /// RFC 3339, UTC, milliseconds.
-    pub time: String,
-    #[serde(skip)]
-    pub time_ms: u64,
-    pub request_id: String,
-    pub zone: String,
-    #[serde(skip)]
-    pub zone_id: u32,
-    pub remote_ip: String,
-    pub country: Option<String>,
-    pub method: String,
-    pub host: String,
-    /// Path and query with the token's parameters redacted.
-    pub url: String,
-    pub protocol: &'static str,
-    pub status: u16,
-    pub cache: &'static str,
-    pub kind: &'static str,
-    pub bytes: u64,
-    /// Seconds to the first byte and to the last.
-    pub ttfb: Option<f64>,
-    pub duration: f64,
-    /// Why the request was refused, not stored, or failed.
-    pub reason: Option<&'static str>,
-    /// The name of the key that the token was made with.
-    pub token_key: Option<String>,
-    pub cache_key: Option<String>,
-    pub referer: Option<String>,
-    pub user_agent: Option<String>,
-}
-
-impl Line {
-    fn render(&self, format: LogFormat) -> String {
-        match format {
-            LogFormat::Off => String::new(),
-            LogFormat::Json => serde_json::to_string(self).unwrap_or_default(),
-            LogFormat::Bunny => self.render_bunny(),
-        }
-    }
-
-    /// The vendor's twelve fields.
-    fn render_bunny(&self) -> String {
-        let optional = |field: &Option<String>| {
-            field
-                .as_deref()
-                .map_or_else(|| "-".to_owned(), without_pipes)
-        };
-        [
-            self.cache.to_owned(),
-            self.status.to_string(),
-            self.time_ms.to_string(),
-            self.bytes.to_string(),
-            self.zone_id.to_string(),
-            self.remote_ip.clone(),
-            optional(&self.referer),
-            without_pipes(&format!("{}{}", self.host, self.url)),
-            "-".to_owned(),
-            optional(&self.user_agent),
-            self.request_id.clone(),
-            optional(&self.country),
-        ]
-        .join("|")
-    }
-}
-
-fn without_pipes(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .filter(|c| *c != '|' && !c.is_control())
-        .collect();
-    if clean.is_empty() {
-        "-".to_owned()
-    } else {
-        clean
-    }
-}
-
-/// RFC 3339 with milliseconds.
-pub fn timestamp(at: SystemTime) -> (String, u64) {
-    let since = at
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    let ((year, month, day), (hour, minute, second)) = civil(millis / 1000);
-    let text = format!(
-        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z",
-        millis % 1000
-    );
-    (text, millis)
-}
-
-/// The /24 of an IPv4 address, the /64 of an IPv6 address.
-pub fn anonymise(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            Ipv4Addr::new(a, b, c, 0).into()
-        }
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    }
-}
-
-/// A target with the values of the token's parameters replaced.
-pub fn redact(target: &str) -> String {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let path = match path.strip_prefix("/bcdn_token=") {
-        Some(block) => {
-            let rest = block.find('/').map_or("", |slash| &block[slash..]);
-            format!("/bcdn_token=redacted{rest}")
-        }
-        None => path.to_owned(),
-    };
-    if query.is_empty() {
-        return path;
-    }
-    let piece = |piece: &str| {
-        let name = piece.split('=').next().unwrap_or_default();
-        // A name may come encoded; whoever hides one so has its value hidden too.
-        let hide = name.contains('%')
-            || name.eq_ignore_ascii_case("token")
-            || name.eq_ignore_ascii_case("bcdn_token");
-        if hide {
-            format!("{name}=redacted")
-        } else {
-            piece.to_owned()
-        }
-    };
-    let pieces: Vec<String> = query.split('&').map(piece).collect();
-    format!("{path}?{}", pieces.join("&"))
-}
-
-/// Hands lines to the writer's thread.
+/// Takes lines from every thread.
 pub struct Log {
     format: LogFormat,
     pub anonymise_ip: bool,
-    sender: Option<SyncSender<Box<Line>>>,
+    /// `None`: the log is off.
+    shared: Option<Arc<Shared>>,
+}
+
+struct Shared {
+    waiting: Mutex<Vec<u8>>,
+    enough: Condvar,
+    out: Mutex<Box<dyn Write + Send>>,
+}
+
+thread_local! {
+    /// Lines are rendered outside the lock.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Log {
     /// Opens the file (or standard output) and starts the writer.
     pub fn open(settings: &AccessLog) -> std::io::Result<Self> {
-        let format = settings.format;
-        let sender = match format {
+        let shared = match settings.format {
             LogFormat::Off => None,
             LogFormat::Json | LogFormat::Bunny => {
-                let out = output(settings.file.as_deref())?;
-                let (sender, lines) = sync_channel(QUEUE_LINES);
+                let shared = Arc::new(Shared {
+                    waiting: Mutex::default(),
+                    enough: Condvar::new(),
+                    out: Mutex::new(output(settings.file.as_deref())?),
+                });
+                let writer = Arc::downgrade(&shared);
                 std::thread::Builder::new()
                     .name("access-log".into())
-                    .spawn(move || write(&lines, out, format))?;
-                Some(sender)
+                    .spawn(move || {
+                        while let Some(shared) = writer.upgrade() {
+                            shared.wait();
+                            shared.write();
+                        }
+                    })?;
+                Some(shared)
             }
         };
         Ok(Self {
-            format,
+            format: settings.format,
             anonymise_ip: settings.anonymise_ip,
-            sender,
+            shared,
         })
     }
 
     pub fn is_on(&self) -> bool {
-        self.format != LogFormat::Off
+        self.shared.is_some()
     }
 
     /// False where the line was dropped.
-    pub fn write(&self, line: Line) -> bool {
-        let sent = self
-            .sender
-            .as_ref()
-            .map(|sender| sender.try_send(Box::new(line)));
-        !matches!(sent, Some(Err(TrySendError::Full(_))))
+    pub fn write(&self, line: &Line<'_>) -> bool {
+        let Some(shared) = &self.shared else {
+            return true;
+        };
+        SCRATCH.with_borrow_mut(|text| {
+            text.clear();
+            match self.format {
+                LogFormat::Json => line.push_json(text),
+                LogFormat::Bunny => line.push_bunny(text),
+                LogFormat::Off => {}
+            }
+            shared.take(text)
+        })
+    }
+
+    /// Writes what is waiting now.
+    pub fn flush(&self) {
+        if let Some(shared) = &self.shared {
+            shared.write();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl Shared {
+    fn take(&self, text: &[u8]) -> bool {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = waiting.len();
+        if before + text.len() > MOST_WAITING_BYTES {
+            return false;
+        }
+        waiting.extend_from_slice(text);
+        if before < WRITE_BYTES && waiting.len() >= WRITE_BYTES {
+            self.enough.notify_one();
+        }
+        true
+    }
+
+    fn wait(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let _unused = self
+            .enough
+            .wait_timeout_while(waiting, FLUSH_AFTER, |waiting| waiting.len() < WRITE_BYTES);
+    }
+
+    fn write(&self) {
+        // In this order: two writers keep the lines' order.
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if waiting.is_empty() {
+                return;
+            }
+            std::mem::replace(&mut *waiting, Vec::with_capacity(2 * WRITE_BYTES))
+        };
+        let written = out.write_all(&lines).and_then(|()| out.flush());
+        if let Err(error) = written {
+            tracing::error!(%error, "cannot write the access log");
+        }
     }
 }
 
@@ -208,98 +148,4 @@ fn output(file: Option<&Path>) -> std::io::Result<Box<dyn Write + Send>> {
                 .open(path)?,
         ),
     })
-}
-
-fn write(lines: &Receiver<Box<Line>>, out: Box<dyn Write + Send>, format: LogFormat) {
-    let mut out = BufWriter::with_capacity(BUFFER_BYTES, out);
-    loop {
-        let result = match lines.recv_timeout(FLUSH_AFTER) {
-            Ok(line) => writeln!(out, "{}", line.render(format)),
-            Err(RecvTimeoutError::Timeout) => out.flush(),
-            Err(RecvTimeoutError::Disconnected) => {
-                let _ = out.flush();
-                return;
-            }
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, "cannot write the access log");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line() -> Line {
-        Line {
-            time: "2030-01-01T00:00:00.000Z".into(),
-            time_ms: 1_893_456_000_000,
-            request_id: "00ff".into(),
-            zone: "vod".into(),
-            zone_id: 7,
-            remote_ip: "192.0.2.0".into(),
-            country: Some("CH".into()),
-            method: "GET".into(),
-            host: "cdn.example.net".into(),
-            url: "/a.ts".into(),
-            protocol: "HTTP/1.1",
-            status: 200,
-            cache: "HIT",
-            kind: "segment",
-            bytes: 5,
-            ttfb: Some(0.001),
-            duration: 0.002,
-            reason: None,
-            token_key: None,
-            cache_key: None,
-            referer: None,
-            user_agent: Some("a|b\n".into()),
-        }
-    }
-
-    #[test]
-    fn the_vendors_line_has_twelve_fields_whatever_a_viewer_sends() {
-        let text = line().render(LogFormat::Bunny);
-        assert_eq!(
-            text,
-            "HIT|200|1893456000000|5|7|192.0.2.0|-|cdn.example.net/a.ts|-|ab|00ff|CH"
-        );
-    }
-
-    #[test]
-    fn a_json_line_is_one_line() {
-        let text = line().render(LogFormat::Json);
-        assert!(!text.contains('\n'));
-        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(value["user_agent"], "a|b\n");
-    }
-
-    #[test]
-    fn tokens_are_redacted_in_every_carrier() {
-        let table = [
-            (
-                "/a.ts?token=HS256-x&expires=1",
-                "/a.ts?token=redacted&expires=1",
-            ),
-            ("/a.ts?Token=x", "/a.ts?Token=redacted"),
-            ("/a.ts?%74oken=x&b=1", "/a.ts?%74oken=redacted&b=1"),
-            (
-                "/bcdn_token=HS256-x&expires=1/v/a.ts?c=1",
-                "/bcdn_token=redacted/v/a.ts?c=1",
-            ),
-            ("/bcdn_token=HS256-x&expires=1", "/bcdn_token=redacted"),
-            ("/a.ts", "/a.ts"),
-        ];
-        for (target, want) in table {
-            assert_eq!(redact(target), want);
-        }
-    }
-
-    #[test]
-    fn addresses_lose_their_host_part() {
-        let anonymous = |text: &str| anonymise(text.parse().expect("an address")).to_string();
-        assert_eq!(anonymous("192.0.2.77"), "192.0.2.0");
-        assert_eq!(anonymous("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
-    }
 }
