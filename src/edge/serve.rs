@@ -57,6 +57,7 @@ impl Server<'_> {
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
+        // What waits for the origin is boxed: a hit need not carry its state.
         match found {
             Found::Hit(hit) => {
                 record.reason = hit.failure.map(Failure::name);
@@ -68,8 +69,8 @@ impl Server<'_> {
                 rider,
                 starter,
                 stale,
-            } => self.ride(rider, starter, stale, sender, record).await,
-            Found::Pass(reason) => self.pass(reason, None, sender, record).await,
+            } => Box::pin(self.ride(rider, starter, stale, sender, record)).await,
+            Found::Pass(reason) => Box::pin(self.pass(reason, None, sender, record)).await,
         }
     }
 
