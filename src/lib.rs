@@ -16,6 +16,7 @@ pub mod node;
 pub mod origin;
 pub mod path;
 pub mod pull;
+pub mod swarm;
 pub mod telemetry;
 pub mod token;
 pub mod zone;

@@ -6,6 +6,7 @@ mod explain;
 mod key;
 mod serve;
 mod sign;
+mod swarm;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Sign(sign::Arguments),
     /// Say whether the edge would let a URL in, and if not, why.
     Explain(explain::Arguments),
+    /// Load an edge as players do.
+    Swarm(swarm::Arguments),
 }
 
 /// Parses the arguments and runs the command.
@@ -45,6 +48,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Swarm(arguments) => swarm::run(&arguments),
     }
 }
 

@@ -32,5 +32,6 @@ mod scenarios;
 mod serve;
 mod sigv4;
 mod store;
+mod swarm;
 mod token_forgeries;
 mod token_vectors;
