@@ -124,6 +124,7 @@ async fn the_vendors_line_has_its_twelve_fields_on_the_wire_too() {
     let target = signed(&edge.clock, "/v/a.ts");
     let headers = [("X-Forwarded-For", "192.0.2.77"), ("User-Agent", "one|two")];
     let reply = edge.send("GET", &target, &headers).await;
+    edge.settled().await;
     edge.send("GET", "/v/a.ts?token=HS256-forged&expires=1", &[])
         .await;
     let text = lines(&files, 2).await;
