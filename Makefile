@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 ARGS ?=
 
-.PHONY: help demo test lint deny doc bench bench-hot judges release
+.PHONY: help demo test lint deny doc bench bench-hot fuzz judges release
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -28,6 +28,13 @@ bench: toolchain ## Warren against nginx, Varnish and Traffic Server on this mac
 
 bench-hot: toolchain ## the pure functions of the request path, by criterion
 	cargo bench --locked --bench hot -- $(ARGS)
+
+SECONDS ?= 60
+COVERAGE = -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table
+fuzz: toolchain ## random bytes into the lane's reading of connections, for SECONDS=60
+	mkdir -p tests/fuzz/corpus
+	cargo rustc --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target --bin lane -- $(COVERAGE)
+	target/debug/lane -max_total_time=$(SECONDS) -max_len=4096 tests/fuzz/corpus
 
 judges: ## install what tests/judges needs (Debian, PyPI and npm packages)
 	tests/judges/install
