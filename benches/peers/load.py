@@ -11,7 +11,6 @@ import time
 
 from servers import CLIENT_CORE, KEY
 
-TICKS = os.sysconf("SC_CLK_TCK")
 EXPIRES = int(time.time()) + 86_400
 
 
@@ -44,15 +43,16 @@ def family(pid):
 
 
 def cpu_seconds(pids):
-    total = 0
+    """User and system time by each process's own CPU clock, in nanoseconds'
+    precision: the ticks of /proc are 10 ms, as much as 30 cold segments cost."""
+    total = 0.0
     for pid in pids:
         try:
-            stat = open(f"/proc/{pid}/stat").read()
+            # clock_getcpuclockid(3): the process id, complemented, over the clock's kind.
+            total += time.clock_gettime((~pid << 3) | 2)
         except OSError:
             continue
-        fields = stat[stat.rindex(")") + 2:].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    return total
 
 
 def memory_kib(pid):
