@@ -11,10 +11,22 @@
 
 use std::hint::black_box;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use http::HeaderMap;
+use warren::cache::body::BodyWriter;
+use warren::cache::budget::Budget;
+use warren::cache::cache_control::CacheControl;
+use warren::cache::head::{HeadFacts, HeadLines, render};
 use warren::cache::key::Key as CacheKey;
-use warren::hls::Playlist;
+use warren::cache::lifetime::{Freshness, Lifetime};
+use warren::cache::object::Object;
+use warren::cache::store::Store;
+use warren::clock::Clock;
+use warren::hls::{Kind, Playlist};
+use warren::origin::Validators;
 use warren::path::CanonicalPath;
 use warren::token::sign::{Options, sign};
 use warren::token::{Evidence, Key, Policy, Scheme, Target};
@@ -64,5 +76,101 @@ fn playlist(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, verify, key, playlist);
+/// The head of a stored segment, from what an object store answers.
+fn head(c: &mut Criterion) {
+    let (origin, path) = (origin_headers(), segment_path());
+    let control = CacheControl::default();
+    let facts = facts(&origin, &control, &path);
+    c.bench_function("head of an object", |b| {
+        b.iter(|| HeadLines::of(&render(black_box(&facts))))
+    });
+}
+
+/// A look in memory among 1,000 objects.
+fn store(c: &mut Criterion) {
+    let store = Store::new(Budget::new(64 << 20));
+    let keys: Vec<_> = (0..1000).map(segment_key).collect();
+    for key in &keys {
+        store.insert(key, object(&store));
+    }
+    let mut turn = 0;
+    c.bench_function("store, 1,000 objects", |b| {
+        b.iter(|| {
+            turn = (turn + 1) % keys.len();
+            store
+                .get(black_box(&keys[turn]), Kind::Segment)
+                .map(|object| object.status)
+        })
+    });
+    assert!(store.get(&keys[0], Kind::Segment).is_some(), "a hit");
+}
+
+fn segment_path() -> CanonicalPath {
+    CanonicalPath::parse("/v/s1/seg_00001.ts").unwrap()
+}
+
+fn segment_key(number: usize) -> CacheKey {
+    let path = CanonicalPath::parse(&format!("/v/s1/seg_{number:05}.ts")).unwrap();
+    CacheKey::new(7, &path, [])
+}
+
+fn origin_headers() -> HeaderMap {
+    let lines = [
+        ("content-type", "video/mp2t"),
+        ("etag", "\"9b2cf535f27731c974343645a3985328\""),
+        ("last-modified", "Tue, 01 Jan 2030 00:00:00 GMT"),
+        ("cache-control", "public, max-age=86400"),
+    ];
+    let parsed = |(name, value): (&'static str, &str)| {
+        let name = http::HeaderName::from_static(name);
+        (name, value.parse().unwrap())
+    };
+    lines.into_iter().map(parsed).collect()
+}
+
+fn facts<'a>(
+    origin: &'a HeaderMap,
+    control: &'a CacheControl,
+    path: &'a CanonicalPath,
+) -> HeadFacts<'a> {
+    HeadFacts {
+        status: 200,
+        origin,
+        control,
+        kind: Kind::Segment,
+        path,
+        lifetime: Some(Lifetime::default()),
+        as_it_came: false,
+        zone_id: 7,
+        cors: true,
+        pulled_at: SystemTime::UNIX_EPOCH,
+    }
+}
+
+fn object(store: &Store) -> Arc<Object> {
+    let (origin, path) = (origin_headers(), segment_path());
+    let control = CacheControl::default();
+    let head = render(&facts(&origin, &control, &path));
+    let body = BodyWriter::with_length(&store.budget, 0).ok().unwrap();
+    Arc::new(Object {
+        status: 200,
+        lines: HeadLines::of(&head),
+        head,
+        body: body.finish(),
+        kind: Kind::Segment,
+        pace: None,
+        freshness: Freshness {
+            stored_at: Clock::default().monotonic(),
+            age_on_arrival: Duration::ZERO,
+            lifetime: Lifetime::default(),
+        },
+        validators: Validators::default(),
+        control,
+        fingerprint: "".into(),
+        bypass: None,
+        permit: None,
+    })
+}
+
+criterion_group!(benches, verify, key, playlist, head, store);
 criterion_main!(benches);
