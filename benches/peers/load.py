@@ -55,6 +55,12 @@ def cpu_seconds(pids):
     return total
 
 
+def steal():
+    """Seconds that the machine's host gave to others, of all cores together."""
+    with open("/proc/stat") as stat:
+        return int(stat.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def memory_kib(pid):
     """Resident memory of the family, in KiB."""
     total = 0
@@ -105,11 +111,13 @@ def bulk(park, server, paths, connections, seconds, count=0):
 def measured(server, load):
     """Runs a load and adds what it cost the server."""
     pids = family(server.process.pid)
-    before = cpu_seconds(pids)
+    before, stolen = cpu_seconds(pids), steal()
     result = load()
     used = cpu_seconds(pids) - before
     if result["errors"] or not result["answers"]:
         raise SystemExit(f"{server.name}: {result['errors']} of {result['answers']} answers were errors")
     result["cpu_us"] = used * 1e6 / result["answers"]
     result["per_second"] = result["answers"] / result["seconds"]
+    result["memory_mib"] = memory_kib(server.process.pid) / 1024
+    result["steal"] = (steal() - stolen) / result["seconds"]
     return result

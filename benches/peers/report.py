@@ -6,6 +6,8 @@ import statistics
 # A peer whose cost swings by more than this (interquartile range over median)
 # says that the machine was busy with something else.
 NOISY = 0.25
+# So does a host that takes more than this of a core away.
+STOLEN = 0.05
 UNITS = {"cpu_us": "CPU µs", "per_second": "answers/s"}
 
 
@@ -36,17 +38,24 @@ def judged(load, samples):
         ratios = [ours / theirs for ours, theirs in zip(value(load.ours), value(best))]
         results.append({
             "metric": target.metric, "best": best, "ratio": statistics.median(ratios), "ratios": ratios, "target": str(target),
-            "met": target.met(statistics.median(ratios)), "noisy": spread([sample["cpu_us"] for sample in samples[best]]) > NOISY,
+            "met": target.met(statistics.median(ratios)), "noisy": noisy(samples[load.ours], samples[best]),
             "medians": {name: statistics.median(value(name)) for name in samples}})
     return results
 
 
+def noisy(ours, theirs):
+    if spread([sample["cpu_us"] for sample in theirs]) > NOISY:
+        return True
+    return statistics.median(sample["steal"] for sample in ours + theirs) > STOLEN
+
+
 def load_lines(title, load, samples, results):
-    lines = [f"\n{title}", f"  {'server':<16} {'CPU µs':>26} {'answers/s':>30} {'p50 ms':>8} {'p99 ms':>8}"]
+    lines = [f"\n{title}", f"  {'server':<16} {'CPU µs':>26} {'answers/s':>30} {'p50 ms':>8} {'p99 ms':>8} {'memory MiB':>11}"]
     for name, rounds in samples.items():
         column = lambda metric: [sample[metric] for sample in rounds]
         lines.append(f"  {name:<16} {figure(column('cpu_us'), 1):>26} {figure(column('per_second'), 0):>30} "
-                     f"{statistics.median(column('p50_ms')):>8.2f} {statistics.median(column('p99_ms')):>8.2f}")
+                     f"{statistics.median(column('p50_ms')):>8.2f} {statistics.median(column('p99_ms')):>8.2f} "
+                     f"{statistics.median(column('memory_mib')):>11.0f}")
     for result in results:
         lines.append(f"  {UNITS[result['metric']]}: {figure(result['ratios'])} of {result['best']}, target {result['target']}: {verdict(result)}")
     return lines

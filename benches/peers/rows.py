@@ -41,6 +41,7 @@ class Load:
         for server in servers:
             for _ in range(3):
                 fetch(server, self.warm)
+            check(park, server, self.warm)
             # The first run is not counted: caches fill, pages are touched.
             self.run(park, server, 1)
         samples = {name: [] for name in names}
@@ -54,8 +55,18 @@ class Load:
 
 
 def fetch(server, path):
-    command = ["curl", "-sk", "-f", "-o", "/dev/null", server.base + target(server, path)]
-    subprocess.run(command, check=True, timeout=60)
+    command = ["curl", "-sk", "-f", server.base + target(server, path)]
+    return subprocess.run(command, check=True, timeout=60, capture_output=True).stdout
+
+
+def check(park, server, path):
+    """What is measured must be the origin's bytes, and come from memory."""
+    asked = lambda: (park.bulk / "origin.log").read_text().count(path)
+    before = asked()
+    if fetch(server, path) != (park.bulk / "origin" / path.lstrip("/")).read_bytes():
+        raise SystemExit(f"{server.name}: {path} is not what the origin has")
+    if asked() != before:
+        raise SystemExit(f"{server.name}: {path} is not answered from memory")
 
 
 def small(connections):

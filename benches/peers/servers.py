@@ -54,6 +54,14 @@ class Park:
         self.values |= {"WORK": str(self.work), "BULK": str(self.bulk), "ATS_MEMORY": "6G"}
 
     def __enter__(self):
+        try:
+            self.prepare()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def prepare(self):
         subprocess.run(["gcc", "-O2", "-o", self.work / "bulk", HERE / "bulk.c"], check=True)
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
@@ -61,7 +69,6 @@ class Park:
             check=True, capture_output=True)
         self.make_objects()
         self.start("origin", ["nginx", "-c", self.config("origin.conf")], self.values["ORIGIN"], CLIENT_CORE)
-        return self
 
     def __exit__(self, *_):
         for process in reversed(self.processes.values()):
