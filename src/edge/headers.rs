@@ -199,7 +199,8 @@ pub fn set<'a>(head: &mut ResponseHeader, lines: impl Iterator<Item = Line<'a>>)
     for (name, value) in lines {
         text.clear();
         value.push(&mut text);
-        if let Ok(value) = HeaderValue::from_bytes(&text) {
+        if let Ok(mut value) = HeaderValue::from_bytes(&text) {
+            value.set_sensitive(name == "cdn-requestid");
             insert(head, HeaderName::from_static(name), value);
         }
     }
