@@ -57,12 +57,7 @@ pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
             HeaderValue::from_static("bytes"),
         );
     }
-    if !facts.as_it_came
-        && let Some(control) = viewer_cache_control(facts)
-    {
-        insert(&mut head, CACHE_CONTROL, control);
-    }
-    pull_facts(&mut head, facts.status, facts.pulled_at);
+    pull_lines(&mut head, facts.status, facts);
     insert(&mut head, CDN_PULL_ZONE, HeaderValue::from(facts.zone_id));
     if facts.cors {
         add_cors(&mut head);
@@ -73,6 +68,40 @@ pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
         HeaderValue::from_static("warren"),
     );
     head
+}
+
+/// Brings a stored head up to date with a 304 (RFC 9111 §3.2). What describes
+/// the stored body stays with it.
+pub fn update(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
+    let stays = |name: &HeaderName| {
+        matches!(
+            name.as_str(),
+            "content-encoding" | "content-md5" | "etag" | "last-modified"
+        ) && head.headers.contains_key(name)
+    };
+    let news: Vec<_> = facts
+        .origin
+        .keys()
+        .filter(|name| passes(name, facts) && !stays(name))
+        .cloned()
+        .collect();
+    for name in news {
+        head.remove_header(&name);
+        for value in facts.origin.get_all(&name) {
+            append(head, name.clone(), value.clone());
+        }
+    }
+    pull_lines(head, 304, facts);
+}
+
+/// The lines that each pull and each confirmation sets anew.
+fn pull_lines(head: &mut ResponseHeader, code: u16, facts: &HeadFacts<'_>) {
+    if !facts.as_it_came
+        && let Some(control) = viewer_cache_control(facts)
+    {
+        insert(head, CACHE_CONTROL, control);
+    }
+    pull_facts(head, code, facts.pulled_at);
 }
 
 pub const CDN_PULL_ZONE: HeaderName = HeaderName::from_static("cdn-pullzone");
@@ -102,7 +131,7 @@ pub fn add_cors(head: &mut ResponseHeader) {
 }
 
 /// Says when and how the object was pulled, on hits too.
-pub fn pull_facts(head: &mut ResponseHeader, code: u16, at: SystemTime) {
+fn pull_facts(head: &mut ResponseHeader, code: u16, at: SystemTime) {
     let ((year, month, day), (hour, minute, second)) = civil(unix_seconds(at));
     let text = format!("{month:02}/{day:02}/{year:04} {hour:02}:{minute:02}:{second:02}");
     if let Ok(text) = HeaderValue::from_str(&text) {
@@ -126,7 +155,7 @@ fn append(head: &mut ResponseHeader, name: HeaderName, value: HeaderValue) {
 }
 
 /// `None`: nothing is said, as the origin said nothing.
-pub fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
+fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
     if facts.status >= 400 {
         return Some(HeaderValue::from_static("no-store"));
     }
@@ -310,6 +339,53 @@ mod tests {
             .iter()
             .collect();
         assert_eq!(origins, ["*"]);
+    }
+
+    #[test]
+    fn a_304_brings_the_head_up_to_date_and_leaves_what_describes_the_body() {
+        let (mut stored, mut news) = (HeaderMap::new(), HeaderMap::new());
+        for (name, before, after) in [
+            ("cache-control", "max-age=1", "max-age=9"),
+            ("content-type", "text/plain", "text/html"),
+            ("x-anything", "1", "2"),
+            ("content-encoding", "br", "gzip"),
+            ("etag", "\"a\"", "\"b\""),
+        ] {
+            stored.insert(name, HeaderValue::from_static(before));
+            news.insert(name, HeaderValue::from_static(after));
+        }
+        stored.insert("x-stays", HeaderValue::from_static("1"));
+        news.insert("set-cookie", HeaderValue::from_static("a=b"));
+        news.append("x-anything", HeaderValue::from_static("3"));
+        let control = CacheControl::default();
+        let path = CanonicalPath::parse("/a").expect("a path");
+        let facts = |origin| HeadFacts {
+            status: 200,
+            origin,
+            control: &control,
+            kind: Kind::Other,
+            path: &path,
+            lifetime: None,
+            as_it_came: true,
+            zone_id: 3,
+            cors: false,
+            pulled_at: SystemTime::UNIX_EPOCH,
+        };
+        let mut head = render(&facts(&stored));
+        update(&mut head, &facts(&news));
+        for (name, want) in [
+            ("cache-control", Some("max-age=9")),
+            ("content-type", Some("text/html")),
+            ("content-encoding", Some("br")),
+            ("etag", Some("\"a\"")),
+            ("x-stays", Some("1")),
+            ("set-cookie", None),
+            ("cdn-requestpullcode", Some("304")),
+        ] {
+            assert_eq!(text(&head, name), want, "{name}");
+        }
+        let both: Vec<_> = head.headers.get_all("x-anything").iter().collect();
+        assert_eq!(both, ["2", "3"]);
     }
 
     #[test]

@@ -29,7 +29,6 @@ pub enum Found {
     /// By riding a pull; `stale` is what may be served where it fails.
     Riding {
         rider: Rider,
-        starter: bool,
         stale: Option<Arc<Object>>,
     },
     /// By a request of its own to the origin.
@@ -162,11 +161,7 @@ impl<'a> Query<'a> {
                 status: CacheStatus::Hit,
                 failure: None,
             }),
-            Joined::Riding { rider, starter } => Found::Riding {
-                rider,
-                starter,
-                stale,
-            },
+            Joined::Riding(rider) => Found::Riding { rider, stale },
         }
     }
 

@@ -80,9 +80,8 @@ impl Server<'_> {
                 length_of_unsatisfied(&exchange),
                 &stamp,
             )),
-            400.. if hls || self.visit.admitted.origin.settings().is_s3() => {
-                Some(respond::missing(status, &stamp))
-            }
+            500.. if zone.hides_errors() => Some(respond::failed(Failure::ServerError, &stamp)),
+            400.. if zone.hides_errors() => Some(respond::missing(status, &stamp)),
             _ => None,
         };
         if let Some(response) = refused {

@@ -65,11 +65,9 @@ impl Server<'_> {
                 self.object(&hit.object, hit.status, detail, sender, record)
                     .await
             }
-            Found::Riding {
-                rider,
-                starter,
-                stale,
-            } => Box::pin(self.ride(rider, starter, stale, sender, record)).await,
+            Found::Riding { rider, stale } => {
+                Box::pin(self.ride(rider, stale, sender, record)).await
+            }
             Found::Pass(reason) => Box::pin(self.pass(reason, None, sender, record)).await,
         }
     }
@@ -77,7 +75,6 @@ impl Server<'_> {
     async fn ride(
         &self,
         mut rider: Rider,
-        starter: bool,
         stale: Option<Arc<Object>>,
         sender: &mut Sender<'_>,
         record: &mut Record,
@@ -88,7 +85,7 @@ impl Server<'_> {
                 // Nothing is promised to the viewer before there is a byte.
                 let first = rider.next(0, u64::MAX).await;
                 match first {
-                    Ok(_) => self.stream(&live, rider, starter, sender, record).await,
+                    Ok(_) => self.stream(&live, rider, sender, record).await,
                     Err(failure) => self.failed(failure, stale, sender, record).await,
                 }
             }
@@ -101,7 +98,7 @@ impl Server<'_> {
                 };
                 record.bypass = landing.object.bypass;
                 record.reason = landing.object.bypass.map(Bypass::name);
-                let detail = Detail::forward(status, starter, record.reason);
+                let detail = Detail::forward(status, rider.starter, record.reason);
                 self.object(&landing.object, status, detail, sender, record)
                     .await
             }
@@ -181,7 +178,6 @@ impl Server<'_> {
         &self,
         live: &Arc<LiveHead>,
         mut rider: Rider,
-        starter: bool,
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
@@ -192,7 +188,7 @@ impl Server<'_> {
         };
         record.cache = status;
         record.fingerprint = Some(live.fingerprint.clone());
-        let detail = Detail::forward(status, starter, None);
+        let detail = Detail::forward(status, rider.starter, None);
         let stamp = self.visit.stamp(status, Some(live.age_on_arrival), detail);
         let wanted = match live.length {
             Some(length) => answer(self.visit.request, &live.validators, length),

@@ -81,7 +81,7 @@ impl Origin {
     }
 
     /// Sends a request and reads the answer's head. What the zone reads as
-    /// missing comes back as 404; what no viewer may see is a failure.
+    /// missing comes back as 404; refused credentials are a failure.
     pub async fn open(self: &Arc<Self>, request: &Request) -> Result<Exchange, Failure> {
         let waiting = Arc::clone(&self.places).acquire_owned();
         let place = timeout(self.settings.deadlines.queue, waiting).await;
@@ -118,7 +118,6 @@ impl Origin {
         }
         let is_s3 = self.settings.is_s3();
         match head.status {
-            500.. => Err(Failure::ServerError),
             status if self.settings.missing_as.contains(&status) => Ok(404),
             401 | 403 if is_s3 => Err(Failure::Denied),
             status => Ok(status),

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, SET_COOKIE,
-    VARY,
+    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, HeaderValue,
+    SET_COOKIE, VARY,
 };
 
 use pingora::http::ResponseHeader;
@@ -20,8 +20,9 @@ use crate::origin::{Failure, Framing, Head, Validators};
 use crate::path::CanonicalPath;
 use crate::zone::{CachePolicy, CacheRules, Zone};
 
-/// The longest Age believed: a year.
-const MAX_AGE: u64 = 31_536_000;
+/// The longest Age believed (RFC 9111 §1.2.2), longer than any lifetime: what
+/// is that old is stale.
+const MAX_AGE: u64 = 1 << 31;
 
 /// What the head alone decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,17 +36,27 @@ pub enum Course {
     Fail(Failure),
 }
 
+/// What was asked, as far as the answer is judged by it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub kind: Kind,
+    /// With validators of what is stored.
+    pub to_confirm: bool,
+    /// Something is stored that may be served where the origin fails.
+    pub has_stale: bool,
+    /// The origin's error pages are not for viewers.
+    pub hides_errors: bool,
+}
+
 /// Decides by the head.
-pub fn course(
-    head: &Head,
-    rules: &CacheRules,
-    kind: Kind,
-    asked_to_confirm: bool,
-    max_object: u64,
-) -> Course {
+pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) -> Course {
     let hls = rules.policy == CachePolicy::Hls;
     match head.status {
-        304 if asked_to_confirm => return Course::Confirmed,
+        500.. if asked.hides_errors || asked.has_stale => {
+            return Course::Fail(Failure::ServerError);
+        }
+        500.. => return Course::Private(Bypass::Status),
+        304 if asked.to_confirm => return Course::Confirmed,
         // Nobody asked for less than the whole.
         304 | 206 => return Course::Fail(Failure::UnexpectedRange),
         300..=399 if hls => return Course::Fail(Failure::Redirect),
@@ -64,7 +75,7 @@ pub fn course(
     if !hls && varies_beyond(&head.headers, &rules.vary) {
         return Course::Private(Bypass::Vary);
     }
-    let most = match kind {
+    let most = match asked.kind {
         Kind::Playlist | Kind::Manifest if hls => max_object.min(MAX_PLAYLIST_BYTES as u64),
         _ => max_object,
     };
@@ -105,19 +116,29 @@ pub fn validators(headers: &HeaderMap) -> Validators {
 
 /// How old the answer was on arrival.
 pub fn age_on_arrival(headers: &HeaderMap, policy: CachePolicy, now: SystemTime) -> Duration {
-    let said = lines(headers, AGE)
-        .next()
-        .and_then(|text| text.trim().parse::<u64>().ok());
-    let said = Duration::from_secs(said.unwrap_or_default().min(MAX_AGE));
+    let mut ages = headers.get_all(AGE).iter();
+    let said = match (ages.next(), ages.next()) {
+        (None, _) => Some(0),
+        (Some(only), None) => delta_seconds(only),
+        (Some(_), Some(_)) => None,
+    };
     if policy == CachePolicy::Hls {
-        return said;
+        return Duration::from_secs(said.unwrap_or_default());
     }
+    // Who cannot say how old an answer is has not said that it is fresh.
+    let said = Duration::from_secs(said.unwrap_or(MAX_AGE));
     // RFC 9111 §4.2.3: the greater of what Age says and what Date implies.
     let apparent =
         date(headers, DATE).map(|date| unix_seconds(now).saturating_sub(unix_seconds(date)));
     said.max(Duration::from_secs(
         apparent.unwrap_or_default().min(MAX_AGE),
     ))
+}
+
+fn delta_seconds(value: &HeaderValue) -> Option<u64> {
+    let text = value.to_str().ok()?.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(MAX_AGE).min(MAX_AGE))
 }
 
 fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
@@ -194,11 +215,11 @@ pub fn viewer_head(
     })
 }
 
-/// What a 304 does not say again still holds (RFC 9111 §3.2).
+/// A 304 confirms the validators that it was asked with; it may add one.
 pub fn merge(new: Validators, old: &Validators) -> Validators {
     Validators {
-        etag: new.etag.or_else(|| old.etag.clone()),
-        last_modified: new.last_modified.or_else(|| old.last_modified.clone()),
+        etag: old.etag.clone().or(new.etag),
+        last_modified: old.last_modified.clone().or(new.last_modified),
     }
 }
 
@@ -325,6 +346,27 @@ mod tests {
                 private(Bypass::TooLarge),
             ),
             (
+                "503",
+                "503 Service Unavailable\r\nContent-Length: 5",
+                &hls,
+                Kind::Segment,
+                Course::Fail(Failure::ServerError),
+            ),
+            (
+                "503, plain",
+                "503 Service Unavailable\r\nContent-Length: 5",
+                &plain,
+                Kind::Other,
+                private(Bypass::Status),
+            ),
+            (
+                "503, plain, stale",
+                "503 Service Unavailable\r\nContent-Length: 5",
+                &plain,
+                Kind::Other,
+                Course::Fail(Failure::ServerError),
+            ),
+            (
                 "404",
                 "404 Not Found\r\nContent-Length: 5",
                 &hls,
@@ -334,11 +376,13 @@ mod tests {
         ];
         for (name, text, rules, kind, want) in table {
             let head = head(&format!("HTTP/1.1 {text}\r\n\r\n"));
-            assert_eq!(
-                course(&head, rules, *kind, *name == "confirmed", 100),
-                *want,
-                "{name}"
-            );
+            let asked = Asked {
+                kind: *kind,
+                to_confirm: *name == "confirmed",
+                has_stale: name.contains("stale"),
+                hides_errors: rules.policy == CachePolicy::Hls,
+            };
+            assert_eq!(course(&head, rules, asked, 100), *want, "{name}");
         }
     }
 
@@ -362,6 +406,30 @@ mod tests {
         );
         let never = head("HTTP/1.1 200 OK\r\nExpires: 0\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(expires_in(&never.headers, now), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_age_that_cannot_be_read_is_no_youth() {
+        let secs = |lines: &str, policy| {
+            let parsed = head(&format!(
+                "HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n"
+            ));
+            age_on_arrival(&parsed.headers, policy, SystemTime::UNIX_EPOCH).as_secs()
+        };
+        let table = [
+            ("", 0),
+            ("Age: 7\r\n", 7),
+            ("Age: 99999999999999999999\r\n", MAX_AGE),
+            ("Age: -7\r\n", MAX_AGE),
+            ("Age: +7\r\n", MAX_AGE),
+            ("Age: 7.0\r\n", MAX_AGE),
+            ("Age: 7, 7\r\n", MAX_AGE),
+            ("Age: 0\r\nAge: 0\r\n", MAX_AGE),
+        ];
+        for (lines, want) in table {
+            assert_eq!(secs(lines, CachePolicy::Origin), want, "{lines:?}");
+        }
+        assert_eq!(secs("Age: -7\r\n", CachePolicy::Hls), 0);
     }
 
     #[test]

@@ -30,7 +30,7 @@ enum Phase {
     Waiting,
     Streaming(Arc<LiveHead>),
     Landed(Landing),
-    /// May not be shared: the open answer is for the first who takes it.
+    /// May not be shared: the open answer is for the one whose request it answers.
     Handed(Bypass, Option<Box<Exchange>>),
     Failed(Failure),
 }
@@ -59,7 +59,7 @@ pub struct LiveHead {
 pub enum Arrival {
     Landed(Landing),
     Streaming(Arc<LiveHead>),
-    /// Each viewer pulls for himself; one of them may have the open answer.
+    /// Each viewer pulls for himself; who began the pull has the open answer.
     Handed(Bypass, Option<Box<Exchange>>),
     Failed(Failure),
 }
@@ -78,10 +78,11 @@ impl Flight {
         Arc::new(flight)
     }
 
-    pub(super) fn board(self: &Arc<Self>) -> Rider {
+    pub(super) fn board(self: &Arc<Self>, starter: bool) -> Rider {
         Rider {
             flight: Arc::clone(self),
             news: self.changed.subscribe(),
+            starter,
         }
     }
 
@@ -148,6 +149,8 @@ impl Flight {
 pub struct Rider {
     flight: Arc<Flight>,
     news: watch::Receiver<u64>,
+    /// This request began the pull: the origin saw its headers and no other's.
+    pub starter: bool,
 }
 
 impl Rider {
@@ -162,7 +165,8 @@ impl Rider {
                 Phase::Streaming(head) => return Arrival::Streaming(Arc::clone(head)),
                 Phase::Landed(landing) => return Arrival::Landed(landing.clone()),
                 Phase::Handed(reason, exchange) => {
-                    return Arrival::Handed(*reason, exchange.take());
+                    let open = if self.starter { exchange.take() } else { None };
+                    return Arrival::Handed(*reason, open);
                 }
                 Phase::Failed(failure) => return Arrival::Failed(*failure),
             }

@@ -48,8 +48,8 @@ pub struct Job {
 pub enum Joined {
     /// It was stored meanwhile.
     Stored(Arc<Object>),
-    /// A pull brings it. `starter`: this request began it.
-    Riding { rider: Rider, starter: bool },
+    /// A pull brings it.
+    Riding(Rider),
 }
 
 /// All pulls of the node.
@@ -115,10 +115,7 @@ impl Pulls {
             let fresh = |landing: Landing| landing.object.freshness.state(now) == State::Fresh;
             if reachable && seat.flight.landed().is_none_or(fresh) {
                 self.counts.collapsed.fetch_add(1, Relaxed);
-                return Joined::Riding {
-                    rider: seat.flight.board(),
-                    starter: false,
-                };
+                return Joined::Riding(seat.flight.board(false));
             }
             seats.remove(key);
         }
@@ -130,7 +127,7 @@ impl Pulls {
             return Joined::Stored(object);
         }
         let flight = Flight::new();
-        let rider = flight.board();
+        let rider = flight.board(true);
         seats.insert(
             key.clone(),
             Seat {
@@ -142,10 +139,7 @@ impl Pulls {
         self.counts.started.fetch_add(1, Relaxed);
         self.counts.in_flight.fetch_add(1, Relaxed);
         tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job())));
-        Joined::Riding {
-            rider,
-            starter: true,
-        }
+        Joined::Riding(rider)
     }
 
     /// Takes a finished flight off the map; one that was not admitted to the

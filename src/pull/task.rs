@@ -8,12 +8,12 @@ use http::HeaderMap;
 use pingora::http::ResponseHeader;
 use tokio::time::timeout;
 
-use super::answer::{self, Course};
+use super::answer::{self, Asked, Course};
 use super::flight::{Flight, Landing, LiveHead};
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
-use crate::cache::head::{HeadFacts, HeadLines, pull_facts, viewer_cache_control};
-use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
+use crate::cache::head::{HeadFacts, HeadLines, update};
+use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime, State};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
 use crate::hls::{Kind, Pace};
 use crate::origin::{Exchange, Failure, Framing, Validators};
@@ -75,21 +75,19 @@ impl Pull {
             .as_ref()
             .is_some_and(|v| v.etag.is_some() || v.last_modified.is_some());
         let exchange = self.job.origin.open(&request).await?;
-        let rules = &self.job.zone.cache;
-        match answer::course(
-            &exchange.head,
-            rules,
-            self.job.kind,
-            confirm,
-            self.pulls.max_object,
-        ) {
+        match self.course(&exchange, confirm) {
             Course::Fail(failure) => Err(failure),
             Course::Confirmed => {
                 self.confirm(&exchange.head.headers);
                 Ok(())
             }
             Course::Private(reason) => {
-                self.pulls.store.pass(&self.job.key, reason);
+                match exchange.head.status {
+                    // An error may be gone with the next request.
+                    500.. => self.pulls.counts.fail(Failure::ServerError),
+                    400.. => {}
+                    _ => self.pulls.store.pass(&self.job.key, reason),
+                }
                 self.flight.hand_over(reason, exchange);
                 Ok(())
             }
@@ -97,13 +95,36 @@ impl Pull {
         }
     }
 
-    /// Streams the body to the riders and stores it.
-    async fn share(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
+    fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
+        let rules = &self.job.zone.cache;
+        let now = self.pulls.clock.monotonic();
+        let stale = self.job.stale.as_ref();
+        let asked = Asked {
+            kind: self.job.kind,
+            to_confirm,
+            has_stale: stale.is_some_and(|stale| stale.freshness.state(now) != State::Expired),
+            hides_errors: self.job.zone.hides_errors(),
+        };
+        match answer::course(&exchange.head, rules, asked, self.pulls.max_object) {
+            // Under `origin` the head tells whether others may have it at all.
+            Course::Share if rules.policy == CachePolicy::Origin && !self.hides(exchange) => self
+                .keep(exchange, None)
+                .map_or_else(Course::Private, |_| Course::Share),
+            course => course,
+        }
+    }
+
+    /// Whether a viewer learns of this answer no more than its status.
+    fn hides(&self, exchange: &Exchange) -> bool {
         let hls = self.job.zone.cache.policy == CachePolicy::Hls;
         let status = exchange.head.status;
-        if (hls && status != 200) || (self.job.origin.settings().is_s3() && status >= 400) {
-            // The origin's error page is not for viewers; it is read so that
-            // the connection can be used again.
+        (hls && status != 200) || (self.job.zone.hides_errors() && status >= 400)
+    }
+
+    /// Streams the body to the riders and stores it.
+    async fn share(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
+        if self.hides(&exchange) {
+            // It is read so that the connection can be used again.
             exchange.drain().await;
             self.land(&exchange, Body::default());
             return Ok(());
@@ -242,8 +263,6 @@ impl Pull {
         let validators = answer::merge(answer::validators(headers), &stale.validators);
         let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
         let kept = answer::keep(&facts, Framing::Length(0), &self.job.zone.cache);
-        let mut head = stale.head.clone();
-        pull_facts(&mut head, 304, now);
         if kept.is_ok() {
             self.remember(stale.pace, &[]);
         }
@@ -254,16 +273,13 @@ impl Pull {
             kind: stale.kind,
             path: &self.job.request.path,
             lifetime: kept.ok(),
-            as_it_came: false,
+            as_it_came: self.job.zone.cache.policy == CachePolicy::Origin,
             zone_id: self.job.zone.id,
-            cors: false,
+            cors: self.job.zone.cors,
             pulled_at: now,
         };
-        if self.job.zone.cache.policy == CachePolicy::Hls
-            && let Some(value) = viewer_cache_control(&for_viewer)
-        {
-            crate::cache::head::insert(&mut head, http::header::CACHE_CONTROL, value);
-        }
+        let mut head = stale.head.clone();
+        update(&mut head, &for_viewer);
         let object = Object {
             body: stale.body.clone(),
             pace: stale.pace,

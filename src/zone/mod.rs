@@ -39,6 +39,12 @@ pub struct Zone {
 }
 
 impl Zone {
+    /// Whether the origin's error pages stay here: an object store's name its
+    /// buckets and keys, and players make nothing of any.
+    pub fn hides_errors(&self) -> bool {
+        self.origin.is_s3() || self.cache.policy == CachePolicy::Hls
+    }
+
     pub fn explains_to(&self, viewer: IpAddr) -> bool {
         contains(&self.explain_to, viewer)
     }

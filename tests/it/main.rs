@@ -22,6 +22,7 @@ mod access;
 mod access_log;
 mod architecture;
 mod config;
+mod http_cache;
 mod lane;
 mod listen;
 mod origin_requests;
