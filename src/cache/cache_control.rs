@@ -9,6 +9,8 @@ pub struct CacheControl {
     pub no_cache: bool,
     pub private: bool,
     pub must_revalidate: bool,
+    /// An answer to a request with Authorization may be stored (RFC 9111 §3.5).
+    pub despite_authorization: bool,
     pub max_age: Option<Duration>,
     pub s_maxage: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
@@ -37,9 +39,17 @@ impl CacheControl {
             // them for the whole answer is the cautious reading.
             "no-cache" => self.no_cache = true,
             "private" => self.private = true,
-            "must-revalidate" | "proxy-revalidate" => self.must_revalidate = true,
+            "must-revalidate" => {
+                self.must_revalidate = true;
+                self.despite_authorization = true;
+            }
+            "proxy-revalidate" => self.must_revalidate = true,
+            "public" => self.despite_authorization = true,
             "max-age" => keep_first(&mut self.max_age, value),
-            "s-maxage" => keep_first(&mut self.s_maxage, value),
+            "s-maxage" => {
+                self.despite_authorization = true;
+                keep_first(&mut self.s_maxage, value);
+            }
             "stale-while-revalidate" => keep_first(&mut self.stale_while_revalidate, value),
             "stale-if-error" => keep_first(&mut self.stale_if_error, value),
             _ => {}
@@ -98,6 +108,7 @@ mod tests {
                 "MAX-AGE=60, Public",
                 CacheControl {
                     max_age: secs(60),
+                    despite_authorization: true,
                     ..default
                 },
             ),

@@ -31,6 +31,24 @@ impl Key {
         Self(bytes.into())
     }
 
+    /// The key of one of the answers under this one: for requests whose headers
+    /// have these values.
+    pub fn variant<'a>(
+        &self,
+        generation: u64,
+        values: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Self {
+        let mut bytes = self.0.to_vec();
+        // No length of a part begins with this byte.
+        bytes.push(0xff);
+        bytes.extend(generation.to_be_bytes());
+        for (name, value) in values {
+            push(&mut bytes, name);
+            push(&mut bytes, &value);
+        }
+        Self(bytes.into())
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

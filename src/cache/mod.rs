@@ -9,3 +9,4 @@ pub mod key;
 pub mod lifetime;
 pub mod object;
 pub mod store;
+pub mod vary;

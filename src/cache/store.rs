@@ -2,6 +2,7 @@
 //! sections) and large ones. In one cache a 2 MB segment would have to be asked
 //! for as often as all the playlists together that it would push out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::budget::Budget;
 use super::key::Key;
 use super::lifetime::Bypass;
 use super::object::Object;
+use super::vary::{MAX_NAMES, Variation};
 use crate::hls::Kind;
 use crate::origin::Failure;
 use crate::path::CanonicalPath;
@@ -47,6 +49,9 @@ pub struct Store {
     live_folders: Cache<(u32, String), Duration>,
     /// Paths that a playlist names as keys.
     named_keys: Cache<(u32, CanonicalPath), ()>,
+    /// What answers were seen to vary by, under `policy = "origin"`.
+    variations: Cache<Key, Variation>,
+    generations: AtomicU64,
     evictions: Arc<Evictions>,
 }
 
@@ -104,6 +109,8 @@ impl Store {
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(NAME_FOR)
                 .build(),
+            variations: Cache::builder().max_capacity(MEMORY_ENTRIES).build(),
+            generations: AtomicU64::new(0),
             evictions,
         }
     }
@@ -129,6 +136,32 @@ impl Store {
             // next pull may need the memory.
             self.large.run_pending_tasks();
         }
+    }
+
+    /// Forgets what is stored under a key, whatever it varies by.
+    pub fn remove(&self, base: &Key) {
+        self.variations.invalidate(base);
+        self.small.invalidate(base);
+        self.large.invalidate(base);
+    }
+
+    pub fn variation(&self, base: &Key) -> Option<Variation> {
+        self.variations.get(base)
+    }
+
+    /// What is known to vary together with these names; `None`: by too much.
+    pub fn vary(&self, base: &Key, names: &BTreeSet<String>) -> Option<Variation> {
+        let known = self.variation(base);
+        let next = || self.generations.fetch_add(1, Relaxed);
+        let all = match known {
+            None => Variation::new(names.clone(), next()),
+            Some(known) => known.with(names, next()).unwrap_or(known),
+        };
+        (all.names() <= MAX_NAMES).then_some(all)
+    }
+
+    pub fn note_variation(&self, base: &Key, variation: Variation) {
+        self.variations.insert(base.clone(), variation);
     }
 
     /// Whether the object under a key is still this one: TinyLFU may refuse

@@ -12,6 +12,7 @@ use crate::cache::head::is_hop_by_hop;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
+use crate::cache::store::Store;
 use crate::hls::Kind;
 use crate::origin::{self, Failure};
 use crate::path::CanonicalPath;
@@ -48,6 +49,8 @@ pub struct Visit<'a> {
 /// A request's place in the cache.
 pub struct Query<'a> {
     visit: Visit<'a>,
+    /// Before anything that answers vary by.
+    base: Key,
     key: Key,
     pub kind: Kind,
     selected: Selected<'a>,
@@ -62,28 +65,19 @@ pub struct Hit {
 
 impl<'a> Query<'a> {
     pub fn of(visit: Visit<'a>) -> Self {
-        let Admitted {
-            zone,
-            origin,
-            target,
-            ..
-        } = visit.admitted;
-        let mut kind = Kind::of(&target.path);
-        if kind == Kind::Other && visit.node.pulls.store.is_named_key(zone.id, &target.path) {
-            kind = Kind::Key;
-        }
-        let packager = !origin.settings().is_s3();
-        let selected = zone
-            .cache
-            .select(target.query, kind, packager, zone.token.is_some());
-        let varied = zone.cache.vary.iter().map(|name| {
-            let value = visit.request.text(name);
-            (name.as_str(), value.unwrap_or_default())
-        });
-        let key = Key::new(zone.id, &target.path, selected.iter().chain(varied));
+        let Admitted { zone, target, .. } = visit.admitted;
+        let store = &visit.node.pulls.store;
+        let value = |name: &HeaderName| visit.request.text(name).unwrap_or_default();
+        let (kind, selected, base) = place(store, zone, &target.path, target.query, value);
+        let variation = match zone.cache.policy {
+            CachePolicy::Hls => None,
+            CachePolicy::Origin => store.variation(&base),
+        };
+        let key = variation.map(|it| it.key(&base, &forwarded(visit.request, zone)));
         Self {
             visit,
-            key,
+            key: key.unwrap_or_else(|| base.clone()),
+            base,
             kind,
             selected,
         }
@@ -91,9 +85,6 @@ impl<'a> Query<'a> {
 
     /// Looks in memory, then joins or starts the pull.
     pub fn find(&self) -> Found {
-        if self.is_personal() {
-            return Found::Pass(Bypass::Authorization);
-        }
         match self.look() {
             Looked::Good(hit) => Found::Hit(hit),
             Looked::Bad(stale) => self.pull(stale),
@@ -102,19 +93,10 @@ impl<'a> Query<'a> {
 
     /// Looks in memory alone.
     pub fn hit(&self) -> Option<Hit> {
-        if self.is_personal() {
-            return None;
-        }
         match self.look() {
             Looked::Good(hit) => Some(hit),
             Looked::Bad(_) => None,
         }
-    }
-
-    /// Under `origin`, an answer to credentials is not for others.
-    fn is_personal(&self) -> bool {
-        self.visit.admitted.zone.cache.policy == CachePolicy::Origin
-            && self.visit.request.contains(&AUTHORIZATION)
     }
 
     fn look(&self) -> Looked {
@@ -169,6 +151,7 @@ impl<'a> Query<'a> {
         let Visit { node, admitted, .. } = self.visit;
         node.pulls.join(&self.key, self.kind, || Job {
             key: self.key.clone(),
+            base: self.base.clone(),
             kind: self.kind,
             zone: Arc::clone(admitted.zone),
             origin: Arc::clone(admitted.origin),
@@ -210,6 +193,27 @@ impl<'a> Query<'a> {
             hold: blocking.then(|| hold(node, zone, path)),
         }
     }
+}
+
+/// What a target is, what of its query counts, and its key before anything that
+/// its answers vary by. `value`: of a header that the zone keeps apart.
+pub fn place<'q, 'v>(
+    store: &Store,
+    zone: &'v Zone,
+    path: &CanonicalPath,
+    query: Option<&'q str>,
+    value: impl Fn(&HeaderName) -> &'v str,
+) -> (Kind, Selected<'q>, Key) {
+    let mut kind = Kind::of(path);
+    if kind == Kind::Other && store.is_named_key(zone.id, path) {
+        kind = Kind::Key;
+    }
+    let packager = !zone.origin.is_s3();
+    let rules = &zone.cache;
+    let selected = rules.select(query, kind, packager, zone.token.is_some());
+    let kept = rules.vary.iter().map(|name| (name.as_str(), value(name)));
+    let base = Key::new(zone.id, path, selected.iter().chain(kept));
+    (kind, selected, base)
 }
 
 enum Looked {

@@ -8,6 +8,7 @@
 mod account;
 mod conditional;
 mod headers;
+mod invalidate;
 pub mod lane;
 mod lookup;
 mod pacing;

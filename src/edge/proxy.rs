@@ -145,6 +145,9 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
+        if let Some(through) = &context.through {
+            through.answered(&self.node, response);
+        }
         let status = response.status.as_u16();
         context.record.status = status;
         context.record.cache = CacheStatus::Bypass;

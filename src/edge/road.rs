@@ -53,9 +53,6 @@ impl Road<'_> {
             let response = respond::preflight(admitted.zone.cache.methods, &stamp);
             return self.short(response, wire, record).await;
         }
-        if !self.request.reads() {
-            return Step::Through(Through::new(&admitted));
-        }
         let visit = Visit {
             node: self.node,
             request: self.request,
@@ -63,6 +60,9 @@ impl Road<'_> {
             admitted: &admitted,
             request_id: self.request_id,
         };
+        if !self.request.reads() {
+            return Step::Through(Through::new(&visit));
+        }
         let query = Query::of(visit);
         record.kind = query.kind;
         let found = query.find();
@@ -71,6 +71,7 @@ impl Road<'_> {
         let server = Server {
             visit,
             query: &query,
+            looks: 1,
         };
         let served = server.serve(found, &mut sender, record).await;
         record.sent(&sender);

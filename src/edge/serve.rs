@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RANGE};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RANGE};
 use pingora::http::ResponseHeader;
 
 use super::account::Record;
@@ -20,6 +20,9 @@ use crate::cache::object::Object;
 use crate::origin::Failure;
 use crate::pull::{Arrival, LiveHead, Rider};
 use crate::telemetry::CacheStatus;
+
+/// Looks in the cache for one request, each behind a pull that others began.
+const MAX_LOOKS: u8 = 4;
 
 /// Why a response did not come to its end. The connection is closed (H1) or
 /// the stream reset (H2): a cut body never looks whole.
@@ -48,6 +51,8 @@ impl Cut {
 pub struct Server<'a> {
     pub visit: Visit<'a>,
     pub query: &'a Query<'a>,
+    /// How often the cache was looked at for this request.
+    pub looks: u8,
 }
 
 impl Server<'_> {
@@ -102,9 +107,32 @@ impl Server<'_> {
                 self.object(&landing.object, status, detail, sender, record)
                     .await
             }
+            Arrival::Parted => self.again(sender, record).await,
+            // The starter's credentials made it private; without any it may not be.
+            Arrival::Handed(Bypass::Authorization, None)
+                if !self.visit.request.contains(&AUTHORIZATION) =>
+            {
+                self.again(sender, record).await
+            }
             Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
             Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
         }
+    }
+
+    /// Looks anew, because the pull that was ridden brought nothing for this
+    /// request; in the end it asks for itself.
+    async fn again(&self, sender: &mut Sender<'_>, record: &mut Record) -> Result<(), Cut> {
+        if self.looks == MAX_LOOKS {
+            return self.pass(Bypass::Vary, None, sender, record).await;
+        }
+        let query = Query::of(self.visit);
+        let server = Server {
+            visit: self.visit,
+            query: &query,
+            looks: self.looks + 1,
+        };
+        let found = query.find();
+        Box::pin(server.serve(found, sender, record)).await
     }
 
     /// Answers a pull that failed before its first byte.

@@ -9,8 +9,11 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
+use super::Node;
 use super::headers::{self, Stamp};
-use super::verify::{Admitted, CDN_LOOP_COUNT, Visitor};
+use super::invalidate::Changing;
+use super::lookup::Visit;
+use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
 use crate::clock::Clock;
 use crate::origin::{Failure, Origin};
@@ -23,10 +26,12 @@ pub struct Through {
     origin: Arc<Origin>,
     path_and_query: String,
     loop_count: u32,
+    changing: Option<Changing>,
 }
 
 impl Through {
-    pub fn new(admitted: &Admitted<'_>) -> Self {
+    pub fn new(visit: &Visit<'_>) -> Self {
+        let admitted = visit.admitted;
         let path = encode(admitted.target.path.as_str());
         let query = admitted
             .target
@@ -41,6 +46,16 @@ impl Through {
             origin: Arc::clone(admitted.origin),
             path_and_query,
             loop_count: admitted.loop_count,
+            changing: Changing::of(visit),
+        }
+    }
+
+    /// The origin has answered: after success what is stored may be wrong.
+    pub fn answered(&self, node: &Node, answer: &ResponseHeader) {
+        if let Some(changing) = &self.changing
+            && (200..400).contains(&answer.status.as_u16())
+        {
+            changing.done(node, &self.zone, &answer.headers);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{
     AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, HeaderValue,
-    SET_COOKIE, VARY,
+    SET_COOKIE,
 };
 
 use pingora::http::ResponseHeader;
@@ -46,6 +46,8 @@ pub struct Asked {
     pub has_stale: bool,
     /// The origin's error pages are not for viewers.
     pub hides_errors: bool,
+    /// The origin saw the Authorization of one viewer.
+    pub with_credentials: bool,
 }
 
 /// Decides by the head.
@@ -72,8 +74,8 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
     if head.headers.contains_key(SET_COOKIE) && !rules.store_set_cookie {
         return Course::Private(Bypass::SetCookie);
     }
-    if !hls && varies_beyond(&head.headers, &rules.vary) {
-        return Course::Private(Bypass::Vary);
+    if !hls && asked.with_credentials && !control.despite_authorization {
+        return Course::Private(Bypass::Authorization);
     }
     let most = match asked.kind {
         Kind::Playlist | Kind::Manifest if hls => max_object.min(MAX_PLAYLIST_BYTES as u64),
@@ -94,16 +96,6 @@ fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
         .get_all(name)
         .iter()
         .filter_map(|value| value.to_str().ok())
-}
-
-/// Whether the answer varies by a header that is not in the key. The coding is:
-/// every request to the origin asks for identity.
-fn varies_beyond(headers: &HeaderMap, keyed: &[HeaderName]) -> bool {
-    let names = lines(headers, VARY).flat_map(|line| line.split(','));
-    let mut names = names
-        .map(|name| name.trim().to_ascii_lowercase())
-        .filter(|name| !name.is_empty());
-    names.any(|name| name != "accept-encoding" && !keyed.iter().any(|keyed| keyed == name.as_str()))
 }
 
 pub fn validators(headers: &HeaderMap) -> Validators {
@@ -325,18 +317,18 @@ mod tests {
                 Course::Share,
             ),
             (
-                "Vary, plain",
-                "200 OK\r\nVary: Origin\r\nContent-Length: 5",
+                "authorized",
+                "200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5",
                 &plain,
                 Kind::Other,
-                private(Bypass::Vary),
+                private(Bypass::Authorization),
             ),
             (
-                "Vary: *, plain",
-                "200 OK\r\nVary: *\r\nContent-Length: 5",
+                "authorized, public",
+                "200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 5",
                 &plain,
                 Kind::Other,
-                private(Bypass::Vary),
+                Course::Share,
             ),
             (
                 "too large",
@@ -381,6 +373,7 @@ mod tests {
                 to_confirm: *name == "confirmed",
                 has_stale: name.contains("stale"),
                 hides_errors: rules.policy == CachePolicy::Hls,
+                with_credentials: name.contains("authorized"),
             };
             assert_eq!(course(&head, rules, asked, 100), *want, "{name}");
         }

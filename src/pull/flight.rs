@@ -1,5 +1,6 @@
 //! One pull in flight, and those who ride it.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +18,8 @@ pub struct Flight {
     state: Mutex<State>,
     /// Changes whenever `state` does; riders sleep on it.
     changed: watch::Sender<u64>,
+    /// What it brings was made invalid meanwhile: it is not to be stored.
+    pub(super) invalid: AtomicBool,
 }
 
 struct State {
@@ -24,6 +27,8 @@ struct State {
     /// Full pieces, then the one that still grows.
     pieces: Vec<Bytes>,
     available: u64,
+    /// How often the flight has moved to another key.
+    moves: u32,
 }
 
 enum Phase {
@@ -59,6 +64,8 @@ pub struct LiveHead {
 pub enum Arrival {
     Landed(Landing),
     Streaming(Arc<LiveHead>),
+    /// It is for other requests than this one: look again.
+    Parted,
     /// Each viewer pulls for himself; who began the pull has the open answer.
     Handed(Bypass, Option<Box<Exchange>>),
     Failed(Failure),
@@ -70,10 +77,12 @@ impl Flight {
             phase: Phase::Waiting,
             pieces: Vec::new(),
             available: 0,
+            moves: 0,
         };
         let flight = Self {
             state: Mutex::new(state),
             changed: watch::channel(0).0,
+            invalid: AtomicBool::new(false),
         };
         Arc::new(flight)
     }
@@ -83,6 +92,7 @@ impl Flight {
             flight: Arc::clone(self),
             news: self.changed.subscribe(),
             starter,
+            moves: self.state().moves,
         }
     }
 
@@ -96,6 +106,13 @@ impl Flight {
 
     fn enter(&self, phase: Phase) {
         self.state().phase = phase;
+        self.wake();
+    }
+
+    /// The answer turned out to be for requests like the starter's only: who
+    /// boarded before must look again.
+    pub(super) fn part(&self) {
+        self.state().moves += 1;
         self.wake();
     }
 
@@ -151,6 +168,7 @@ pub struct Rider {
     news: watch::Receiver<u64>,
     /// This request began the pull: the origin saw its headers and no other's.
     pub starter: bool,
+    moves: u32,
 }
 
 impl Rider {
@@ -159,20 +177,30 @@ impl Rider {
     pub async fn arrival(&mut self, whole: bool) -> Arrival {
         loop {
             self.news.mark_unchanged();
-            match &mut self.flight.state().phase {
-                Phase::Waiting => {}
-                Phase::Streaming(head) if whole && head.length.is_none() => {}
-                Phase::Streaming(head) => return Arrival::Streaming(Arc::clone(head)),
-                Phase::Landed(landing) => return Arrival::Landed(landing.clone()),
-                Phase::Handed(reason, exchange) => {
-                    let open = if self.starter { exchange.take() } else { None };
-                    return Arrival::Handed(*reason, open);
-                }
-                Phase::Failed(failure) => return Arrival::Failed(*failure),
+            if let Some(arrival) = self.look(whole) {
+                return arrival;
             }
             if self.news.changed().await.is_err() {
                 return Arrival::Failed(Failure::Reset);
             }
+        }
+    }
+
+    fn look(&self, whole: bool) -> Option<Arrival> {
+        let mut state = self.flight.state();
+        if self.moves < state.moves && !self.starter {
+            return Some(Arrival::Parted);
+        }
+        match &mut state.phase {
+            Phase::Waiting => None,
+            Phase::Streaming(head) if whole && head.length.is_none() => None,
+            Phase::Streaming(head) => Some(Arrival::Streaming(Arc::clone(head))),
+            Phase::Landed(landing) => Some(Arrival::Landed(landing.clone())),
+            Phase::Handed(reason, exchange) => {
+                let open = if self.starter { exchange.take() } else { None };
+                Some(Arrival::Handed(*reason, open))
+            }
+            Phase::Failed(failure) => Some(Arrival::Failed(*failure)),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::cache::key::Key;
 use crate::cache::lifetime::State;
 use crate::cache::object::Object;
 use crate::cache::store::Store;
+use crate::cache::vary::Variation;
 use crate::clock::Clock;
 use crate::hls::Kind;
 use crate::origin::{Failure, Origin, Request};
@@ -35,6 +36,8 @@ const LINGER: Duration = Duration::from_secs(3);
 /// What to pull, and what is known of it.
 pub struct Job {
     pub key: Key,
+    /// The key before anything that answers vary by.
+    pub base: Key,
     pub kind: Kind,
     pub zone: Arc<Zone>,
     pub origin: Arc<Origin>,
@@ -64,6 +67,7 @@ pub struct Pulls {
 
 struct Seat {
     flight: Arc<Flight>,
+    base: Key,
     /// Set once it has landed without being admitted: until then reachable.
     until: Option<Instant>,
 }
@@ -126,19 +130,21 @@ impl Pulls {
         {
             return Joined::Stored(object);
         }
+        let job = job();
         let flight = Flight::new();
         let rider = flight.board(true);
         seats.insert(
             key.clone(),
             Seat {
                 flight: Arc::clone(&flight),
+                base: job.base.clone(),
                 until: None,
             },
         );
         drop(seats);
         self.counts.started.fetch_add(1, Relaxed);
         self.counts.in_flight.fetch_add(1, Relaxed);
-        tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job())));
+        tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job)));
         Joined::Riding(rider)
     }
 
@@ -158,6 +164,37 @@ impl Pulls {
                 seats.remove(key);
             }
         }
+    }
+
+    /// A flight's answer is for requests with some headers only: from here on
+    /// it is found under their key, and who boarded under another looks again.
+    fn part(&self, job: &mut Job, variation: Variation, flight: &Arc<Flight>) {
+        let key = variation.key(&job.base, &job.request.forwarded);
+        let seat = Seat {
+            flight: Arc::clone(flight),
+            base: job.base.clone(),
+            until: None,
+        };
+        // In this order a like request finds the flight at each instant.
+        self.shard(&key).entry(key.clone()).or_insert(seat);
+        self.store.note_variation(&job.base, variation);
+        self.leave(&job.key, flight, false);
+        flight.part();
+        job.key = key;
+    }
+
+    /// Forgets what is stored under a key, and what is on its way there.
+    pub fn invalidate(&self, base: &Key) {
+        for shard in &self.shards {
+            lock(shard).retain(|_, seat| {
+                let stays = seat.base != *base;
+                if !stays {
+                    seat.flight.invalid.store(true, Relaxed);
+                }
+                stays
+            });
+        }
+        self.store.remove(base);
     }
 
     /// Lets go of what only lingers, so that its memory comes back.

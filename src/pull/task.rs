@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use pingora::http::ResponseHeader;
 use tokio::time::timeout;
 
@@ -15,6 +16,7 @@ use crate::cache::body::{Body, BodyWriter};
 use crate::cache::head::{HeadFacts, HeadLines, update};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime, State};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
+use crate::cache::vary;
 use crate::hls::{Kind, Pace};
 use crate::origin::{Exchange, Failure, Framing, Validators};
 use crate::zone::CachePolicy;
@@ -75,7 +77,13 @@ impl Pull {
             .as_ref()
             .is_some_and(|v| v.etag.is_some() || v.last_modified.is_some());
         let exchange = self.job.origin.open(&request).await?;
-        match self.course(&exchange, confirm) {
+        let mut course = self.course(&exchange, confirm);
+        if course == Course::Share
+            && let Err(reason) = self.part(&exchange.head.headers)
+        {
+            course = Course::Private(reason);
+        }
+        match course {
             Course::Fail(failure) => Err(failure),
             Course::Confirmed => {
                 self.confirm(&exchange.head.headers);
@@ -86,13 +94,36 @@ impl Pull {
                     // An error may be gone with the next request.
                     500.. => self.pulls.counts.fail(Failure::ServerError),
                     400.. => {}
+                    // Another request may carry none.
+                    _ if reason == Bypass::Authorization => {}
                     _ => self.pulls.store.pass(&self.job.key, reason),
                 }
+                // Before anybody wakes: who looks again begins anew.
+                self.pulls.leave(&self.job.key, &self.flight, false);
                 self.flight.hand_over(reason, exchange);
                 Ok(())
             }
             Course::Share => self.share(exchange).await,
         }
+    }
+
+    /// Keeps apart whom the answer is for, where it varies by more than the key
+    /// does so far.
+    fn part(&mut self, headers: &HeaderMap) -> Result<(), Bypass> {
+        let cache = &self.job.zone.cache;
+        if cache.policy == CachePolicy::Hls {
+            return Ok(());
+        }
+        let names = vary::names(headers, &cache.vary).ok_or(Bypass::Vary)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let (store, job) = (&self.pulls.store, &mut self.job);
+        let variation = store.vary(&job.base, &names).ok_or(Bypass::Vary)?;
+        if job.key != variation.key(&job.base, &job.request.forwarded) {
+            Arc::clone(&self.pulls).part(job, variation, &self.flight);
+        }
+        Ok(())
     }
 
     fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
@@ -104,6 +135,12 @@ impl Pull {
             to_confirm,
             has_stale: stale.is_some_and(|stale| stale.freshness.state(now) != State::Expired),
             hides_errors: self.job.zone.hides_errors(),
+            with_credentials: self
+                .job
+                .request
+                .forwarded
+                .iter()
+                .any(|(name, _)| *name == AUTHORIZATION),
         };
         match answer::course(&exchange.head, rules, asked, self.pulls.max_object) {
             // Under `origin` the head tells whether others may have it at all.
@@ -294,7 +331,7 @@ impl Pull {
     /// is no instant with neither an object nor a flight.
     fn store(&mut self, object: Object, revalidated: bool) {
         let object = Arc::new(object);
-        if object.bypass.is_none() {
+        if object.bypass.is_none() && !self.flight.invalid.load(Relaxed) {
             self.pulls.store.insert(&self.job.key, Arc::clone(&object));
             self.linger = !self
                 .pulls

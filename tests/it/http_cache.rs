@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::edge::{Connection, Setup, TestEdge};
-use crate::origin::{DevOrigin, DevOriginOptions, Reply, SeenRequest};
+use crate::edge::{Connection, Reply, Setup, TestEdge};
+use crate::origin::{DevOrigin, DevOriginOptions, Reply as Answer, SeenRequest};
 
 async fn origin() -> DevOrigin {
     DevOrigin::start(DevOriginOptions::plain())
@@ -18,8 +18,13 @@ async fn edge(origin: &DevOrigin) -> TestEdge {
     setup.start().await
 }
 
+/// Without a token, which would be a part of the query like any other.
+async fn get(edge: &TestEdge, path: &str, headers: &[(&str, &str)]) -> Reply {
+    edge.send("GET", path, headers).await
+}
+
 /// Answers that follow each other; the last one stays.
-fn in_turn(origin: &DevOrigin, path: &str, answers: Vec<Reply>) {
+fn in_turn(origin: &DevOrigin, path: &str, answers: Vec<Answer>) {
     let turn = AtomicUsize::new(0);
     let next = move |_: &SeenRequest| {
         let at = turn.fetch_add(1, Relaxed).min(answers.len() - 1);
@@ -28,10 +33,10 @@ fn in_turn(origin: &DevOrigin, path: &str, answers: Vec<Reply>) {
     origin.on(path, Arc::new(next));
 }
 
-fn reply(status: u16, body: &str, headers: &[(&str, &str)]) -> Reply {
-    let reply = Reply::new(status, body.to_owned());
-    let with = |reply: Reply, (name, value): &(&str, &str)| reply.with_header(name, value);
-    headers.iter().fold(reply, with)
+fn answer(status: u16, body: &str, headers: &[(&str, &str)]) -> Answer {
+    let answer = Answer::new(status, body.to_owned());
+    let with = |answer: Answer, (name, value): &(&str, &str)| answer.with_header(name, value);
+    headers.iter().fold(answer, with)
 }
 
 #[tokio::test]
@@ -41,7 +46,7 @@ async fn what_the_origin_said_to_one_viewer_is_not_told_to_another() {
         "/mine",
         Arc::new(|request| {
             let who = request.header("cookie").unwrap_or("nobody").to_owned();
-            Reply::new(200, who).with_header("Cache-Control", "private, max-age=60")
+            Answer::new(200, who).with_header("Cache-Control", "private, max-age=60")
         }),
     );
     let gate = origin.hold("/mine", None);
@@ -73,13 +78,13 @@ async fn an_error_page_passes_as_it_came_and_is_not_stored() {
     in_turn(
         &origin,
         "/a",
-        vec![reply(503, "busy", &fresh), reply(200, "fine", &fresh)],
+        vec![answer(503, "busy", &fresh), answer(200, "fine", &fresh)],
     );
     let edge = edge(&origin).await;
-    let busy = edge.get("/a").await;
+    let busy = get(&edge, "/a", &[]).await;
     assert_eq!((busy.status, &busy.body[..]), (503, &b"busy"[..]));
     assert_eq!(busy.cache(), "BYPASS");
-    let fine = edge.get("/a").await;
+    let fine = get(&edge, "/a", &[]).await;
     assert_eq!((fine.status, fine.cache()), (200, "MISS"));
 }
 
@@ -90,11 +95,11 @@ async fn stale_if_error_covers_an_error_page() {
     in_turn(
         &origin,
         "/a",
-        vec![reply(200, "fine", &control), reply(503, "busy", &[])],
+        vec![answer(200, "fine", &control), answer(503, "busy", &[])],
     );
     let edge = edge(&origin).await;
-    edge.get("/a").await;
-    let stale = edge.get("/a").await;
+    get(&edge, "/a", &[]).await;
+    let stale = get(&edge, "/a", &[]).await;
     assert_eq!((stale.status, &stale.body[..]), (200, &b"fine"[..]));
     assert_eq!(stale.cache(), "STALE");
 }
@@ -116,12 +121,12 @@ async fn a_304_brings_what_is_stored_up_to_date() {
     in_turn(
         &origin,
         "/a",
-        vec![reply(200, "body", &first), reply(304, "", &second)],
+        vec![answer(200, "body", &first), answer(304, "", &second)],
     );
     let edge = edge(&origin).await;
-    edge.get("/a").await;
+    get(&edge, "/a", &[]).await;
     for cache in ["REVALIDATED", "HIT"] {
-        let reply = edge.get("/a").await;
+        let reply = get(&edge, "/a", &[]).await;
         assert_eq!((reply.status, reply.cache()), (200, cache));
         assert_eq!(&reply.body[..], b"body");
         for (name, want) in [
@@ -133,4 +138,126 @@ async fn a_304_brings_what_is_stored_up_to_date() {
         }
     }
     assert_eq!(origin.count("/a"), 2);
+}
+
+/// Answers with one request header as the body.
+fn echo(origin: &DevOrigin, path: &str, name: &'static str, headers: &'static [(&str, &str)]) {
+    let echoed =
+        move |request: &SeenRequest| answer(200, request.header(name).unwrap_or("none"), headers);
+    origin.on(path, Arc::new(echoed));
+}
+
+#[tokio::test]
+async fn each_viewer_gets_the_variant_that_the_origin_made_for_his_headers() {
+    let origin = origin().await;
+    let control = &[("Cache-Control", "max-age=60"), ("Vary", "Foo")];
+    echo(&origin, "/a", "foo", control);
+    let edge = edge(&origin).await;
+    for (value, cache) in [
+        ("1", "MISS"),
+        ("2", "MISS"),
+        ("1", "HIT"),
+        ("2", "HIT"),
+        ("1", "HIT"),
+    ] {
+        let reply = get(&edge, "/a", &[("Foo", value)]).await;
+        assert_eq!((&reply.body[..], reply.cache()), (value.as_bytes(), cache));
+    }
+    assert_eq!(origin.count("/a"), 2);
+}
+
+#[tokio::test]
+async fn a_herd_on_an_unknown_variation_makes_one_request_for_each_variant() {
+    let origin = origin().await;
+    let control = &[("Cache-Control", "max-age=60"), ("Vary", "Foo")];
+    echo(&origin, "/a", "foo", control);
+    let gate = origin.hold("/a", None);
+    let edge = edge(&origin).await;
+    let mut viewers = Vec::new();
+    for number in 0..30 {
+        let value = ["1", "2", "3"][number % 3];
+        let mut viewer = Connection::open(edge.http()).await;
+        viewer.send("GET", "/a", &[("Foo", value)]).await;
+        viewers.push((value, viewer));
+    }
+    let collapsed = &edge.running.node.pulls.counts.collapsed;
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
+    while collapsed.load(Relaxed) < 29 {
+        tick.tick().await;
+    }
+    gate.release();
+    for (value, mut viewer) in viewers {
+        let reply = viewer.reply("GET").await;
+        assert_eq!(&reply.body[..], value.as_bytes());
+    }
+    assert_eq!(origin.count("/a"), 3);
+}
+
+#[tokio::test]
+async fn credentials_are_answered_from_memory_only_where_the_origin_says_so() {
+    let origin = origin().await;
+    echo(
+        &origin,
+        "/own",
+        "authorization",
+        &[("Cache-Control", "max-age=60")],
+    );
+    echo(
+        &origin,
+        "/all",
+        "authorization",
+        &[("Cache-Control", "max-age=60, public")],
+    );
+    let edge = edge(&origin).await;
+    for (path, who, body, cache) in [
+        ("/own", Some("one"), "one", "BYPASS"),
+        ("/own", Some("two"), "two", "BYPASS"),
+        ("/own", None, "none", "MISS"),
+        ("/own", None, "none", "HIT"),
+        ("/all", Some("one"), "one", "MISS"),
+        ("/all", Some("two"), "one", "HIT"),
+    ] {
+        let headers: Vec<_> = who.map(|who| ("Authorization", who)).into_iter().collect();
+        let reply = get(&edge, path, &headers).await;
+        let got = (
+            String::from_utf8_lossy(&reply.body).into_owned(),
+            reply.cache(),
+        );
+        assert_eq!(got, (body.to_owned(), cache), "{path} {who:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unsafe_method_that_succeeds_makes_its_target_and_places_stale() {
+    let origin = origin().await;
+    let fresh = [("Cache-Control", "max-age=60")];
+    let places = [("Location", "/v/new?x=1"), ("Content-Location", "here")];
+    for path in ["/v/a", "/v/new", "/v/here", "/v/other"] {
+        origin.on(
+            path,
+            Arc::new(move |request| match request.method.as_str() {
+                "GET" => answer(200, "body", &fresh),
+                "DELETE" => answer(500, "no", &places),
+                _ => answer(200, "done", &places),
+            }),
+        );
+    }
+    let edge = edge(&origin).await;
+    let all = ["/v/a", "/v/new?x=1", "/v/here", "/v/other"];
+    let caches = async || {
+        let mut caches = Vec::new();
+        for path in all {
+            caches.push(get(&edge, path, &[]).await.cache().to_owned());
+        }
+        caches
+    };
+    caches().await;
+    edge.send("DELETE", "/v/a", &[]).await;
+    assert_eq!(caches().await, ["HIT"; 4], "a failure changes nothing");
+    let done = edge.send("POST", "/v/a", &[("Content-Length", "0")]).await;
+    assert_eq!((done.status, done.cache()), (200, "BYPASS"));
+    assert_eq!(caches().await, ["MISS", "MISS", "MISS", "HIT"]);
+    let done = edge.send("M-SEARCH", "/v/a", &[]).await;
+    assert_eq!((done.status, done.cache()), (200, "BYPASS"));
+    assert_eq!(caches().await, ["MISS", "MISS", "MISS", "HIT"]);
 }
