@@ -182,6 +182,7 @@ impl<'a> Query<'a> {
             query: self.selected.to_query(),
             validators: None,
             range: None,
+            if_range: None,
             forwarded: forwarded(request, zone),
             viewer: origin::Viewer {
                 ip: visitor.client_ip,

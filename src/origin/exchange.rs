@@ -55,6 +55,15 @@ impl Exchange {
         }
     }
 
+    /// This is the rest of an answer with that head.
+    pub fn go_on_as(&mut self, first: Head) {
+        let keep_alive = self.head.keep_alive;
+        self.head = Head {
+            keep_alive,
+            ..first
+        };
+    }
+
     /// Holds a place among `max_pulls` to its end.
     pub(super) fn hold(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);

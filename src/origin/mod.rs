@@ -9,6 +9,7 @@ mod exchange;
 mod failure;
 mod request;
 mod response;
+pub mod resume;
 mod s3_error;
 mod settings;
 pub mod sigv4;

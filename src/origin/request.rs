@@ -18,6 +18,8 @@ pub struct Request {
     pub validators: Option<Validators>,
     /// A Range value to pass on.
     pub range: Option<String>,
+    /// The ETag that the range belongs to.
+    pub if_range: Option<String>,
     /// End-to-end headers of the viewer that this zone forwards.
     pub forwarded: Vec<(http::HeaderName, http::HeaderValue)>,
     pub viewer: Viewer,
@@ -88,6 +90,9 @@ impl Request {
         wire.header("cdn-loopcount", &(self.viewer.loop_count + 1).to_string());
         if let Some(range) = &self.range {
             wire.header("range", range);
+        }
+        if let Some(etag) = &self.if_range {
+            wire.header("if-range", etag);
         }
         if let Some(validators) = &self.validators {
             if let Some(etag) = &validators.etag {
@@ -181,6 +186,7 @@ mod tests {
                 last_modified: None,
             }),
             range: None,
+            if_range: None,
             forwarded: Vec::new(),
             viewer: Viewer {
                 ip: [192, 0, 2, 1].into(),

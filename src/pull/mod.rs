@@ -5,10 +5,12 @@
 
 mod answer;
 mod flight;
+mod resume;
 mod task;
 
 pub use answer::viewer_head;
 pub use flight::{Arrival, Landing, LiveHead, Rider};
+pub use resume::Resumes;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -79,6 +81,8 @@ pub struct Counts {
     pub started: AtomicU64,
     pub collapsed: AtomicU64,
     pub over_budget: AtomicU64,
+    /// Bodies that were cut and went on.
+    pub resumed: AtomicU64,
     failures: [AtomicU64; Failure::ALL.len()],
 }
 

@@ -257,6 +257,7 @@ impl Metrics {
         catch_up(&self.pulls, "started", counts.started.load(Relaxed));
         catch_up(&self.pulls, "collapsed", counts.collapsed.load(Relaxed));
         catch_up(&self.pulls, "over_budget", counts.over_budget.load(Relaxed));
+        catch_up(&self.pulls, "resumed", counts.resumed.load(Relaxed));
         for (failure, count) in counts.failures() {
             catch_up(&self.pull_failures, failure.name(), count);
         }
