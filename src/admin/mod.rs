@@ -1,6 +1,7 @@
 //! The operator's listener: metrics and health.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Router;
 use axum::extract::State;
@@ -25,7 +26,11 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>) {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> Response {
-    match node.metrics.render(&node.pulls.store, &node.pulls.counts) {
+    let open = node.connections.load(Relaxed);
+    match node
+        .metrics
+        .render(&node.pulls.store, &node.pulls.counts, open)
+    {
         Ok(text) => (
             [(
                 header::CONTENT_TYPE,

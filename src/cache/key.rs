@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::path::CanonicalPath;
 
-/// The bytes that name one stored object: zone, path, and what the zone lets
+/// The bytes that name one stored object: the zone's realm, path, and what the zone lets
 /// vary. Each part is length-prefixed, so no two requests share a key by
 /// moving a boundary.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,12 +17,12 @@ impl Key {
     /// `varies`: query parameters and header values that the zone keeps apart,
     /// in a fixed order.
     pub fn new<'a>(
-        zone: u32,
+        realm: u32,
         path: &CanonicalPath,
         varies: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
         let mut bytes = Vec::with_capacity(path.as_str().len() + 16);
-        bytes.extend(zone.to_be_bytes());
+        bytes.extend(realm.to_be_bytes());
         push(&mut bytes, path.as_str());
         for (name, value) in varies {
             push(&mut bytes, name);

@@ -194,24 +194,24 @@ impl Store {
     }
 
     /// Remembers (or forgets) that a live playlist stands in a folder.
-    pub fn note_folder(&self, zone: u32, path: &CanonicalPath, live: Option<Duration>) {
-        let folder = (zone, path.folder().to_owned());
+    pub fn note_folder(&self, realm: u32, path: &CanonicalPath, live: Option<Duration>) {
+        let folder = (realm, path.folder().to_owned());
         match live {
             Some(target) => self.live_folders.insert(folder, target),
             None => self.live_folders.invalidate(&folder),
         }
     }
 
-    pub fn live_folder(&self, zone: u32, path: &CanonicalPath) -> Option<Duration> {
-        self.live_folders.get(&(zone, path.folder().to_owned()))
+    pub fn live_folder(&self, realm: u32, path: &CanonicalPath) -> Option<Duration> {
+        self.live_folders.get(&(realm, path.folder().to_owned()))
     }
 
-    pub fn note_key(&self, zone: u32, path: CanonicalPath) {
-        self.named_keys.insert((zone, path), ());
+    pub fn note_key(&self, realm: u32, path: CanonicalPath) {
+        self.named_keys.insert((realm, path), ());
     }
 
-    pub fn is_named_key(&self, zone: u32, path: &CanonicalPath) -> bool {
-        self.named_keys.contains_key(&(zone, path.clone()))
+    pub fn is_named_key(&self, realm: u32, path: &CanonicalPath) -> bool {
+        self.named_keys.contains_key(&(realm, path.clone()))
     }
 
     /// Stored objects and their bytes, as moka counts them.

@@ -233,9 +233,9 @@ impl Explanation {
         let packager =
             zone.is_some_and(|zone| matches!(zone.origin.kind, origin::Kind::Http { .. }));
         let selected = rules.select(target.query, kind, packager, strip_token);
-        let zone_id = zone.map_or(0, |zone| zone.id);
+        let realm = zone.map_or(0, |zone| zone.realm);
         self.cache_key = Some(
-            CacheKey::new(zone_id, &target.path, selected.iter())
+            CacheKey::new(realm, &target.path, selected.iter())
                 .fingerprint()
                 .to_string(),
         );

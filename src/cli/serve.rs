@@ -1,5 +1,6 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
@@ -7,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{BAD_CONFIG, REFUSED};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
-use crate::node;
+use crate::node::{self, Running};
 
 /// A worker looks into the shared queue after so many tasks. Connections that
 /// do not fit into its own (256) wait there: on 512 busy connections and one
@@ -21,9 +22,13 @@ Examples:
   CDN_SECURITY_KEY=… warren serve --config config/minimal.toml
   WARREN_LOG=debug warren serve --config /etc/warren/warren.toml
 
-SIGTERM and SIGINT end the node: it takes no more connections and lets running
-requests end within listen.grace_period. The node's own log goes to standard
-error (level by WARREN_LOG), the access log to standard output or its file.")]
+SIGHUP reads the file again: zones, certificates and the country database are
+taken over without dropping a request; a file with problems changes nothing.
+SIGTERM ends the node: /readyz says so at once, connections are taken for
+listen.drain_delay more, and running requests may end within
+listen.grace_period. SIGINT does the same without the delay. The node's own log
+goes to standard error (level by WARREN_LOG), the access log to standard output
+or its file.")]
 pub struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
@@ -50,7 +55,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let served = runtime
         .map_err(|error| error.to_string())
         .and_then(|runtime| {
-            let result = runtime.block_on(serve(config));
+            let result = runtime.block_on(serve(config, &arguments.config, &environment));
             runtime.shutdown_background();
             result
         });
@@ -75,23 +80,46 @@ fn log_to_stderr(environment: &Environment) {
         .init();
 }
 
-async fn serve(config: Config) -> Result<(), String> {
-    let grace = config.listen.grace_period;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| error.to_string())?;
+async fn serve(config: Config, path: &Path, environment: &Environment) -> Result<(), String> {
+    let (delay, grace) = (config.listen.drain_delay, config.listen.grace_period);
+    let listen = |kind| signal(kind).map_err(|error| error.to_string());
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
     let running = node::start(config, Clock::default()).await?;
     tracing::info!(http = ?running.http, https = ?running.https, admin = %running.admin, "serving");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let delay = loop {
+        tokio::select! {
+            _ = terminate.recv() => break delay,
+            // Somebody sits before it and waits.
+            _ = interrupt.recv() => break Duration::ZERO,
+            _ = hangup.recv() => reload(&running, path, environment),
+        }
+    };
     tracing::info!(
+        drain_seconds = delay.as_secs(),
         grace_seconds = grace.as_secs(),
         "stopping: running requests may end"
     );
-    match running.stop(grace).await {
+    match running.stop(delay, grace).await {
         0 => tracing::info!("stopped"),
         left => tracing::warn!(left, "stopped with requests still running"),
     }
     Ok(())
+}
+
+fn reload(running: &Running, path: &Path, environment: &Environment) {
+    let loaded = Config::load(path, environment).map_err(|problems| problems.to_string());
+    let reloaded = loaded.and_then(|config| running.reload(config));
+    running.node.metrics.note_reload(reloaded.is_ok());
+    match reloaded {
+        Ok(tables) if tables.is_empty() => tracing::info!("reloaded"),
+        Ok(tables) => tracing::warn!(
+            ?tables,
+            "reloaded, but for these tables: they need a restart"
+        ),
+        Err(problems) => {
+            tracing::error!(problems, "not reloaded: the configuration in force stays");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::section::Section;
 
 /// Where viewers are served.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
@@ -24,7 +24,9 @@ pub struct Listen {
     pub min_send_rate: usize,
     /// The longest request target; more is 414.
     pub max_target: usize,
-    /// How long running requests may finish after SIGTERM.
+    /// How long new connections are taken after SIGTERM, not ready any more.
+    pub drain_delay: Duration,
+    /// How long running requests may finish after that.
     pub grace_period: Duration,
     /// Answer GET and HEAD over HTTP/1.1 in the edge's own lane. No key of the
     /// file: tests compare what both ways answer.
@@ -67,7 +69,7 @@ pub enum Rights {
     Admin,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cache {
     /// Bytes for bodies, stored and in flight.
     pub memory: usize,
@@ -75,7 +77,7 @@ pub struct Cache {
     pub max_object: u64,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessLog {
     pub format: LogFormat,
     /// `None`: standard output.
@@ -99,6 +101,8 @@ const MAX_OBJECT_SHARE: u64 = 4;
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
 /// A head is one packet or two: who needs longer is no player.
 const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A load balancer that asks /readyz every 2 s has noticed twice.
+const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
 const DEFAULT_GRACE: Duration = Duration::from_secs(20);
 const DEFAULT_MAX_TARGET: u64 = 8 << 10;
 /// A viewer below 2 KiB/s plays nothing; a token's limit lowers it.
@@ -150,6 +154,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     let max_target = table
         .integer("max_target", 256..=65_536)
         .unwrap_or(DEFAULT_MAX_TARGET) as usize;
+    let drain_delay = table.duration("drain_delay").unwrap_or(DEFAULT_DRAIN_DELAY);
     let grace_period = table.duration("grace_period").unwrap_or(DEFAULT_GRACE);
     table.finish().then_some(Listen {
         http,
@@ -159,6 +164,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
         head_timeout,
         min_send_rate,
         max_target,
+        drain_delay,
         grace_period,
         lane: true,
     })

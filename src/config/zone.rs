@@ -120,6 +120,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     let (token, cache, access, origin) = (token?, cache?, access?, origin?);
     let zone = Zone {
         id,
+        realm: position as u32,
         name: name?,
         hostnames,
         token,

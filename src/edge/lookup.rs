@@ -206,14 +206,14 @@ pub fn place<'q, 'v>(
     value: impl Fn(&HeaderName) -> &'v str,
 ) -> (Kind, Selected<'q>, Key) {
     let mut kind = Kind::of(path);
-    if kind == Kind::Other && store.is_named_key(zone.id, path) {
+    if kind == Kind::Other && store.is_named_key(zone.realm, path) {
         kind = Kind::Key;
     }
     let packager = !zone.origin.is_s3();
     let rules = &zone.cache;
     let selected = rules.select(query, kind, packager, zone.token.is_some());
     let kept = rules.vary.iter().map(|name| (name.as_str(), value(name)));
-    let base = Key::new(zone.id, path, selected.iter().chain(kept));
+    let base = Key::new(zone.realm, path, selected.iter().chain(kept));
     (kind, selected, base)
 }
 
@@ -225,7 +225,7 @@ enum Looked {
 
 /// A packager holds a blocking reload for up to three target durations.
 fn hold(node: &Node, zone: &Zone, path: &CanonicalPath) -> Duration {
-    let target = node.pulls.store.live_folder(zone.id, path);
+    let target = node.pulls.store.live_folder(zone.realm, path);
     target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
 }
 

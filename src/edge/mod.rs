@@ -30,6 +30,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use arc_swap::{ArcSwap, ArcSwapOption};
+
 use crate::clock::Clock;
 use crate::config::Listen;
 use crate::origin::Origin;
@@ -42,13 +44,16 @@ use crate::zone::{ByHost, Countries, Zone};
 pub struct Node {
     pub clock: Clock,
     pub listen: Listen,
-    pub sites: ByHost<Site>,
+    /// Replaced by a reload; a request keeps what it began with.
+    pub sites: ArcSwap<ByHost<Site>>,
     pub pulls: Arc<Pulls>,
     pub metrics: Arc<Metrics>,
     pub log: Log,
-    pub countries: Option<Countries>,
+    pub countries: ArcSwapOption<Countries>,
     /// Requests on their road.
     pub active: Arc<AtomicUsize>,
+    /// Connections that viewers hold open.
+    pub connections: AtomicUsize,
 }
 
 /// A pull zone at work.

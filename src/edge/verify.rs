@@ -105,7 +105,7 @@ impl<'r> Visitor<'r> {
     pub fn of(node: &Node, request: &'r Request<'_>) -> Self {
         let target = origin_form(&request.target);
         let host = request.host().unwrap_or_default();
-        let site = node.sites.find(host).cloned();
+        let site = node.sites.load().find(host).cloned();
         let trusted = site
             .as_ref()
             .map(|site| site.zone.trusted_proxies.as_slice())
@@ -117,6 +117,7 @@ impl<'r> Visitor<'r> {
         let client_ip = client_ip(request.entry.peer, &forwarded, trusted);
         let country = node
             .countries
+            .load()
             .as_ref()
             .and_then(|countries| countries.of(client_ip));
         Self {

@@ -3,7 +3,7 @@
 
 mod tls;
 
-pub use tls::{CertificateResolver, check_certificate};
+pub use tls::{CertificateResolver, Certificates, check_certificate};
 
 use std::net::SocketAddr;
 use std::os::fd::{IntoRawFd, RawFd};

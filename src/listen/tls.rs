@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -16,24 +17,32 @@ use crate::config::Certificate;
 /// All certificates of the node by host name. The first one is for clients
 /// that name no host or an unknown one.
 #[derive(Debug)]
-pub struct CertificateResolver {
+pub struct Certificates {
     by_name: HashMap<String, Arc<CertifiedKey>>,
     first: Arc<CertifiedKey>,
+    /// Each file with its leaf's last second, in Unix time.
+    pub expiries: Vec<(String, i64)>,
 }
 
-impl CertificateResolver {
+impl Certificates {
     /// `None` for an empty list; an error says which file and why.
     pub fn load(certificates: &[Certificate]) -> Result<Option<Self>, String> {
-        let mut by_name = HashMap::new();
+        let (mut by_name, mut expiries) = (HashMap::new(), Vec::new());
         let mut first = None;
         for certificate in certificates {
             let key = Arc::new(load_pair(&certificate.cert, &certificate.key)?);
-            for name in names(&key)? {
+            let leaf = Leaf::of(&key)?;
+            expiries.push((certificate.cert.display().to_string(), leaf.expires));
+            for name in leaf.names {
                 by_name.entry(name).or_insert_with(|| Arc::clone(&key));
             }
             first.get_or_insert(key);
         }
-        Ok(first.map(|first| Self { by_name, first }))
+        Ok(first.map(|first| Self {
+            by_name,
+            first,
+            expiries,
+        }))
     }
 
     fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
@@ -43,17 +52,32 @@ impl CertificateResolver {
     }
 }
 
+/// The certificates in force; a handshake takes those of its moment.
+#[derive(Debug)]
+pub struct CertificateResolver(ArcSwap<Certificates>);
+
+impl CertificateResolver {
+    pub fn new(certificates: Certificates) -> Self {
+        Self(ArcSwap::from_pointee(certificates))
+    }
+
+    pub fn replace(&self, certificates: Certificates) {
+        self.0.store(Arc::new(certificates));
+    }
+}
+
 impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let named = hello.server_name().and_then(|name| self.find(name));
-        Some(Arc::clone(named.unwrap_or(&self.first)))
+        let certificates = self.0.load();
+        let named = hello.server_name().and_then(|name| certificates.find(name));
+        Some(Arc::clone(named.unwrap_or(&certificates.first)))
     }
 }
 
 /// Whether a chain and a key can be loaded and belong together.
 pub fn check_certificate(cert: &Path, key: &Path) -> Result<(), String> {
     let pair = load_pair(cert, key)?;
-    names(&pair).map(|_| ())
+    Leaf::of(&pair).map(|_| ())
 }
 
 fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
@@ -75,19 +99,30 @@ fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
     Ok(pair)
 }
 
-/// The DNS names of the leaf, lower case.
-fn names(pair: &CertifiedKey) -> Result<Vec<String>, String> {
-    let leaf = pair.end_entity_cert().map_err(|error| error.to_string())?;
-    let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
-    let alternative = leaf
-        .subject_alternative_name()
-        .map_err(|error| error.to_string())?;
-    let general = alternative
-        .map(|extension| extension.value.general_names.as_slice())
-        .unwrap_or_default();
-    let dns = general.iter().filter_map(|name| match name {
-        GeneralName::DNSName(dns) => Some(dns.to_ascii_lowercase()),
-        _ => None,
-    });
-    Ok(dns.collect())
+/// What a leaf says of itself.
+struct Leaf {
+    /// DNS names, lower case.
+    names: Vec<String>,
+    expires: i64,
+}
+
+impl Leaf {
+    fn of(pair: &CertifiedKey) -> Result<Self, String> {
+        let leaf = pair.end_entity_cert().map_err(|error| error.to_string())?;
+        let (_, leaf) = X509Certificate::from_der(leaf).map_err(|error| error.to_string())?;
+        let alternative = leaf
+            .subject_alternative_name()
+            .map_err(|error| error.to_string())?;
+        let general = alternative
+            .map(|extension| extension.value.general_names.as_slice())
+            .unwrap_or_default();
+        let dns = general.iter().filter_map(|name| match name {
+            GeneralName::DNSName(dns) => Some(dns.to_ascii_lowercase()),
+            _ => None,
+        });
+        Ok(Self {
+            names: dns.collect(),
+            expires: leaf.validity().not_after.timestamp(),
+        })
+    }
 }

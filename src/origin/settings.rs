@@ -6,7 +6,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// An origin, as configured.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub kind: Kind,
     pub endpoints: Vec<Endpoint>,
@@ -29,7 +29,7 @@ impl Settings {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     S3 {
         bucket: String,
@@ -55,7 +55,7 @@ impl Kind {
 }
 
 /// Never printed: only the access key's name is public.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub access_key: String,
     pub secret_key: Zeroizing<String>,

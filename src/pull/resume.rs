@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+use crate::clock::timer_now;
 use crate::origin::{Exchange, Failure, Origin, Request, resume};
 
 /// Cuts that one body survives; an origin that cuts more often is not serving.
@@ -37,7 +38,7 @@ impl Resumes {
         let head = cut.head.clone();
         // Its place among the pulls is needed for the rest.
         drop(cut);
-        let patience = Instant::now() + origin.settings().deadlines.between_bytes;
+        let patience = timer_now() + origin.settings().deadlines.between_bytes;
         let mut pause = FIRST_PAUSE;
         loop {
             match origin.open(&rest).await {
@@ -47,7 +48,7 @@ impl Resumes {
                 }
                 Ok(answer) if answer.head.status < 500 => return Err(failure),
                 Err(Failure::QueueTimeout) => return Err(failure),
-                Ok(_) | Err(_) if Instant::now() + pause > patience => return Err(failure),
+                Ok(_) | Err(_) if timer_now() + pause > patience => return Err(failure),
                 Ok(_) | Err(_) => sleep(pause).await,
             }
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -359,7 +359,7 @@ impl Pull {
 
     /// What later requests of this folder need to know of a playlist.
     fn remember(&self, pace: Option<Pace>, key_uris: &[String]) {
-        let (zone, path) = (self.job.zone.id, &self.job.request.path);
+        let (zone, path) = (self.job.zone.realm, &self.job.request.path);
         match pace {
             Some(Pace::Live { target } | Pace::LowLatency { target }) => {
                 self.pulls.store.note_folder(zone, path, Some(target));
@@ -405,7 +405,7 @@ impl Pull {
             live_folder: self
                 .pulls
                 .store
-                .live_folder(self.job.zone.id, &self.job.request.path),
+                .live_folder(self.job.zone.realm, &self.job.request.path),
         }
     }
 

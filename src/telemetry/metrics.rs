@@ -48,6 +48,10 @@ pub struct Metrics {
     scrape: Mutex<()>,
     pub log_lines_dropped: IntCounter,
     pub ready: IntGauge,
+    connections: IntGauge,
+    reloads: IntCounterVec,
+    reload_successful: IntGauge,
+    certificate_expiries: IntGaugeVec,
     hot: Hot,
 }
 
@@ -107,6 +111,11 @@ impl Metrics {
             &["version"],
         )?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let reload_successful = gauge(
+            "warren_config_last_reload_successful",
+            "1 where the last reload was taken over, or there was none.",
+        )?;
+        reload_successful.set(1);
         let requests = counters(
             "warren_requests_total",
             "Requests answered.",
@@ -163,6 +172,18 @@ impl Metrics {
                 "warren_cache_evictions_total",
                 "Objects removed, by cause.",
                 &["cause"],
+            )?,
+            connections: gauge("warren_connections", "Connections of viewers.")?,
+            reloads: counters(
+                "warren_config_reloads_total",
+                "Reloads of the configuration, by result.",
+                &["result"],
+            )?,
+            reload_successful,
+            certificate_expiries: gauges(
+                "warren_certificate_expiry_timestamp_seconds",
+                "When a certificate ends, in Unix time.",
+                &["file"],
             )?,
             pulls_in_flight: gauge("warren_pulls_in_flight", "Pulls under way.")?,
             objects: gauge("warren_cache_objects", "Objects stored.")?,
@@ -231,8 +252,30 @@ impl Metrics {
         )
     }
 
+    pub fn note_reload(&self, successful: bool) {
+        let result = if successful { "ok" } else { "refused" };
+        self.reloads.with_label_values(&[result]).inc();
+        self.reload_successful.set(i64::from(successful));
+    }
+
+    /// `expiries`: of the certificates in force, in Unix time.
+    pub fn set_certificates(&self, expiries: &[(String, i64)]) {
+        self.certificate_expiries.reset();
+        for (file, expiry) in expiries {
+            self.certificate_expiries
+                .with_label_values(&[file])
+                .set(*expiry);
+        }
+    }
+
     /// The text that a scrape gets; what is counted elsewhere is read now.
-    pub fn render(&self, store: &Store, counts: &Counts) -> Result<String, Error> {
+    pub fn render(
+        &self,
+        store: &Store,
+        counts: &Counts,
+        connections: usize,
+    ) -> Result<String, Error> {
+        self.connections.set(connections as i64);
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
         let set =
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));

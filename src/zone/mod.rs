@@ -13,6 +13,7 @@ pub use country::{Countries, check_country_database};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -24,6 +25,9 @@ use crate::{origin, token};
 pub struct Zone {
     /// The number in headers, logs and the purge API.
     pub id: u32,
+    /// In cache keys. Unlike `id` it is never another zone's, whatever a reload
+    /// brings.
+    pub realm: u32,
     pub name: String,
     /// Lower case, without port. `*` is the default zone.
     pub hostnames: Vec<String>,
@@ -65,7 +69,7 @@ pub struct ByHost<T> {
 }
 
 impl<T> ByHost<T> {
-    pub fn new<'z>(zones: impl IntoIterator<Item = (&'z Zone, T)>) -> Self {
+    pub fn new<Z: Deref<Target = Zone>>(zones: impl IntoIterator<Item = (Z, T)>) -> Self {
         let mut by_host = HashMap::new();
         for (zone, belongs) in zones {
             let belongs = Arc::new(belongs);

@@ -124,7 +124,7 @@ fn frameworks_stay_where_they_belong() {
         ("moka::", &["cache/store.rs"]),
         ("axum::", &["admin/"]),
         ("toml::", &["config/"]),
-        ("prometheus::", &["telemetry/", "node.rs"]),
+        ("prometheus::", &["telemetry/", "node/"]),
         (
             "pingora::",
             &[
@@ -135,7 +135,7 @@ fn frameworks_stay_where_they_belong() {
                 "origin/exchange.rs",
                 "cache/head.rs",
                 "cache/object.rs",
-                "node.rs",
+                "node/",
             ],
         ),
         ("rustls::", &["listen/"]),

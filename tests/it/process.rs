@@ -4,6 +4,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -15,7 +17,7 @@ use crate::origin::{DevOrigin, DevOriginOptions};
 struct Process {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl Process {
@@ -37,7 +39,7 @@ impl Process {
         Self {
             child,
             stderr,
-            _files: files,
+            files,
         }
     }
 
@@ -53,6 +55,20 @@ impl Process {
                 .unwrap_or_else(|| panic!("no address behind {before} in {line:?}"))
         };
         (address("\"http\":\"["), address("\"admin\":\""))
+    }
+
+    /// Puts another configuration in the file's place and asks for a reload;
+    /// returns the log line that tells what came of it.
+    fn reload(&mut self, setup: &Setup) -> String {
+        let config = self.files.path().join("warren.toml");
+        std::fs::write(config, setup.toml()).expect("written");
+        self.signal("HUP");
+        let mut line = String::new();
+        while !line.contains("reloaded") {
+            line.clear();
+            assert!(self.stderr.read_line(&mut line).expect("a line") > 0);
+        }
+        line
     }
 
     fn signal(&self, name: &str) {
@@ -165,4 +181,146 @@ async fn a_port_that_is_taken_ends_the_start_and_names_the_address() {
         log.contains(&format!("cannot listen on {address}")),
         "{log}"
     );
+}
+
+/// A viewer who asks again and again, on one connection for as long as it is
+/// kept; ends when `until` says so, or when nobody accepts. Returns how many
+/// answers were whole and right. A request on an accepted connection that gets
+/// none is a failure.
+async fn viewer(address: SocketAddr, target: String, until: Arc<AtomicBool>) -> usize {
+    let mut answers = 0;
+    while !until.load(Relaxed) {
+        let Ok(probe) = tokio::net::TcpStream::connect(address).await else {
+            break;
+        };
+        let mut connection = Connection::of(probe);
+        loop {
+            connection.send("GET", &target, &[]).await;
+            let reply = connection.reply("GET").await;
+            assert!(reply.whole && reply.status == 200, "{reply:?}");
+            assert_eq!(reply.body.len(), 1_000);
+            answers += 1;
+            if reply.header("connection") == Some("close") || until.load(Relaxed) {
+                break;
+            }
+        }
+    }
+    answers
+}
+
+struct Crowd {
+    until: Arc<AtomicBool>,
+    viewers: Vec<tokio::task::JoinHandle<usize>>,
+}
+
+impl Crowd {
+    fn of(size: usize, address: SocketAddr) -> Self {
+        let target = signed(&warren::clock::Clock::default(), "/small.ts");
+        let until = Arc::new(AtomicBool::new(false));
+        let viewers = (0..size)
+            .map(|_| tokio::spawn(viewer(address, target.clone(), Arc::clone(&until))))
+            .collect();
+        Self { until, viewers }
+    }
+
+    /// All answers, every one of them right.
+    async fn end(self) -> usize {
+        self.until.store(true, Relaxed);
+        self.left().await
+    }
+
+    async fn left(self) -> usize {
+        let mut answers = 0;
+        for viewer in self.viewers {
+            answers += viewer.await.expect("no request failed");
+        }
+        answers
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_under_load_drops_no_request_and_a_bad_file_changes_nothing() {
+    let origin = origin().await;
+    origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
+    let setup = Setup::s3(origin.addr());
+    let mut process = Process::start(&setup);
+    let (address, admin) = process.addresses();
+    let target = signed(&warren::clock::Clock::default(), "/small.ts");
+    let mut first = Connection::open(address).await;
+    first.send("GET", &target, &[]).await;
+    assert_eq!(first.reply("GET").await.cache(), "MISS");
+    let crowd = Crowd::of(8, address);
+    let mut silent = setup.clone();
+    silent.zone.push_str("cors = false\n");
+    for turn in 0..6 {
+        let (now, cors) = match turn % 2 {
+            0 => (&silent, None),
+            _ => (&setup, Some("*")),
+        };
+        let line = process.reload(now);
+        assert!(line.contains("\"reloaded\""), "{line}");
+        let mut viewer = Connection::open(address).await;
+        viewer.send("GET", &target, &[]).await;
+        let reply = viewer.reply("GET").await;
+        // The header of an object that was stored before stays with it.
+        assert_eq!((reply.status, reply.cache()), (200, "HIT"));
+        let mut refused = Connection::open(address).await;
+        refused.send("GET", "/small.ts", &[]).await;
+        let refused = refused.reply("GET").await;
+        assert_eq!(refused.header("access-control-allow-origin"), cors);
+    }
+    let mut bad = setup.clone();
+    bad.zone.push_str("nonsense = 1\n");
+    let line = process.reload(&bad);
+    assert!(
+        line.contains("not reloaded") && line.contains("nonsense"),
+        "{line}"
+    );
+    let mut elsewhere = setup.clone();
+    elsewhere.memory = "128MiB";
+    let line = process.reload(&elsewhere);
+    assert!(
+        line.contains("need a restart") && line.contains("cache"),
+        "{line}"
+    );
+    let text = metrics(admin).await;
+    for series in [
+        "warren_config_reloads_total{result=\"ok\"} 7\n",
+        "warren_config_reloads_total{result=\"refused\"} 1\n",
+        "warren_config_last_reload_successful 1\n",
+    ] {
+        assert!(text.contains(series), "{series}");
+    }
+    assert!(crowd.end().await > 100);
+    assert_eq!(origin.count("small.ts"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
+    let origin = origin().await;
+    origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
+    let mut setup = Setup::s3(origin.addr());
+    setup.listen = setup.listen.replace("\"0s\"", "\"500ms\"");
+    let mut process = Process::start(&setup);
+    let (address, admin) = process.addresses();
+    // One who says nothing does not hold the node.
+    let _idle = Connection::open(address).await;
+    let crowd = Crowd::of(8, address);
+    process.signal("TERM");
+    let mut readiness = 200;
+    while readiness == 200 {
+        let mut admin = Connection::open(admin).await;
+        admin.send("GET", "/readyz", &[]).await;
+        readiness = admin.reply("GET").await.status;
+    }
+    assert_eq!(readiness, 503);
+    // Not ready any more, and still taking who comes.
+    let mut late = Connection::open(address).await;
+    let target = signed(&warren::clock::Clock::default(), "/small.ts");
+    late.send("GET", &target, &[]).await;
+    assert_eq!(late.reply("GET").await.status, 200);
+    let answers = crowd.left().await;
+    assert!(answers > 100, "{answers}");
+    let (status, log) = process.end().await;
+    assert!(status.success() && log.contains("\"stopped\""), "{log}");
 }

@@ -40,3 +40,52 @@ async fn a_signed_segment_is_pulled_once_and_then_served_from_memory() {
     assert_eq!((unsigned.status, unsigned.cache()), (403, "-"));
     assert_eq!(unsigned.header("access-control-allow-origin"), Some("*"));
 }
+
+#[tokio::test]
+async fn a_reload_that_moves_a_zones_number_mixes_up_no_objects() {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    origin.put("/one/a.ts", &b"one"[..], "video/mp2t");
+    origin.put("/two/a.ts", &b"two"[..], "video/mp2t");
+    let zone = |name: &str| {
+        format!(
+            "[[zone]]\nname = {name:?}\nhostnames = [\"{name}.test\"]\n\
+             [zone.token]\nrequired = false\n[zone.origin]\nkind = \"s3\"\n\
+             endpoints = [\"http://{}\"]\nbucket = {name:?}\n\
+             access_key = {{ env = \"ACCESS\" }}\nsecret_key = {{ env = \"SECRET\" }}\n",
+            origin.addr()
+        )
+    };
+    // Zones without a number are numbered by their place.
+    let mut setup = Setup::s3(origin.addr());
+    setup.more = zone("one");
+    let edge = setup.start().await;
+    let ask = async |name: &str| {
+        let host = format!("{name}.test");
+        let reply = edge.send("GET", "/a.ts", &[("Host", &host)]).await;
+        (
+            String::from_utf8_lossy(&reply.body).into_owned(),
+            reply.cache().to_owned(),
+        )
+    };
+    let want = |body: &str, cache: &str| (body.to_owned(), cache.to_owned());
+    assert_eq!(ask("one").await, want("one", "MISS"));
+    setup.more = zone("two") + &zone("one");
+    assert_eq!(edge.running.reload(setup.config()), Ok(Vec::new()));
+    assert_eq!(ask("two").await, want("two", "MISS"));
+    assert_eq!(ask("one").await, want("one", "MISS"));
+    setup.more = zone("one");
+    assert_eq!(edge.running.reload(setup.config()), Ok(Vec::new()));
+    assert_eq!(
+        ask("one").await,
+        want("one", "HIT"),
+        "the first realm again"
+    );
+    assert_eq!(
+        edge.send("GET", "/a.ts", &[("Host", "two.test")])
+            .await
+            .status,
+        403
+    );
+}

@@ -40,7 +40,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl Connection {
     pub async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the edge accepts");
+        Self::of(TcpStream::connect(address).await.expect("the edge accepts"))
+    }
+
+    pub fn of(stream: TcpStream) -> Self {
         // What a test writes in pieces shall come in pieces.
         stream.set_nodelay(true).expect("a TCP option");
         Self {

@@ -33,7 +33,7 @@ impl Setup {
     /// An S3 zone with a token, in front of a dev origin.
     pub fn s3(origin: SocketAddr) -> Self {
         Self {
-            listen: "http = [\"127.0.0.1:0\"]\n".into(),
+            listen: "http = [\"127.0.0.1:0\"]\ndrain_delay = \"0s\"\n".into(),
             server: String::new(),
             log: "access = \"off\"\n".into(),
             memory: "64MiB",
@@ -75,7 +75,7 @@ impl Setup {
         )
     }
 
-    pub async fn start(&self) -> TestEdge {
+    pub fn config(&self) -> Config {
         let environment = Environment::from([
             ("KEY", KEY),
             ("ACCESS", "dev-access-key"),
@@ -87,8 +87,12 @@ impl Setup {
             Err(problems) => panic!("{problems}"),
         };
         config.listen.lane = self.lane;
+        config
+    }
+
+    pub async fn start(&self) -> TestEdge {
         let clock = Clock::default();
-        let running = node::start(config, clock.clone())
+        let running = node::start(self.config(), clock.clone())
             .await
             .expect("the node starts");
         TestEdge { running, clock }

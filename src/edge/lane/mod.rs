@@ -64,6 +64,7 @@ impl ServerApp for Lane {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
+        let _open = Active::new(&self.node.connections);
         let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         if http2 {
             return self.proxy.process_new(stream, shutdown).await;

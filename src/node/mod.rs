@@ -1,10 +1,16 @@
 //! The node: the only file that knows everyone. It puts the parts together,
 //! starts them and ends them.
 
+mod reload;
+
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, ArcSwapOption};
 use pingora::services::Service as _;
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -15,16 +21,19 @@ use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::edge::{Node, Site};
-use crate::listen::{self, CertificateResolver, Sockets};
-use crate::origin::Origin;
+use crate::edge::Node;
+use crate::listen::{self, CertificateResolver, Certificates, Sockets};
 use crate::pull::Pulls;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
-use crate::zone::{ByHost, Countries, Zone};
+use crate::zone::Countries;
+use reload::{Fixed, Reloading, Zones};
 
 /// How often a drain looks whether the last request has ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// Connections that carry no request for so long while the node stops are idle.
+const DRAIN_QUIET: Duration = Duration::from_secs(1);
 
 /// A node that serves.
 pub struct Running {
@@ -32,6 +41,7 @@ pub struct Running {
     pub https: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub node: Arc<Node>,
+    reloading: Reloading,
     shutdown: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -46,8 +56,14 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
     let admin = admin_listener
         .local_addr()
         .map_err(|error| error.to_string())?;
-    let resolver = CertificateResolver::load(&config.certificates)?.map(Arc::new);
-    let node = Arc::new(build(config, clock)?);
+    let certificates = Certificates::load(&config.certificates)?;
+    let fixed = Fixed::of(&config);
+    let (node, zones) = build(config, clock)?;
+    let node = Arc::new(node);
+    let resolver = certificates.map(|certificates| {
+        node.metrics.set_certificates(&certificates.expiries);
+        Arc::new(CertificateResolver::new(certificates))
+    });
     let (mut service, fds) = listen::service(&node, &sockets, resolver.as_ref())?;
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
@@ -60,60 +76,69 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
         https: addresses(&sockets.https),
         admin,
         node,
+        reloading: Reloading::new(fixed, resolver, zones),
         shutdown,
         tasks: vec![edge, admin_task],
     })
 }
 
-fn build(config: Config, clock: Clock) -> Result<Node, String> {
+fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
     let store = Arc::new(Store::new(Budget::new(config.cache.memory)));
     let pulls = Pulls::new(store, clock.clone(), config.cache.max_object);
-    let countries = match &config.country_database {
-        Some(path) => Some(Countries::open(path)?),
-        None => None,
-    };
+    let countries = countries(config.country_database.as_deref())?;
     let metrics = Metrics::register(&Registry::new()).map_err(|error| error.to_string())?;
     let log = Log::open(&config.access_log)
         .map_err(|error| format!("cannot open the access log: {error}"))?;
-    let zones: Vec<Arc<Zone>> = config.zones.into_iter().map(Arc::new).collect();
-    let site = |zone: &Arc<Zone>| Site {
-        origin: Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
-        counters: metrics.zone(
-            &zone.name,
-            zone.token.as_ref().map_or(&[], |policy| &policy.keys),
-        ),
-        zone: Arc::clone(zone),
-    };
-    let sites = ByHost::new(zones.iter().map(|zone| (&**zone, site(zone))));
-    Ok(Node {
+    let mut zones = Zones::default();
+    let sites = zones.sites(config.zones, &metrics, &clock);
+    let node = Node {
         clock,
         listen: config.listen,
-        sites,
+        sites: ArcSwap::from_pointee(sites),
         pulls,
         metrics: Arc::new(metrics),
         log,
-        countries,
+        countries: ArcSwapOption::from_pointee(countries),
         active: Arc::default(),
-    })
+        connections: AtomicUsize::new(0),
+    };
+    Ok((node, zones))
+}
+
+fn countries(path: Option<&Path>) -> Result<Option<Countries>, String> {
+    path.map(Countries::open).transpose()
 }
 
 impl Running {
-    /// Takes no more connections, lets running requests end within the grace
-    /// period, and returns how many were left.
-    pub async fn stop(self, grace: Duration) -> usize {
+    /// Is not ready any more, takes connections for `delay` and then none, lets
+    /// running requests end within the grace period, and returns how many were
+    /// left.
+    pub async fn stop(self, delay: Duration, grace: Duration) -> usize {
         self.node.metrics.ready.set(0);
+        tokio::time::sleep(delay).await;
         let _ = self.shutdown.send(true);
-        let drained = async {
-            while self.node.active_requests() > 0 {
-                tokio::time::sleep(DRAIN_POLL).await;
-            }
-        };
-        let _ = tokio::time::timeout(grace, drained).await;
+        let _ = tokio::time::timeout(grace, self.drained()).await;
         let left = self.node.active_requests();
         self.node.log.flush();
         for task in self.tasks {
             task.abort();
         }
         left
+    }
+
+    /// Waits until every connection is closed, or none of them has moved for a
+    /// while: each answer is now the last one of its connection.
+    async fn drained(&self) {
+        let open = || self.node.connections.load(Relaxed);
+        let now = || self.node.clock.monotonic();
+        let (mut before, mut since) = (open(), now());
+        while before > 0 {
+            tokio::time::sleep(DRAIN_POLL).await;
+            if self.node.active_requests() > 0 || open() != before {
+                (before, since) = (open(), now());
+            } else if now() - since >= DRAIN_QUIET {
+                return;
+            }
+        }
     }
 }

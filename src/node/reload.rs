@@ -1,0 +1,141 @@
+//! A new configuration for a running node. What is sound is taken over whole;
+//! what is not changes nothing.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Running, countries};
+use crate::clock::Clock;
+use crate::config::{AccessLog, Cache, Config, Listen};
+use crate::edge::Site;
+use crate::listen::{CertificateResolver, Certificates};
+use crate::origin::{Kind, Origin};
+use crate::telemetry::metrics::Metrics;
+use crate::zone::{ByHost, Zone};
+
+/// What only a restart changes: sockets, threads, memory, log.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Fixed {
+    listen: Listen,
+    admin: SocketAddr,
+    cache: Cache,
+    log: AccessLog,
+}
+
+impl Fixed {
+    pub fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen.clone(),
+            admin: config.admin.listen,
+            cache: config.cache,
+            log: config.access_log.clone(),
+        }
+    }
+
+    /// The tables that differ.
+    fn differs(&self, other: &Self) -> Vec<&'static str> {
+        let tables = [
+            ("listen", self.listen != other.listen),
+            ("admin", self.admin != other.admin),
+            ("cache", self.cache != other.cache),
+            ("log", self.log != other.log),
+        ];
+        let differs = tables.into_iter().filter(|(_, differs)| *differs);
+        differs.map(|(name, _)| name).collect()
+    }
+}
+
+/// The zones in force, and what those before them leave behind.
+#[derive(Default)]
+pub(super) struct Zones {
+    origins: HashMap<String, Arc<Origin>>,
+    /// By what is stored in them: a zone that comes to other objects, or to
+    /// another zone's id, begins with an empty realm.
+    realms: HashMap<String, u32>,
+}
+
+impl Zones {
+    /// Puts zones to work. An origin whose settings stay keeps its connections.
+    pub fn sites(&mut self, zones: Vec<Zone>, metrics: &Metrics, clock: &Clock) -> ByHost<Site> {
+        let before = std::mem::take(&mut self.origins);
+        let mut sites = Vec::new();
+        for mut zone in zones {
+            let next = self.realms.len() as u32 + 1;
+            zone.realm = *self.realms.entry(holdings(&zone)).or_insert(next);
+            let kept = before.get(&zone.name);
+            let origin = kept
+                .filter(|origin| *origin.settings() == zone.origin)
+                .map_or_else(
+                    || Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
+                    Arc::clone,
+                );
+            self.origins.insert(zone.name.clone(), Arc::clone(&origin));
+            let keys = zone.token.as_ref().map_or(&[][..], |policy| &policy.keys);
+            let counters = metrics.zone(&zone.name, keys);
+            let zone = Arc::new(zone);
+            sites.push(Site {
+                zone,
+                origin,
+                counters,
+            });
+        }
+        ByHost::new(sites.into_iter().map(|site| (Arc::clone(&site.zone), site)))
+    }
+}
+
+/// The zone, as its stored heads name it, and where its objects come from, as
+/// far as another place would mean other objects: endpoints may move.
+fn holdings(zone: &Zone) -> String {
+    let place = match &zone.origin.kind {
+        Kind::S3 { bucket, .. } => bucket,
+        Kind::Http { host } => host.as_deref().unwrap_or_default(),
+    };
+    format!("{}\0{}\0{place}", zone.id, zone.name)
+}
+
+/// What a reload needs to know of the start.
+pub(super) struct Reloading {
+    fixed: Fixed,
+    /// `None` where nothing is served over TLS.
+    resolver: Option<Arc<CertificateResolver>>,
+    zones: Mutex<Zones>,
+}
+
+impl Reloading {
+    pub fn new(fixed: Fixed, resolver: Option<Arc<CertificateResolver>>, zones: Zones) -> Self {
+        Self {
+            fixed,
+            resolver,
+            zones: Mutex::new(zones),
+        }
+    }
+}
+
+impl Running {
+    /// Takes over zones, certificates and the country database, and returns the
+    /// tables whose change needs a restart. An error says what is wrong; then
+    /// nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<Vec<&'static str>, String> {
+        let certificates = Certificates::load(&config.certificates)?;
+        if self.reloading.resolver.is_some() && certificates.is_none() {
+            return Err("https is served: it needs a certificate".into());
+        }
+        let countries = countries(config.country_database.as_deref())?;
+        let needs_restart = self.reloading.fixed.differs(&Fixed::of(&config));
+        let node = &self.node;
+        if let (Some(resolver), Some(certificates)) = (&self.reloading.resolver, certificates) {
+            node.metrics.set_certificates(&certificates.expiries);
+            resolver.replace(certificates);
+        }
+        let mut zones = self
+            .reloading
+            .zones
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sites = zones.sites(config.zones, &node.metrics, &node.clock);
+        node.countries.store(countries.map(Arc::new));
+        node.sites.store(Arc::new(sites));
+        Ok(needs_restart)
+    }
+}
