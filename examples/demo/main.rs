@@ -24,6 +24,7 @@ use clap::Parser;
 use origin::{DevOrigin, DevOriginOptions};
 use warren::clock::Clock;
 use warren::config::{Config, Environment};
+use warren::listen::Inherited;
 use warren::node::{self, Running};
 use warren::token::sign::{Form, Options, sign};
 use warren::token::{Key, Scheme};
@@ -81,7 +82,12 @@ impl Demo {
             .await
             .map_err(|error| error.to_string())?;
         page.put("/", PLAYER, "text/html; charset=utf-8");
-        let edge = node::start(config(origin.addr())?, Clock::default()).await?;
+        let edge = node::start(
+            config(origin.addr())?,
+            Clock::default(),
+            Inherited::default(),
+        )
+        .await?;
         Ok(Self { origin, page, edge })
     }
 

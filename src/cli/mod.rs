@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod key;
 mod serve;
+mod service_manager;
 mod sign;
 mod swarm;
 

@@ -3,11 +3,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{BAD_CONFIG, REFUSED};
+use super::{BAD_CONFIG, REFUSED, service_manager};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
+use crate::listen::Inherited;
 use crate::node::{self, Running};
 
 /// A worker looks into the shared queue after so many tasks. Connections that
@@ -24,6 +26,8 @@ Examples:
 
 SIGHUP reads the file again: zones, certificates and the country database are
 taken over without dropping a request; a file with problems changes nothing.
+SIGUSR2 starts the command anew, with a new binary in its place, hands the
+listening sockets over, and ends when the new process serves.
 SIGTERM ends the node: /readyz says so at once, connections are taken for
 listen.drain_delay more, and running requests may end within
 listen.grace_period. SIGINT does the same without the delay. The node's own log
@@ -37,6 +41,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let environment = Environment::of_process();
+    let inherited = Inherited::of_process();
     let config = match Config::load(&arguments.config, &environment) {
         Ok(config) => config,
         Err(problems) => {
@@ -55,7 +60,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let served = runtime
         .map_err(|error| error.to_string())
         .and_then(|runtime| {
-            let result = runtime.block_on(serve(config, &arguments.config, &environment));
+            let result =
+                runtime.block_on(serve(config, &arguments.config, &environment, inherited));
             runtime.shutdown_background();
             result
         });
@@ -80,22 +86,46 @@ fn log_to_stderr(environment: &Environment) {
         .init();
 }
 
-async fn serve(config: Config, path: &Path, environment: &Environment) -> Result<(), String> {
+async fn serve(
+    config: Config,
+    path: &Path,
+    environment: &Environment,
+    inherited: Inherited,
+) -> Result<(), String> {
     let (delay, grace) = (config.listen.drain_delay, config.listen.grace_period);
     let listen = |kind| signal(kind).map_err(|error| error.to_string());
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
-    let running = node::start(config, Clock::default()).await?;
+    let mut upgrade = listen(SignalKind::user_defined2())?;
+    let running = node::start(config, Clock::default(), inherited).await?;
     tracing::info!(http = ?running.http, https = ?running.https, admin = %running.admin, "serving");
+    if let Some(fd) = environment.get(node::READY_FD) {
+        node::tell_ready(fd).map_err(|error| error.to_string())?;
+    }
+    service_manager::tell(&[NotifyState::Ready]);
+    service_manager::keep_watchdog_quiet();
     let delay = loop {
         tokio::select! {
             _ = terminate.recv() => break delay,
             // Somebody sits before it and waits.
             _ = interrupt.recv() => break Duration::ZERO,
             _ = hangup.recv() => reload(&running, path, environment),
+            _ = upgrade.recv() => match running.upgrade().await {
+                Ok(pid) => {
+                    tracing::info!(pid, "the new process serves");
+                    service_manager::tell(&[NotifyState::MainPid(pid)]);
+                    return stop(running, Duration::ZERO, grace).await;
+                }
+                Err(error) => tracing::error!(error, "not upgraded: this process goes on"),
+            },
         }
     };
+    service_manager::tell(&[NotifyState::Stopping]);
+    stop(running, delay, grace).await
+}
+
+async fn stop(running: Running, delay: Duration, grace: Duration) -> Result<(), String> {
     tracing::info!(
         drain_seconds = delay.as_secs(),
         grace_seconds = grace.as_secs(),
@@ -109,6 +139,7 @@ async fn serve(config: Config, path: &Path, environment: &Environment) -> Result
 }
 
 fn reload(running: &Running, path: &Path, environment: &Environment) {
+    service_manager::tell_reloading();
     let loaded = Config::load(path, environment).map_err(|problems| problems.to_string());
     let reloaded = loaded.and_then(|config| running.reload(config));
     running.node.metrics.note_reload(reloaded.is_ok());
@@ -122,4 +153,5 @@ fn reload(running: &Running, path: &Path, environment: &Environment) {
             tracing::error!(problems, "not reloaded: the configuration in force stays");
         }
     }
+    service_manager::tell(&[NotifyState::Ready]);
 }

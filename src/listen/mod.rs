@@ -1,12 +1,15 @@
 //! Sockets and TLS: where viewers come in, with every limit of a connection in
 //! one place.
 
+mod inherited;
 mod tls;
 
+pub use inherited::Inherited;
 pub use tls::{CertificateResolver, Certificates, check_certificate};
 
-use std::net::SocketAddr;
-use std::os::fd::{IntoRawFd, RawFd};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +23,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
+use crate::config::Listen;
 use crate::edge::{Edge, Lane, Node, REQUESTS_PER_CONNECTION};
 
 /// An idle HTTP/2 connection is closed after this; without it they pile up.
@@ -33,46 +37,74 @@ const BACKLOG: u32 = 65_535;
 const PROXY_TRIES: usize = 2;
 
 /// Bound sockets, to be served later: if one cannot be bound, nothing is.
-#[derive(Default)]
 pub struct Sockets {
     pub http: Vec<Bound>,
     pub https: Vec<Bound>,
+    pub admin: Bound,
 }
 
 /// A socket and the address that it really has (a port 0 is chosen by now).
 pub struct Bound {
     pub address: SocketAddr,
-    fd: RawFd,
+    socket: TcpListener,
 }
 
 impl Sockets {
-    pub fn bind(http: &[SocketAddr], https: &[SocketAddr]) -> Result<Self, String> {
-        let all = |addresses: &[SocketAddr]| -> Result<Vec<Bound>, String> {
-            addresses.iter().map(|address| bind(*address)).collect()
+    /// Takes what there is of them from `inherited`, and binds the others.
+    pub fn bind(
+        listen: &Listen,
+        admin: SocketAddr,
+        mut inherited: Inherited,
+    ) -> Result<Self, String> {
+        let mut all = |addresses: &[SocketAddr]| -> Result<Vec<Bound>, String> {
+            let bound = addresses.iter().map(|at| Bound::at(*at, &mut inherited));
+            bound.collect()
         };
         Ok(Self {
-            http: all(http)?,
-            https: all(https)?,
+            http: all(&listen.http)?,
+            https: all(&listen.https)?,
+            admin: Bound::at(admin, &mut inherited)
+                .map_err(|error| format!("the admin listener: {error}"))?,
         })
+    }
+
+    /// All of them once more, to be handed on.
+    pub fn duplicate(&self) -> io::Result<Vec<OwnedFd>> {
+        let all = self.http.iter().chain(&self.https).chain([&self.admin]);
+        all.map(|bound| Ok(bound.socket.try_clone()?.into()))
+            .collect()
     }
 }
 
-fn bind(address: SocketAddr) -> Result<Bound, String> {
-    let attempt = || -> std::io::Result<Bound> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
+impl Bound {
+    fn at(address: SocketAddr, inherited: &mut Inherited) -> Result<Self, String> {
+        let socket = match inherited.take(address) {
+            Some(socket) => Ok(socket),
+            None => listen_on(address),
         };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?.into_std()?;
-        Ok(Bound {
-            address: listener.local_addr()?,
-            fd: listener.into_raw_fd(),
-        })
+        let bound = socket.and_then(|socket| {
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            Ok(Self { address, socket })
+        });
+        bound.map_err(|error| format!("cannot listen on {address}: {error}"))
+    }
+
+    /// The socket for the runtime.
+    pub fn listener(&self) -> io::Result<tokio::net::TcpListener> {
+        tokio::net::TcpListener::from_std(self.socket.try_clone()?)
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
     };
-    attempt().map_err(|error| format!("cannot listen on {address}: {error}"))
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
 }
 
 /// The service that serves viewers on these sockets, and the sockets' table
@@ -95,24 +127,29 @@ pub fn service(
     let mut service = Service::new("edge".to_owned(), Lane::new(Arc::clone(node), proxy));
     let mut fds = Fds::new();
     for bound in &sockets.http {
-        service.add_listener(listener(bound, &mut fds));
+        service.add_listener(listener(bound, &mut fds)?);
     }
     for bound in &sockets.https {
         let resolver = resolver.ok_or("https needs a certificate")?;
         let mut tls = TlsSettings::intermediate("", "").map_err(|error| error.to_string())?;
         tls.set_cert_resolver(Arc::<CertificateResolver>::clone(resolver));
         tls.enable_h2();
-        service.add_listener(listener(bound, &mut fds).tls(tls));
+        service.add_listener(listener(bound, &mut fds)?.tls(tls));
     }
     Ok((service, fds))
 }
 
-fn listener(bound: &Bound, fds: &mut Fds) -> ListenerConfig {
+fn listener(bound: &Bound, fds: &mut Fds) -> Result<ListenerConfig, String> {
     let address = bound.address.to_string();
-    fds.add(address.clone(), bound.fd);
+    // Pingora closes its own: the socket is given up when both are.
+    let own = bound
+        .socket
+        .try_clone()
+        .map_err(|error| error.to_string())?;
+    fds.add(address.clone(), own.into_raw_fd());
     // The lane reads into memory of its own and writes whole responses; a
     // buffer here would hold back the last bytes of a body that still arrives.
-    ListenerConfig::tcp(address).l4_buffer(L4BufferSettings::unbuffered())
+    Ok(ListenerConfig::tcp(address).l4_buffer(L4BufferSettings::unbuffered()))
 }
 
 /// From Pingora's bounded defaults: `H2Options::default()` has no bounds.

@@ -2,6 +2,9 @@
 //! starts them and ends them.
 
 mod reload;
+mod upgrade;
+
+pub use upgrade::{READY_FD, tell_ready};
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -22,7 +25,7 @@ use crate::cache::store::Store;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::edge::Node;
-use crate::listen::{self, CertificateResolver, Certificates, Sockets};
+use crate::listen::{self, CertificateResolver, Certificates, Inherited, Sockets};
 use crate::pull::Pulls;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
@@ -41,21 +44,20 @@ pub struct Running {
     pub https: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub node: Arc<Node>,
+    /// Open for as long as this node takes connections.
+    sockets: Sockets,
     reloading: Reloading,
     shutdown: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
+    edge_task: JoinHandle<()>,
+    admin_task: JoinHandle<()>,
 }
 
 /// Starts a node on the current runtime. All sockets are bound before any of
 /// them is served; an error says what could not be had.
-pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
-    let sockets = Sockets::bind(&config.listen.http, &config.listen.https)?;
-    let admin_listener = tokio::net::TcpListener::bind(config.admin.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {} (admin): {error}", config.admin.listen))?;
-    let admin = admin_listener
-        .local_addr()
-        .map_err(|error| error.to_string())?;
+pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result<Running, String> {
+    let sockets = Sockets::bind(&config.listen, config.admin.listen, inherited)?;
+    let admin_listener = sockets.admin.listener();
+    let admin_listener = admin_listener.map_err(|error| error.to_string())?;
     let certificates = Certificates::load(&config.certificates)?;
     let fixed = Fixed::of(&config);
     let (node, zones) = build(config, clock)?;
@@ -67,18 +69,20 @@ pub async fn start(config: Config, clock: Clock) -> Result<Running, String> {
     let (mut service, fds) = listen::service(&node, &sockets, resolver.as_ref())?;
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
-    let edge = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
+    let edge_task = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
     let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&node)));
     node.metrics.ready.set(1);
     let addresses = |bound: &[listen::Bound]| bound.iter().map(|bound| bound.address).collect();
     Ok(Running {
         http: addresses(&sockets.http),
         https: addresses(&sockets.https),
-        admin,
+        admin: sockets.admin.address,
         node,
+        sockets,
         reloading: Reloading::new(fixed, resolver, zones),
         shutdown,
-        tasks: vec![edge, admin_task],
+        edge_task,
+        admin_task,
     })
 }
 
@@ -116,29 +120,29 @@ impl Running {
     pub async fn stop(self, delay: Duration, grace: Duration) -> usize {
         self.node.metrics.ready.set(0);
         tokio::time::sleep(delay).await;
+        drop(self.sockets);
         let _ = self.shutdown.send(true);
-        let _ = tokio::time::timeout(grace, self.drained()).await;
+        let _ = tokio::time::timeout(grace, drained(&self.node)).await;
         let left = self.node.active_requests();
         self.node.log.flush();
-        for task in self.tasks {
-            task.abort();
-        }
+        self.edge_task.abort();
+        self.admin_task.abort();
         left
     }
+}
 
-    /// Waits until every connection is closed, or none of them has moved for a
-    /// while: each answer is now the last one of its connection.
-    async fn drained(&self) {
-        let open = || self.node.connections.load(Relaxed);
-        let now = || self.node.clock.monotonic();
-        let (mut before, mut since) = (open(), now());
-        while before > 0 {
-            tokio::time::sleep(DRAIN_POLL).await;
-            if self.node.active_requests() > 0 || open() != before {
-                (before, since) = (open(), now());
-            } else if now() - since >= DRAIN_QUIET {
-                return;
-            }
+/// Waits until every connection is closed, or none of them has moved for a
+/// while: each answer is now the last one of its connection.
+async fn drained(node: &Node) {
+    let open = || node.connections.load(Relaxed);
+    let now = || node.clock.monotonic();
+    let (mut before, mut since) = (open(), now());
+    while before > 0 {
+        tokio::time::sleep(DRAIN_POLL).await;
+        if node.active_requests() > 0 || open() != before {
+            (before, since) = (open(), now());
+        } else if now() - since >= DRAIN_QUIET {
+            return;
         }
     }
 }

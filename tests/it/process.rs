@@ -13,6 +13,13 @@ use tempfile::TempDir;
 use crate::edge::{Connection, KEY, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
 
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {pid}")])
+        .status();
+    assert!(sent.is_ok_and(|status| status.success()));
+}
+
 /// A served node; ended when dropped.
 struct Process {
     child: Child,
@@ -22,6 +29,10 @@ struct Process {
 
 impl Process {
     fn start(setup: &Setup) -> Self {
+        Self::start_with(setup, &[])
+    }
+
+    fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Self {
         let files = TempDir::new().expect("a folder");
         let config = files.path().join("warren.toml");
         std::fs::write(&config, setup.toml()).expect("written");
@@ -29,6 +40,7 @@ impl Process {
             .args(["serve", "--config"])
             .arg(&config)
             .env("KEY", KEY)
+            .envs(environment.iter().copied())
             .env("ACCESS", "dev-access-key")
             .env("SECRET", "dev-secret-key")
             .stdout(Stdio::null())
@@ -63,8 +75,13 @@ impl Process {
         let config = self.files.path().join("warren.toml");
         std::fs::write(config, setup.toml()).expect("written");
         self.signal("HUP");
+        self.line_with("reloaded")
+    }
+
+    /// The next line of the log that has this text.
+    fn line_with(&mut self, text: &str) -> String {
         let mut line = String::new();
-        while !line.contains("reloaded") {
+        while !line.contains(text) {
             line.clear();
             assert!(self.stderr.read_line(&mut line).expect("a line") > 0);
         }
@@ -72,10 +89,7 @@ impl Process {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {}", self.child.id())])
-            .status();
-        assert!(sent.is_ok_and(|status| status.success()));
+        signal(self.child.id(), name);
     }
 
     /// What the process said to its end.
@@ -323,4 +337,99 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     assert!(answers > 100, "{answers}");
     let (status, log) = process.end().await;
     assert!(status.success() && log.contains("\"stopped\""), "{log}");
+}
+
+/// A port that nobody has at the moment.
+fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("an address").port()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
+    let origin = origin().await;
+    origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
+    let mut setup = Setup::s3(origin.addr());
+    // The new process finds its sockets by their addresses.
+    setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
+    setup.admin = format!("127.0.0.1:{}", free_port());
+    let mut process = Process::start(&setup);
+    let (address, admin) = process.addresses();
+    let crowd = Crowd::of(8, address);
+    process.signal("USR2");
+    let line = process.line_with("the new process serves");
+    let pid = line.split_once("\"pid\":").map(|(_, rest)| rest);
+    let pid = pid.and_then(|rest| rest.split(['}', ',']).next()?.parse::<u32>().ok());
+    let pid = pid.expect("the log names the process");
+    process.line_with("\"stopped\"");
+    let status = process.child.wait().expect("the old one ends");
+    assert!(status.success(), "{status}");
+    let going_on = crowd.viewers.iter().all(|viewer| !viewer.is_finished());
+    assert!(going_on, "somebody found nobody listening");
+    let mut ready = Connection::open(admin).await;
+    ready.send("GET", "/readyz", &[]).await;
+    assert_eq!(ready.reply("GET").await.status, 200);
+    assert!(crowd.end().await > 100);
+    signal(pid, "TERM");
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upgrade_that_does_not_start_leaves_the_node_as_it_is() {
+    let origin = origin().await;
+    let mut setup = Setup::s3(origin.addr());
+    setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
+    let mut process = Process::start(&setup);
+    let (address, _) = process.addresses();
+    std::fs::write(process.files.path().join("warren.toml"), "nonsense").expect("written");
+    process.signal("USR2");
+    let line = process.line_with("not upgraded");
+    assert!(line.contains("exit status: 64"), "{line}");
+    let mut viewer = Connection::open(address).await;
+    let target = signed(&warren::clock::Clock::default(), "/a.ts");
+    viewer.send("GET", &target, &[]).await;
+    assert_eq!(viewer.reply("GET").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_manager_is_told_what_the_node_does() {
+    let origin = origin().await;
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("notify");
+    let manager = tokio::net::UnixDatagram::bind(&path).expect("a socket");
+    let setup = Setup::s3(origin.addr());
+    let environment = [
+        ("NOTIFY_SOCKET", path.to_str().expect("text")),
+        ("WATCHDOG_USEC", "100000"),
+    ];
+    let mut process = Process::start_with(&setup, &environment);
+    let told = async |what: &str| {
+        let mut buffer = [0; 512];
+        loop {
+            let receiving = manager.recv(&mut buffer);
+            let count = tokio::time::timeout(Duration::from_secs(10), receiving);
+            let count = count.await.expect("in time").expect("a datagram");
+            let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            if text.contains(what) {
+                return text;
+            }
+        }
+    };
+    told("READY=1").await;
+    let (address, _) = process.addresses();
+    assert!(
+        tokio::net::TcpStream::connect(address).await.is_ok(),
+        "ready means that it listens"
+    );
+    for _ in 0..3 {
+        told("WATCHDOG=1").await;
+    }
+    process.reload(&setup);
+    assert!(told("RELOADING=1").await.contains("MONOTONIC_USEC="));
+    told("READY=1").await;
+    process.signal("TERM");
+    told("STOPPING=1").await;
+    assert!(process.end().await.0.success());
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use warren::clock::Clock;
 use warren::config::{Config, Environment};
+use warren::listen::Inherited;
 use warren::node::{self, Running};
 use warren::token::sign::{Options, sign};
 use warren::token::{Key, Scheme};
@@ -18,6 +19,7 @@ pub const KEY: &str = "test-key-0123456789abcdef";
 pub struct Setup {
     pub listen: String,
     pub server: String,
+    pub admin: String,
     pub log: String,
     pub memory: &'static str,
     pub zone: String,
@@ -35,6 +37,7 @@ impl Setup {
         Self {
             listen: "http = [\"127.0.0.1:0\"]\ndrain_delay = \"0s\"\n".into(),
             server: String::new(),
+            admin: "127.0.0.1:0".into(),
             log: "access = \"off\"\n".into(),
             memory: "64MiB",
             zone: "hostnames = [\"*\"]\n".into(),
@@ -61,9 +64,10 @@ impl Setup {
 
     pub fn toml(&self) -> String {
         format!(
-            "[listen]\n{}\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
+            "[listen]\n{}\n[admin]\nlisten = \"{}\"\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
              [[zone]]\nname = \"test\"\nid = 7\n{}\n[zone.token]\n{}\n[zone.origin]\n{}\n[zone.cache]\n{}\n{}",
             self.listen,
+            self.admin,
             self.log,
             self.memory,
             self.server,
@@ -92,7 +96,7 @@ impl Setup {
 
     pub async fn start(&self) -> TestEdge {
         let clock = Clock::default();
-        let running = node::start(self.config(), clock.clone())
+        let running = node::start(self.config(), clock.clone(), Inherited::default())
             .await
             .expect("the node starts");
         TestEdge { running, clock }
