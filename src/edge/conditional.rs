@@ -12,6 +12,7 @@ pub enum Answer {
     Whole,
     NotModified,
     Part(std::ops::Range<u64>),
+    Parts(Vec<std::ops::Range<u64>>),
     Unsatisfiable,
 }
 
@@ -26,6 +27,7 @@ pub fn answer(request: &Request<'_>, validators: &Validators, length: u64) -> An
     match range.map(|value| wanted(value, length)) {
         None | Some(Wanted::Whole) => Answer::Whole,
         Some(Wanted::Part(range)) => Answer::Part(range),
+        Some(Wanted::Parts(parts)) => Answer::Parts(parts),
         Some(Wanted::Unsatisfiable) => Answer::Unsatisfiable,
     }
 }

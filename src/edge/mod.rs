@@ -11,6 +11,7 @@ mod headers;
 mod invalidate;
 pub mod lane;
 mod lookup;
+mod multipart;
 mod pacing;
 mod pass;
 mod proxy;

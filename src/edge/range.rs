@@ -1,6 +1,9 @@
-//! Pure: the Range header (RFC 9110 §14), single ranges.
+//! Pure: the Range header (RFC 9110 §14).
 
 use std::ops::Range;
+
+/// Ranges of one request; with more it gets the whole.
+pub const MAX_PARTS: usize = 16;
 
 /// What a Range header asks of a body of a known length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,40 +11,64 @@ pub enum Wanted {
     /// No usable range: the whole (RFC 9110 §14.2 lets a server ignore it).
     Whole,
     Part(Range<u64>),
+    /// At least two, in order and apart.
+    Parts(Vec<Range<u64>>),
     /// 416.
     Unsatisfiable,
 }
 
-/// Reads the header's value for a body of `length` bytes. Several ranges are
-/// answered with the whole: a server may, and no HLS player asks for them.
+/// Reads the header's value for a body of `length` bytes. Ranges that overlap
+/// or go backwards get the whole: they would cost more than it (§14.2).
 pub fn wanted(value: &str, length: u64) -> Wanted {
     let Some(set) = strip_unit(value) else {
         return Wanted::Whole;
     };
-    let mut specs = set
-        .split(',')
-        .map(str::trim)
-        .filter(|spec| !spec.is_empty());
-    let (Some(spec), None) = (specs.next(), specs.next()) else {
-        return Wanted::Whole;
-    };
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    let mut count = 0;
+    let specs = set.split(',').map(str::trim);
+    for spec in specs.filter(|spec| !spec.is_empty()) {
+        count += 1;
+        match one(spec, length) {
+            _ if count > MAX_PARTS => return Wanted::Whole,
+            One::Malformed => return Wanted::Whole,
+            One::Beyond => {}
+            One::Part(part) if parts.last().is_some_and(|last| part.start < last.end) => {
+                return Wanted::Whole;
+            }
+            One::Part(part) => parts.push(part),
+        }
+    }
+    match parts.len() {
+        0 if count == 0 => Wanted::Whole,
+        0 => Wanted::Unsatisfiable,
+        1 => Wanted::Part(parts.swap_remove(0)),
+        _ => Wanted::Parts(parts),
+    }
+}
+
+enum One {
+    Malformed,
+    /// No byte of the body is in it.
+    Beyond,
+    Part(Range<u64>),
+}
+
+fn one(spec: &str, length: u64) -> One {
     let Some((first, last)) = spec.split_once('-') else {
-        return Wanted::Whole;
+        return One::Malformed;
     };
     match (parse(first), parse(last)) {
         // The last N bytes; none of an empty body, and zero of any is nothing.
-        (Number::Absent, Number::Is(0)) => Wanted::Unsatisfiable,
-        (Number::Absent, Number::Is(_)) if length == 0 => Wanted::Unsatisfiable,
-        (Number::Absent, Number::Is(suffix)) => Wanted::Part(length.saturating_sub(suffix)..length),
-        (Number::Is(first), Number::Is(last)) if last < first => Wanted::Whole,
-        (Number::Is(first), Number::Is(_) | Number::Absent) if first >= length => {
-            Wanted::Unsatisfiable
-        }
+        (Number::Absent, Number::Is(0)) => One::Beyond,
+        (Number::Absent, Number::Is(_)) if length == 0 => One::Beyond,
+        (Number::Absent, Number::Is(suffix)) => One::Part(length.saturating_sub(suffix)..length),
+        (Number::Is(first), Number::Is(last)) if last < first => One::Malformed,
+        (Number::Is(first), Number::Is(_) | Number::Absent) if first >= length => One::Beyond,
         (Number::Is(first), Number::Is(last)) => {
-            Wanted::Part(first..length.min(last.saturating_add(1)))
+            One::Part(first..length.min(last.saturating_add(1)))
         }
-        (Number::Is(first), Number::Absent) => Wanted::Part(first..length),
-        _ => Wanted::Whole,
+        (Number::Is(first), Number::Absent) => One::Part(first..length),
+        _ => One::Malformed,
     }
 }
 
@@ -90,18 +117,41 @@ mod tests {
             ("bytes=", Wanted::Whole),
             ("bytes=-", Wanted::Whole),
             ("bytes=a-b", Wanted::Whole),
-            ("bytes=0-1,3-4", Wanted::Whole),
+            ("bytes=0-1,3-4", Wanted::Parts(vec![0..2, 3..5])),
+            ("bytes=0-1, 2-3 ,-2", Wanted::Parts(vec![0..2, 2..4, 8..10])),
+            ("bytes=0-1,99-", Wanted::Part(0..2)),
+            ("bytes=10-,99-", Wanted::Unsatisfiable),
+            ("bytes=0-4,2-6", Wanted::Whole),
+            ("bytes=5-6,0-1", Wanted::Whole),
+            ("bytes=0-1,x", Wanted::Whole),
+            ("bytes=0-1,4-2", Wanted::Whole),
+            ("bytes=,0-1", Wanted::Part(0..2)),
             ("lines=0-1", Wanted::Whole),
             ("0-1", Wanted::Whole),
         ];
         for (value, want) in table {
             assert_eq!(wanted(value, 10), want, "{value}");
         }
+        let many = |count: u64| {
+            let specs: Vec<_> = (0..count).map(|at| format!("{at}-{at}")).collect();
+            wanted(&format!("bytes={}", specs.join(",")), 100)
+        };
+        assert!(matches!(many(16), Wanted::Parts(parts) if parts.len() == MAX_PARTS));
+        assert_eq!(many(17), Wanted::Whole);
         assert_eq!(wanted("bytes=0-", 0), Wanted::Unsatisfiable);
         assert_eq!(wanted("bytes=-5", 0), Wanted::Unsatisfiable);
     }
 
     proptest! {
+        #[test]
+        fn parts_together_are_never_more_than_the_whole(value in "bytes=([0-9]{0,3}-[0-9]{0,3},){0,20}", length in 0u64..2000) {
+            if let Wanted::Parts(parts) = wanted(&value, length) {
+                prop_assert!((2..=MAX_PARTS).contains(&parts.len()));
+                prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
+                prop_assert!(parts.windows(2).all(|two| two[0].end <= two[1].start));
+            }
+        }
+
         #[test]
         fn a_part_is_never_empty_and_never_beyond_the_end(value in "bytes=[0-9]{0,4}-[0-9]{0,4}", length in 0u64..2000) {
             if let Wanted::Part(range) = wanted(&value, length) {

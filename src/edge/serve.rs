@@ -5,16 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, RANGE};
+use http::HeaderValue;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use pingora::http::ResponseHeader;
 
 use super::account::Record;
 use super::conditional::{Answer, answer, is_not_modified};
 use super::headers::{self, Detail, Stamp};
 use super::lookup::{Found, Hit, Query, Visit};
+use super::multipart::Multipart;
 use super::request::Request;
 use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
+use crate::cache::head::insert;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
 use crate::origin::Failure;
@@ -182,7 +185,11 @@ impl Server<'_> {
                 .await;
         }
         let length = object.body.len();
-        let Some((code, range)) = wanted(self.visit.request, object) else {
+        let wanted = wanted(self.visit.request, object);
+        if let Answer::Parts(parts) = wanted {
+            return Box::pin(self.parts(object, &parts, &stamp, sender, record)).await;
+        }
+        let Some((code, range)) = piece(&wanted, object) else {
             return self
                 .short(respond::unsatisfiable(length, &stamp), sender, record)
                 .await;
@@ -199,6 +206,42 @@ impl Server<'_> {
             sender.body(bytes, at == range.end).await?;
         }
         Ok(())
+    }
+
+    /// Sends several parts of a whole object.
+    async fn parts(
+        &self,
+        object: &Object,
+        parts: &[Range<u64>],
+        stamp: &Stamp<'_>,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        let kind = object.head.headers.get(CONTENT_TYPE);
+        let framing = Multipart {
+            boundary: self.visit.request_id,
+            content_type: kind.and_then(|kind| kind.to_str().ok()),
+            whole: object.body.len(),
+        };
+        let mut head = finish_head(object.head.clone(), 206, stamp, None);
+        if let Ok(kind) = HeaderValue::from_str(&framing.content_type()) {
+            insert(&mut head, CONTENT_TYPE, kind);
+        }
+        let length = HeaderValue::from(framing.length(parts));
+        insert(&mut head, CONTENT_LENGTH, length);
+        record.status = 206;
+        sender.head(head, true).await?;
+        if self.visit.request.is_head() {
+            return Ok(sender.end().await?);
+        }
+        for part in parts {
+            let opening = framing.opening(part);
+            sender.body(Bytes::from(opening), false).await?;
+            for bytes in object.body.slices(part.clone()) {
+                sender.body(bytes, false).await?;
+            }
+        }
+        Ok(sender.body(Bytes::from(framing.closing()), true).await?)
     }
 
     /// Sends a body while it arrives.
@@ -224,7 +267,8 @@ impl Server<'_> {
             None => Answer::Whole,
         };
         let (code, range) = match (wanted, live.length) {
-            (Answer::Whole, length) => (200, 0..length.unwrap_or(u64::MAX)),
+            // Several parts of a body that still arrives: the whole serves as well.
+            (Answer::Whole | Answer::Parts(_), length) => (200, 0..length.unwrap_or(u64::MAX)),
             (Answer::NotModified, _) => (304, 0..0),
             (Answer::Part(range), _) => (206, range),
             (Answer::Unsatisfiable, length) => {
@@ -295,19 +339,21 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Status and bytes that answer a request with a stored object; `None` where
-/// no byte of it is in the range that is asked for.
-pub fn wanted(request: &Request<'_>, object: &Object) -> Option<(u16, Range<u64>)> {
-    let length = object.body.len();
-    let wanted = match object.status {
-        200 => answer(request, &object.validators, length),
+/// How a request is answered with a stored object.
+pub fn wanted(request: &Request<'_>, object: &Object) -> Answer {
+    match object.status {
+        200 => answer(request, &object.validators, object.body.len()),
         _ => Answer::Whole,
-    };
+    }
+}
+
+/// Status and bytes of an answer that is one piece of a stored object.
+pub fn piece(wanted: &Answer, object: &Object) -> Option<(u16, Range<u64>)> {
     match wanted {
-        Answer::Whole => Some((object.status, 0..length)),
+        Answer::Whole => Some((object.status, 0..object.body.len())),
         Answer::NotModified => Some((304, 0..0)),
-        Answer::Part(range) => Some((206, range)),
-        Answer::Unsatisfiable => None,
+        Answer::Part(range) => Some((206, range.clone())),
+        Answer::Parts(_) | Answer::Unsatisfiable => None,
     }
 }
 

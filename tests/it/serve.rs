@@ -195,3 +195,40 @@ async fn two_keys_live_side_by_side_and_only_the_operator_is_told_why() {
         1.0
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_ranges_of_a_stored_object_come_as_its_parts() {
+    let origin = origin().await;
+    let body: Vec<u8> = (0..50_000u32).map(|at| (at % 251) as u8).collect();
+    origin.put("/media/v/b.ts", body.clone(), "video/mp2t");
+    let edge = Setup::s3(origin.addr()).start().await;
+    let ranges = [("Range", "bytes=0-9, 100-199, -5")];
+    edge.get("/v/b.ts").await;
+    let reply = edge.get_with("/v/b.ts", &ranges).await;
+    assert_eq!((reply.status, reply.cache()), (206, "HIT"));
+    assert_eq!(reply.header("content-range"), None);
+    let kind = reply.header("content-type").expect("a type").to_owned();
+    let boundary = kind
+        .strip_prefix("multipart/byteranges; boundary=")
+        .expect("parts");
+    let mut want = Vec::new();
+    for (range, part) in [
+        ("0-9", 0..10),
+        ("100-199", 100..200),
+        ("49995-49999", 49_995..50_000),
+    ] {
+        let head = format!(
+            "\r\n--{boundary}\r\nContent-Type: video/mp2t\r\nContent-Range: bytes {range}/50000\r\n\r\n"
+        );
+        want.extend(head.into_bytes());
+        want.extend(&body[part]);
+    }
+    want.extend(format!("\r\n--{boundary}--\r\n").into_bytes());
+    assert!(reply.whole && reply.body == want);
+    let all: Vec<_> = (0..17).map(|at| format!("{at}-{at}")).collect();
+    let many = format!("bytes={}", all.join(","));
+    for greedy in [many.as_str(), "bytes=0-49999,0-49999", "bytes=0-,1-,2-"] {
+        let reply = edge.get_with("/v/b.ts", &[("Range", greedy)]).await;
+        assert_eq!((reply.status, reply.body.len()), (200, 50_000), "{greedy}");
+    }
+}

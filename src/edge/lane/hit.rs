@@ -21,7 +21,7 @@ use crate::edge::lookup::{Query, Visit};
 use crate::edge::pacing::{Pace, SLICE_BYTES};
 use crate::edge::request::{Entry, Request};
 use crate::edge::sender::{Lost, within};
-use crate::edge::serve::wanted;
+use crate::edge::serve::{piece, wanted};
 use crate::edge::verify::Visitor;
 use crate::edge::{Active, Node, new_request_id};
 
@@ -134,7 +134,7 @@ impl<'l> Reply<'l> {
         };
         let query = Query::of(visit);
         let hit = query.hit().filter(|hit| hit.object.status == 200)?;
-        let (status, range) = wanted(request, &hit.object)?;
+        let (status, range) = piece(&wanted(request, &hit.object), &hit.object)?;
         let whole = hit.object.body.len();
         let came = request.entry.came;
         let stamp = visit.stamp(
