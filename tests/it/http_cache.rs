@@ -180,11 +180,7 @@ async fn a_herd_on_an_unknown_variation_makes_one_request_for_each_variant() {
         viewer.send("GET", "/a", &[("Foo", value)]).await;
         viewers.push((value, viewer));
     }
-    let collapsed = &edge.running.node.pulls.counts.collapsed;
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
-    while collapsed.load(Relaxed) < 29 {
-        tick.tick().await;
-    }
+    edge.riding(29).await;
     gate.release();
     for (value, mut viewer) in viewers {
         let reply = viewer.reply("GET").await;

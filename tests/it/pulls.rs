@@ -27,16 +27,6 @@ async fn asking(edge: &TestEdge, path: &str, headers: &[(&str, &str)]) -> Connec
     connection
 }
 
-/// Waits until this many requests ride a pull that others started.
-async fn riding(edge: &TestEdge, count: u64) {
-    let collapsed = &edge.running.node.pulls.counts.collapsed;
-    // A tick, not a spin: the machine has other tests to run.
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
-    while collapsed.load(std::sync::atomic::Ordering::Relaxed) < count {
-        tick.tick().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_viewers_of_a_cold_segment_make_one_origin_request() {
     const VIEWERS: usize = 1000;
@@ -48,7 +38,7 @@ async fn a_thousand_viewers_of_a_cold_segment_make_one_origin_request() {
     for _ in 0..VIEWERS {
         viewers.push(asking(&edge, "/cold.ts", &[]).await);
     }
-    riding(&edge, VIEWERS as u64 - 1).await;
+    edge.riding(VIEWERS as u64 - 1).await;
     gate.release();
     let want = generated(2 << 20);
     let reads = viewers
@@ -73,7 +63,7 @@ async fn the_first_viewer_may_leave_and_a_slow_one_slows_nobody() {
     gate.arrived(1).await;
     let _never_reads = asking(&edge, "/a.ts", &[]).await;
     let mut third = asking(&edge, "/a.ts", &[]).await;
-    riding(&edge, 2).await;
+    edge.riding(2).await;
     drop(first);
     gate.release();
     let reply = third.reply("GET").await;
@@ -207,9 +197,12 @@ async fn a_restart_of_the_origin_does_not_break_a_segment_being_watched() {
     let port = origin.addr().port();
     origin.stop().await;
     _held.release();
+    // Until the edge has asked in vain there is nobody who answers.
+    let mute = tokio::net::TcpListener::bind(("127.0.0.1", port)).await;
+    let mute = mute.expect("the same port");
     let away = tokio::spawn(async move {
-        // Long enough for the edge to find nobody there.
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        mute.accept().await.expect("the edge asks");
+        drop(mute);
         origin.start_on(port).await.expect("the same port");
         origin
     });
@@ -272,7 +265,7 @@ async fn riders_of_a_private_answer_pull_for_themselves() {
     for _ in 0..5 {
         viewers.push(asking(&edge, "/me.ts", &[]).await);
     }
-    riding(&edge, 4).await;
+    edge.riding(4).await;
     gate.release();
     for viewer in &mut viewers {
         let reply = viewer.reply("GET").await;

@@ -136,6 +136,16 @@ impl TestEdge {
         }
     }
 
+    /// Waits until this many requests ride a pull that others started.
+    pub async fn riding(&self, count: u64) {
+        let collapsed = &self.running.node.pulls.counts.collapsed;
+        // A tick, not a spin: the machine has other tests to run.
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
+        while collapsed.load(std::sync::atomic::Ordering::Relaxed) < count {
+            tick.tick().await;
+        }
+    }
+
     pub async fn metrics(&self) -> String {
         metrics(self.running.admin).await
     }
