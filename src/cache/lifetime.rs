@@ -295,6 +295,11 @@ impl Freshness {
         self.lifetime.fresh.saturating_sub(self.age(now))
     }
 
+    /// Whether it may be served where the origin fails.
+    pub fn covers_errors(&self, now: Instant) -> bool {
+        self.state(now) != State::Expired
+    }
+
     pub fn state(&self, now: Instant) -> State {
         let age = self.age(now);
         let Lifetime {

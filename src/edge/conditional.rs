@@ -1,8 +1,10 @@
 //! Pure: conditional requests (RFC 9110 §13) against a stored object.
 
+use std::ops::Range;
+
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 
-use super::range::{Wanted, wanted};
+use super::range::wanted;
 use super::request::Request;
 use crate::origin::Validators;
 
@@ -11,8 +13,10 @@ use crate::origin::Validators;
 pub enum Answer {
     Whole,
     NotModified,
-    Part(std::ops::Range<u64>),
-    Parts(Vec<std::ops::Range<u64>>),
+    Part(Range<u64>),
+    /// At least two, in order and apart.
+    Parts(Vec<Range<u64>>),
+    /// 416.
     Unsatisfiable,
 }
 
@@ -24,12 +28,7 @@ pub fn answer(request: &Request<'_>, validators: &Validators, length: u64) -> An
     let range = request
         .text(&RANGE)
         .filter(|_| range_holds(request, validators));
-    match range.map(|value| wanted(value, length)) {
-        None | Some(Wanted::Whole) => Answer::Whole,
-        Some(Wanted::Part(range)) => Answer::Part(range),
-        Some(Wanted::Parts(parts)) => Answer::Parts(parts),
-        Some(Wanted::Unsatisfiable) => Answer::Unsatisfiable,
-    }
+    range.map_or(Answer::Whole, |value| wanted(value, length))
 }
 
 /// Whether the viewer's copy is still right.

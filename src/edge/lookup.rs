@@ -149,7 +149,7 @@ impl<'a> Query<'a> {
 
     fn join(&self, stale: Option<Arc<Object>>) -> Joined {
         let Visit { node, admitted, .. } = self.visit;
-        node.pulls.join(&self.key, self.kind, || Job {
+        node.pulls.join(&self.key, &self.base, self.kind, || Job {
             key: self.key.clone(),
             base: self.base.clone(),
             kind: self.kind,

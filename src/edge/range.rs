@@ -2,26 +2,16 @@
 
 use std::ops::Range;
 
+use super::conditional::Answer;
+
 /// Ranges of one request; with more it gets the whole.
 pub const MAX_PARTS: usize = 16;
 
-/// What a Range header asks of a body of a known length.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
-    /// No usable range: the whole (RFC 9110 §14.2 lets a server ignore it).
-    Whole,
-    Part(Range<u64>),
-    /// At least two, in order and apart.
-    Parts(Vec<Range<u64>>),
-    /// 416.
-    Unsatisfiable,
-}
-
 /// Reads the header's value for a body of `length` bytes. Ranges that overlap
 /// or go backwards get the whole: they would cost more than it (§14.2).
-pub fn wanted(value: &str, length: u64) -> Wanted {
+pub fn wanted(value: &str, length: u64) -> Answer {
     let Some(set) = strip_unit(value) else {
-        return Wanted::Whole;
+        return Answer::Whole;
     };
     let mut parts: Vec<Range<u64>> = Vec::new();
     let mut count = 0;
@@ -29,20 +19,20 @@ pub fn wanted(value: &str, length: u64) -> Wanted {
     for spec in specs.filter(|spec| !spec.is_empty()) {
         count += 1;
         match one(spec, length) {
-            _ if count > MAX_PARTS => return Wanted::Whole,
-            One::Malformed => return Wanted::Whole,
+            _ if count > MAX_PARTS => return Answer::Whole,
+            One::Malformed => return Answer::Whole,
             One::Beyond => {}
             One::Part(part) if parts.last().is_some_and(|last| part.start < last.end) => {
-                return Wanted::Whole;
+                return Answer::Whole;
             }
             One::Part(part) => parts.push(part),
         }
     }
     match parts.len() {
-        0 if count == 0 => Wanted::Whole,
-        0 => Wanted::Unsatisfiable,
-        1 => Wanted::Part(parts.swap_remove(0)),
-        _ => Wanted::Parts(parts),
+        0 if count == 0 => Answer::Whole,
+        0 => Answer::Unsatisfiable,
+        1 => Answer::Part(parts.swap_remove(0)),
+        _ => Answer::Parts(parts),
     }
 }
 
@@ -102,32 +92,32 @@ mod tests {
     #[test]
     fn ranges_of_ten_bytes() {
         let table = [
-            ("bytes=0-4", Wanted::Part(0..5)),
-            ("bytes=0-0", Wanted::Part(0..1)),
-            ("bytes=5-", Wanted::Part(5..10)),
-            ("bytes=5-99", Wanted::Part(5..10)),
-            ("bytes=9-9", Wanted::Part(9..10)),
-            ("bytes=-3", Wanted::Part(7..10)),
-            ("bytes=-99", Wanted::Part(0..10)),
-            ("Bytes = 1-2", Wanted::Part(1..3)),
-            ("bytes=10-", Wanted::Unsatisfiable),
-            ("bytes=99999999999999999999-", Wanted::Unsatisfiable),
-            ("bytes=-0", Wanted::Unsatisfiable),
-            ("bytes=4-2", Wanted::Whole),
-            ("bytes=", Wanted::Whole),
-            ("bytes=-", Wanted::Whole),
-            ("bytes=a-b", Wanted::Whole),
-            ("bytes=0-1,3-4", Wanted::Parts(vec![0..2, 3..5])),
-            ("bytes=0-1, 2-3 ,-2", Wanted::Parts(vec![0..2, 2..4, 8..10])),
-            ("bytes=0-1,99-", Wanted::Part(0..2)),
-            ("bytes=10-,99-", Wanted::Unsatisfiable),
-            ("bytes=0-4,2-6", Wanted::Whole),
-            ("bytes=5-6,0-1", Wanted::Whole),
-            ("bytes=0-1,x", Wanted::Whole),
-            ("bytes=0-1,4-2", Wanted::Whole),
-            ("bytes=,0-1", Wanted::Part(0..2)),
-            ("lines=0-1", Wanted::Whole),
-            ("0-1", Wanted::Whole),
+            ("bytes=0-4", Answer::Part(0..5)),
+            ("bytes=0-0", Answer::Part(0..1)),
+            ("bytes=5-", Answer::Part(5..10)),
+            ("bytes=5-99", Answer::Part(5..10)),
+            ("bytes=9-9", Answer::Part(9..10)),
+            ("bytes=-3", Answer::Part(7..10)),
+            ("bytes=-99", Answer::Part(0..10)),
+            ("Bytes = 1-2", Answer::Part(1..3)),
+            ("bytes=10-", Answer::Unsatisfiable),
+            ("bytes=99999999999999999999-", Answer::Unsatisfiable),
+            ("bytes=-0", Answer::Unsatisfiable),
+            ("bytes=4-2", Answer::Whole),
+            ("bytes=", Answer::Whole),
+            ("bytes=-", Answer::Whole),
+            ("bytes=a-b", Answer::Whole),
+            ("bytes=0-1,3-4", Answer::Parts(vec![0..2, 3..5])),
+            ("bytes=0-1, 2-3 ,-2", Answer::Parts(vec![0..2, 2..4, 8..10])),
+            ("bytes=0-1,99-", Answer::Part(0..2)),
+            ("bytes=10-,99-", Answer::Unsatisfiable),
+            ("bytes=0-4,2-6", Answer::Whole),
+            ("bytes=5-6,0-1", Answer::Whole),
+            ("bytes=0-1,x", Answer::Whole),
+            ("bytes=0-1,4-2", Answer::Whole),
+            ("bytes=,0-1", Answer::Part(0..2)),
+            ("lines=0-1", Answer::Whole),
+            ("0-1", Answer::Whole),
         ];
         for (value, want) in table {
             assert_eq!(wanted(value, 10), want, "{value}");
@@ -136,16 +126,16 @@ mod tests {
             let specs: Vec<_> = (0..count).map(|at| format!("{at}-{at}")).collect();
             wanted(&format!("bytes={}", specs.join(",")), 100)
         };
-        assert!(matches!(many(16), Wanted::Parts(parts) if parts.len() == MAX_PARTS));
-        assert_eq!(many(17), Wanted::Whole);
-        assert_eq!(wanted("bytes=0-", 0), Wanted::Unsatisfiable);
-        assert_eq!(wanted("bytes=-5", 0), Wanted::Unsatisfiable);
+        assert!(matches!(many(16), Answer::Parts(parts) if parts.len() == MAX_PARTS));
+        assert_eq!(many(17), Answer::Whole);
+        assert_eq!(wanted("bytes=0-", 0), Answer::Unsatisfiable);
+        assert_eq!(wanted("bytes=-5", 0), Answer::Unsatisfiable);
     }
 
     proptest! {
         #[test]
         fn parts_together_are_never_more_than_the_whole(value in "bytes=([0-9]{0,3}-[0-9]{0,3},){0,20}", length in 0u64..2000) {
-            if let Wanted::Parts(parts) = wanted(&value, length) {
+            if let Answer::Parts(parts) = wanted(&value, length) {
                 prop_assert!((2..=MAX_PARTS).contains(&parts.len()));
                 prop_assert!(parts.iter().all(|part| part.start < part.end && part.end <= length));
                 prop_assert!(parts.windows(2).all(|two| two[0].end <= two[1].start));
@@ -154,7 +144,7 @@ mod tests {
 
         #[test]
         fn a_part_is_never_empty_and_never_beyond_the_end(value in "bytes=[0-9]{0,4}-[0-9]{0,4}", length in 0u64..2000) {
-            if let Wanted::Part(range) = wanted(&value, length) {
+            if let Answer::Part(range) = wanted(&value, length) {
                 prop_assert!(range.start < range.end && range.end <= length);
             }
         }

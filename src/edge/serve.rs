@@ -18,7 +18,7 @@ use super::request::Request;
 use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
 use crate::cache::head::insert;
-use crate::cache::lifetime::{Bypass, State};
+use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::origin::Failure;
 use crate::pull::{Arrival, LiveHead, Rider};
@@ -148,7 +148,7 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         record.reason = Some(failure.name());
         let now = self.visit.node.clock.monotonic();
-        let usable = stale.filter(|object| object.freshness.state(now) != State::Expired);
+        let usable = stale.filter(|object| object.freshness.covers_errors(now));
         let Some(object) = usable else {
             record.cache = CacheStatus::Miss;
             let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);

@@ -115,7 +115,13 @@ impl Pulls {
     }
 
     /// Rides the pull of a key, and starts it where there is none.
-    pub fn join(self: &Arc<Self>, key: &Key, kind: Kind, job: impl FnOnce() -> Job) -> Joined {
+    pub fn join(
+        self: &Arc<Self>,
+        key: &Key,
+        base: &Key,
+        kind: Kind,
+        job: impl FnOnce() -> Job,
+    ) -> Joined {
         let mut seats = self.shard(key);
         if let Some(seat) = seats.get(key) {
             let now = self.clock.monotonic();
@@ -134,21 +140,20 @@ impl Pulls {
         {
             return Joined::Stored(object);
         }
-        let job = job();
         let flight = Flight::new();
         let rider = flight.board(true);
         seats.insert(
             key.clone(),
             Seat {
                 flight: Arc::clone(&flight),
-                base: job.base.clone(),
+                base: base.clone(),
                 until: None,
             },
         );
         drop(seats);
         self.counts.started.fetch_add(1, Relaxed);
         self.counts.in_flight.fetch_add(1, Relaxed);
-        tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job)));
+        tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job())));
         Joined::Riding(rider)
     }
 

@@ -15,7 +15,7 @@ use super::resume::Resumes;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
 use crate::cache::head::{HeadFacts, HeadLines, update};
-use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime, State};
+use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
 use crate::cache::vary;
 use crate::hls::{Kind, Pace};
@@ -134,7 +134,7 @@ impl Pull {
         let asked = Asked {
             kind: self.job.kind,
             to_confirm,
-            has_stale: stale.is_some_and(|stale| stale.freshness.state(now) != State::Expired),
+            has_stale: stale.is_some_and(|stale| stale.freshness.covers_errors(now)),
             hides_errors: self.job.zone.hides_errors(),
             with_credentials: self
                 .job
