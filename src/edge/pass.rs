@@ -1,7 +1,5 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 
@@ -13,7 +11,7 @@ use super::serve::{Cut, Server};
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
 use crate::origin::{Exchange, Failure, Method as OriginMethod};
-use crate::pull::{Resumes, viewer_head};
+use crate::pull::{Steady, viewer_head};
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
 
@@ -119,20 +117,13 @@ impl Server<'_> {
         headers::stamp(&mut head, code, &stamp);
         record.status = code;
         sender.head(head, length.is_some() || is_head).await?;
-        let (mut buffer, mut at, mut resumes) = (BytesMut::new(), 0, Resumes::default());
+        let mut buffer = BytesMut::new();
+        let mut steady = Steady::new(&self.visit.node.pulls.counts);
         loop {
             buffer.resize(PASS_BUFFER_BYTES, 0);
-            let count = match exchange.read(&mut buffer).await {
-                Ok(count) => count,
-                Err(failure) => {
-                    let (origin, request) = (&self.visit.admitted.origin, self.query.request());
-                    let rest = resumes.go_on(exchange, origin, &request, at, failure);
-                    exchange = Box::pin(rest).await.map_err(Cut::Pull)?;
-                    self.visit.node.pulls.counts.resumed.fetch_add(1, Relaxed);
-                    continue;
-                }
-            };
-            at += count as u64;
+            let asked = || self.query.request();
+            let read = steady.read(&mut exchange, &mut buffer, asked).await;
+            let count = read.map_err(Cut::Pull)?;
             if count == 0 || is_head {
                 return Ok(sender.end().await?);
             }

@@ -1,6 +1,7 @@
 //! One request to the origin and the reading of its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use futures_util::FutureExt;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use super::client::Origin;
 use super::response::{Chunked, MAX_HEAD_BYTES};
 use super::s3_error::{MAX_ERROR_BYTES, Reason};
-use super::{Failure, Framing, Head};
+use super::{Failure, Framing, Head, Request};
 
 /// An answer whose head is read and whose body is being read.
 pub struct Exchange {
@@ -55,13 +56,28 @@ impl Exchange {
         }
     }
 
-    /// This is the rest of an answer with that head.
-    pub fn go_on_as(&mut self, first: Head) {
-        let keep_alive = self.head.keep_alive;
-        self.head = Head {
+    /// Asks again for what `rest` is of this answer, which was cut; the place
+    /// among `max_pulls` is given up, because the rest needs it.
+    pub async fn ask_again(&mut self, rest: &Request) -> Result<Exchange, Failure> {
+        self.stream = None;
+        self.place = None;
+        Arc::clone(&self.origin).open(rest).await
+    }
+
+    /// The body goes on with that of another answer.
+    pub fn go_on_with(&mut self, rest: Exchange) {
+        let keep_alive = rest.head.keep_alive;
+        let head = Head {
             keep_alive,
-            ..first
+            ..self.head.clone()
         };
+        *self = rest;
+        self.head = head;
+    }
+
+    /// How long a byte is waited for.
+    pub fn patience(&self) -> Duration {
+        self.origin.settings().deadlines.between_bytes
     }
 
     /// Holds a place among `max_pulls` to its end.
@@ -128,8 +144,7 @@ impl Exchange {
 
     /// Reads the next part of the body into `buffer` (not empty); 0 at its end.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        let wait = self.origin.settings().deadlines.between_bytes;
-        timeout(wait, self.read_now(buffer))
+        timeout(self.patience(), self.read_now(buffer))
             .await
             .unwrap_or(Err(Failure::BetweenBytesTimeout))
     }

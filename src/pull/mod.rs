@@ -10,7 +10,7 @@ mod task;
 
 pub use answer::viewer_head;
 pub use flight::{Arrival, Landing, LiveHead, Rider};
-pub use resume::Resumes;
+pub use resume::Steady;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::answer::{self, Asked, Course};
 use super::flight::{Flight, Landing, LiveHead};
-use super::resume::Resumes;
+use super::resume::Steady;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
 use crate::cache::head::{HeadFacts, HeadLines, update};
@@ -177,7 +177,8 @@ impl Pull {
         if live {
             self.flight.stream(self.live_head(&exchange));
         }
-        let mut resumes = Resumes::default();
+        let pulls = Arc::clone(&self.pulls);
+        let mut steady = Steady::new(&pulls.counts);
         loop {
             let Ok(spare) = writer.spare() else {
                 match self.at_the_end(&mut exchange).await? {
@@ -185,17 +186,8 @@ impl Pull {
                     false => return Err(self.outgrown()),
                 }
             };
-            let count = match exchange.read(spare).await {
-                Ok(count) => count,
-                Err(failure) => {
-                    let (origin, request) = (&self.job.origin, &self.job.request);
-                    let at = writer.written();
-                    let rest = resumes.go_on(exchange, origin, request, at, failure);
-                    exchange = Box::pin(rest).await?;
-                    self.pulls.counts.resumed.fetch_add(1, Relaxed);
-                    continue;
-                }
-            };
+            let asked = || self.job.request.clone();
+            let count = steady.read(&mut exchange, spare, asked).await?;
             if count == 0 {
                 break;
             }
