@@ -1,7 +1,6 @@
 //! The operator's listener: metrics and health.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use axum::Router;
 use axum::extract::State;
@@ -11,6 +10,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::edge::Node;
+use crate::telemetry::metrics::Reading;
 
 /// Serves until its task is ended, which is after the last request of a drain:
 /// `/readyz` must be able to say that the node is draining.
@@ -26,11 +26,21 @@ pub async fn serve(listener: TcpListener, node: Arc<Node>) {
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> Response {
-    let open = node.connections.load(Relaxed);
-    match node
-        .metrics
-        .render(&node.pulls.store, &node.pulls.counts, open)
-    {
+    let sites = node.sites.load();
+    let origins = sites
+        .iter()
+        .map(|site| (site.zone.name.as_str(), &*site.origin));
+    let refused = node.limits.refused();
+    let reading = Reading {
+        store: &node.pulls.store,
+        counts: &node.pulls.counts,
+        connections: node.limits.connections(),
+        refused: refused
+            .map(|(limit, count)| (limit.name(), count))
+            .collect(),
+        origins: origins.collect(),
+    };
+    match node.metrics.render(&reading) {
         Ok(text) => (
             [(
                 header::CONTENT_TYPE,

@@ -47,12 +47,20 @@ pub struct Store {
     failed: Cache<Key, Failure>,
     /// Folders with a live playlist, and its target duration.
     live_folders: Cache<(u32, String), Duration>,
-    /// Paths that a playlist names as keys.
-    named_keys: Cache<(u32, CanonicalPath), ()>,
+    /// Paths that a playlist names as something that their names do not tell.
+    named: Cache<(u32, CanonicalPath), Named>,
     /// What answers were seen to vary by, under `policy = "origin"`.
     variations: Cache<Key, Variation>,
     generations: AtomicU64,
     evictions: Arc<Evictions>,
+}
+
+/// What a playlist says of a path that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Key,
+    /// A part that is not there yet.
+    HintedPart,
 }
 
 /// Evictions since the start, by cause.
@@ -105,7 +113,7 @@ impl Store {
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(NAME_FOR)
                 .build(),
-            named_keys: Cache::builder()
+            named: Cache::builder()
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(NAME_FOR)
                 .build(),
@@ -206,12 +214,12 @@ impl Store {
         self.live_folders.get(&(realm, path.folder().to_owned()))
     }
 
-    pub fn note_key(&self, realm: u32, path: CanonicalPath) {
-        self.named_keys.insert((realm, path), ());
+    pub fn note_name(&self, realm: u32, path: CanonicalPath, named: Named) {
+        self.named.insert((realm, path), named);
     }
 
-    pub fn is_named_key(&self, realm: u32, path: &CanonicalPath) -> bool {
-        self.named_keys.contains_key(&(realm, path.clone()))
+    pub fn is_named(&self, realm: u32, path: &CanonicalPath, named: Named) -> bool {
+        self.named.get(&(realm, path.clone())) == Some(named)
     }
 
     /// Stored objects and their bytes, as moka counts them.

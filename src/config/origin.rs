@@ -1,11 +1,15 @@
 //! The `[zone.origin]` table.
 
+use std::time::Duration;
+
 use super::section::Section;
-use crate::origin::{Credentials, Deadlines, Endpoint, Kind, Settings};
+use crate::origin::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
 
 /// Requests to one origin at a time, unless the zone says else: enough for a
 /// busy node, few enough not to drown a small MinIO.
 const DEFAULT_MAX_PULLS: u64 = 256;
+/// Between two health checks of an endpoint, where there is another to go to.
+const DEFAULT_HEALTH_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
     let table = zone.section("origin");
@@ -36,24 +40,21 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
     }
     let missing_as = missing_as(&table);
     let defaults = Deadlines::default();
+    let time = |name, default| table.duration(name).unwrap_or(default);
     let deadlines = Deadlines {
-        connect: table
-            .duration("connect_timeout")
-            .unwrap_or(defaults.connect),
-        first_byte: table
-            .duration("first_byte_timeout")
-            .unwrap_or(defaults.first_byte),
-        between_bytes: table
-            .duration("between_bytes_timeout")
-            .unwrap_or(defaults.between_bytes),
-        total: table.duration("total_timeout").unwrap_or(defaults.total),
-        queue: table.duration("queue_timeout").unwrap_or(defaults.queue),
+        connect: time("connect_timeout", defaults.connect),
+        first_byte: time("first_byte_timeout", defaults.first_byte),
+        between_bytes: time("between_bytes_timeout", defaults.between_bytes),
+        total: time("total_timeout", defaults.total),
+        queue: time("queue_timeout", defaults.queue),
+        answer: time("answer_timeout", defaults.answer),
     };
     let max_pulls = table
         .integer("max_pulls", 1..=65_536)
         .unwrap_or(DEFAULT_MAX_PULLS) as usize;
-    let ca_file = table.file("ca_file").map(|path| path.display().to_string());
+    let ca_file = ca_file(&table);
     let headers = headers(&table);
+    let health = health(&table, endpoints.len());
     let sound = table.finish();
     let settings = Settings {
         kind: kind?,
@@ -63,8 +64,35 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         deadlines,
         max_pulls,
         ca_file,
+        health,
     };
     sound.then_some(settings)
+}
+
+fn ca_file(table: &Section<'_>) -> Option<String> {
+    let path = table.file("ca_file")?;
+    if let Err(why) = crate::listen::check_authorities(&path) {
+        let hint = "name the PEM file with your certificate authority, or remove the key";
+        table.problem("ca_file", why, "a PEM file with certificates", hint);
+    }
+    Some(path.display().to_string())
+}
+
+fn health(table: &Section<'_>, endpoints: usize) -> HealthCheck {
+    let path = table.parsed(
+        "health_path",
+        "a path such as \"/minio/health/live\"",
+        |text| {
+            let sound = text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic());
+            sound.then(|| text.to_owned())
+        },
+    );
+    let default = match endpoints {
+        0 | 1 => Duration::ZERO,
+        _ => DEFAULT_HEALTH_INTERVAL,
+    };
+    let interval = table.duration("health_interval").unwrap_or(default);
+    HealthCheck { path, interval }
 }
 
 fn s3(table: &Section<'_>) -> Option<Kind> {

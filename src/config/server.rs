@@ -24,6 +24,15 @@ pub struct Listen {
     pub min_send_rate: usize,
     /// The longest request target; more is 414.
     pub max_target: usize,
+    /// Connections of viewers at a time; more are closed at once.
+    pub max_connections: usize,
+    /// The same of one address (IPv6: one /64).
+    pub max_connections_per_ip: usize,
+    /// Request heads that have begun and are not whole, at a time.
+    pub max_heads: usize,
+    /// Pulls that the origin may hold back (blocking playlist reloads and
+    /// hinted parts), begun by one address, at a time.
+    pub max_held_per_ip: usize,
     /// How long new connections are taken after SIGTERM, not ready any more.
     pub drain_delay: Duration,
     /// How long running requests may finish after that.
@@ -75,6 +84,8 @@ pub struct Cache {
     pub memory: usize,
     /// Larger objects pass through.
     pub max_object: u64,
+    /// Viewers who wait for one pull at a time; more are 503.
+    pub max_riders: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,6 +107,8 @@ pub enum LogFormat {
 const LEAST_MEMORY: u64 = 8 << 20;
 const DEFAULT_MEMORY: u64 = 1 << 30;
 const DEFAULT_MAX_OBJECT: u64 = 64 << 20;
+/// A live channel's audience on one node; each costs about 1 KiB.
+const DEFAULT_MAX_RIDERS: u64 = 50_000;
 /// One object may take at most this share of the memory.
 const MAX_OBJECT_SHARE: u64 = 4;
 const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
@@ -107,6 +120,15 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(20);
 const DEFAULT_MAX_TARGET: u64 = 8 << 10;
 /// A viewer below 2 KiB/s plays nothing; a token's limit lowers it.
 const DEFAULT_MIN_SEND_RATE: u64 = 2048;
+/// About 1 GiB of idle connections over TLS.
+const DEFAULT_MAX_CONNECTIONS: u64 = 65_536;
+/// An office or a small provider behind one address; a larger one is a reason
+/// to raise it.
+const DEFAULT_MAX_CONNECTIONS_PER_IP: u64 = 1_024;
+/// Each may take 32 KiB: 128 MiB at the most.
+const DEFAULT_MAX_HEADS: u64 = 4_096;
+/// Ten viewers with three renditions behind one address, each the first to ask.
+const DEFAULT_MAX_HELD_PER_IP: u64 = 32;
 const DEFAULT_ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
@@ -154,6 +176,14 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     let max_target = table
         .integer("max_target", 256..=65_536)
         .unwrap_or(DEFAULT_MAX_TARGET) as usize;
+    let count = |name, default| {
+        let count = table.integer(name, 1..=10_000_000).unwrap_or(default);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    };
+    let max_connections = count("max_connections", DEFAULT_MAX_CONNECTIONS);
+    let max_connections_per_ip = count("max_connections_per_ip", DEFAULT_MAX_CONNECTIONS_PER_IP);
+    let max_heads = count("max_heads", DEFAULT_MAX_HEADS);
+    let max_held_per_ip = count("max_held_per_ip", DEFAULT_MAX_HELD_PER_IP);
     let drain_delay = table.duration("drain_delay").unwrap_or(DEFAULT_DRAIN_DELAY);
     let grace_period = table.duration("grace_period").unwrap_or(DEFAULT_GRACE);
     table.finish().then_some(Listen {
@@ -164,6 +194,10 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
         head_timeout,
         min_send_rate,
         max_target,
+        max_connections,
+        max_connections_per_ip,
+        max_heads,
+        max_held_per_ip,
         drain_delay,
         grace_period,
         lane: true,
@@ -262,7 +296,13 @@ pub(super) fn cache(root: &Section<'_>) -> Option<Cache> {
         .unwrap_or(DEFAULT_MAX_OBJECT)
         .min(share);
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-    table.finish().then_some(Cache { memory, max_object })
+    let max_riders = table.integer("max_riders", 1..=10_000_000);
+    let max_riders = max_riders.unwrap_or(DEFAULT_MAX_RIDERS) as usize;
+    table.finish().then_some(Cache {
+        memory,
+        max_object,
+        max_riders,
+    })
 }
 
 pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {

@@ -7,15 +7,16 @@ use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, RANGE};
 
 use super::Node;
 use super::request::Request;
-use super::verify::{Admitted, Visitor};
+use super::verify::{Admitted, Refused, Visitor};
 use crate::cache::head::is_hop_by_hop;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
-use crate::cache::store::Store;
+use crate::cache::store::{Named, Store};
 use crate::hls::Kind;
 use crate::origin::{self, Failure};
 use crate::path::CanonicalPath;
+use crate::per_address::Guest;
 use crate::pull::{Job, Joined, Rider};
 use crate::telemetry::CacheStatus;
 use crate::zone::{CachePolicy, Selected, Zone};
@@ -34,6 +35,8 @@ pub enum Found {
     },
     /// By a request of its own to the origin.
     Pass(Bypass),
+    /// Not now: too many wait already.
+    Refused(Refused),
 }
 
 /// A request that was let in, with everything that answering it needs.
@@ -144,34 +147,72 @@ impl<'a> Query<'a> {
                 failure: None,
             }),
             Joined::Riding(rider) => Found::Riding { rider, stale },
+            Joined::Crowded => Found::Refused(Refused::TooManyRiders),
+            Joined::Alone => Found::Refused(Refused::TooManyHeld),
         }
     }
 
     fn join(&self, stale: Option<Arc<Object>>) -> Joined {
         let Visit { node, admitted, .. } = self.visit;
-        node.pulls.join(&self.key, &self.base, self.kind, || Job {
-            key: self.key.clone(),
-            base: self.base.clone(),
-            kind: self.kind,
-            zone: Arc::clone(admitted.zone),
-            origin: Arc::clone(admitted.origin),
-            request: self.request(),
-            blocking_reload: self.selected.is_blocking_reload(),
-            stale,
+        let job = self.place().map(|place| {
+            || Job {
+                key: self.key.clone(),
+                base: self.base.clone(),
+                kind: self.kind,
+                zone: Arc::clone(admitted.zone),
+                origin: Arc::clone(admitted.origin),
+                request: self.request(),
+                blocking_reload: self.selected.is_blocking_reload(),
+                stale,
+                place,
+            }
+        });
+        node.pulls.join(&self.key, &self.base, self.kind, job)
+    }
+
+    /// A place for one more request to the origin; `None`: the viewer has begun
+    /// as many as may be held back.
+    pub fn place(&self) -> Option<Guest> {
+        match self.hold() {
+            None => Some(Guest::uncounted()),
+            Some(_) => self.visit.node.limits.hold(self.visit.visitor.client_ip),
+        }
+    }
+
+    /// How long the origin may hold its answer: a packager waits for what a
+    /// blocking reload or a hinted part asks for, up to three target durations.
+    fn hold(&self) -> Option<Duration> {
+        let Visit { node, admitted, .. } = self.visit;
+        let (zone, path) = (admitted.zone, &admitted.target.path);
+        let store = &node.pulls.store;
+        let held = !zone.origin.is_s3()
+            && (self.selected.is_blocking_reload()
+                || store.is_named(zone.realm, path, Named::HintedPart));
+        held.then(|| {
+            let target = store.live_folder(zone.realm, path);
+            target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
         })
+    }
+
+    /// How much longer this request may wait for its first byte.
+    pub fn patience(&self) -> Duration {
+        let Visit { node, request, .. } = self.visit;
+        let answer = self.visit.admitted.origin.settings().deadlines.answer;
+        let whole = answer.max(self.hold().unwrap_or_default());
+        let waited = node.clock.monotonic() - request.entry.came;
+        whole.saturating_sub(waited)
     }
 
     /// What the origin is asked for.
     pub fn request(&self) -> origin::Request {
         let Visit {
-            node,
             request,
             visitor,
             admitted,
             request_id,
+            ..
         } = self.visit;
         let (zone, path) = (admitted.zone, &admitted.target.path);
-        let blocking = self.selected.is_blocking_reload();
         origin::Request {
             method: if request.is_head() {
                 origin::Method::Head
@@ -191,7 +232,7 @@ impl<'a> Query<'a> {
                 zone_id: zone.id,
                 loop_count: admitted.loop_count,
             },
-            hold: blocking.then(|| hold(node, zone, path)),
+            hold: self.hold(),
         }
     }
 }
@@ -206,7 +247,7 @@ pub fn place<'q, 'v>(
     value: impl Fn(&HeaderName) -> &'v str,
 ) -> (Kind, Selected<'q>, Key) {
     let mut kind = Kind::of(path);
-    if kind == Kind::Other && store.is_named_key(zone.realm, path) {
+    if kind == Kind::Other && store.is_named(zone.realm, path, Named::Key) {
         kind = Kind::Key;
     }
     let packager = !zone.origin.is_s3();
@@ -221,12 +262,6 @@ enum Looked {
     Good(Hit),
     /// Nothing, or an object that may be confirmed or served in an emergency.
     Bad(Option<Arc<Object>>),
-}
-
-/// A packager holds a blocking reload for up to three target durations.
-fn hold(node: &Node, zone: &Zone, path: &CanonicalPath) -> Duration {
-    let target = node.pulls.store.live_folder(zone.realm, path);
-    target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
 }
 
 /// Under `hls` only what the zone keys by; under `origin` every end-to-end

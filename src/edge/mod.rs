@@ -10,6 +10,7 @@ mod conditional;
 mod headers;
 mod invalidate;
 pub mod lane;
+mod limits;
 mod lookup;
 mod multipart;
 mod pacing;
@@ -25,6 +26,7 @@ mod through;
 pub mod verify;
 
 pub use lane::Lane;
+pub use limits::{Crowded, Limits};
 pub use proxy::Edge;
 
 use std::ops::Deref;
@@ -53,8 +55,7 @@ pub struct Node {
     pub countries: ArcSwapOption<Countries>,
     /// Requests on their road.
     pub active: Arc<AtomicUsize>,
-    /// Connections that viewers hold open.
-    pub connections: AtomicUsize,
+    pub limits: Limits,
 }
 
 /// A pull zone at work.
@@ -65,6 +66,19 @@ pub struct Site {
 }
 
 impl Node {
+    /// Puts other zones to work.
+    pub fn replace_sites(&self, sites: ByHost<Site>) {
+        self.sites.store(Arc::new(sites));
+        self.trust_proxies();
+    }
+
+    /// The limits for one address do not count the zones' trusted proxies.
+    pub fn trust_proxies(&self) {
+        let sites = self.sites.load();
+        let proxies = sites.iter().flat_map(|site| &site.zone.trusted_proxies);
+        self.limits.trust(proxies.copied().collect());
+    }
+
     pub fn active_requests(&self) -> usize {
         self.active.load(Relaxed)
     }

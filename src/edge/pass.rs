@@ -2,12 +2,14 @@
 
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use tokio::time::timeout;
 
 use super::account::Record;
 use super::headers::{self, Detail};
 use super::respond;
 use super::sender::Sender;
 use super::serve::{Cut, Server};
+use super::verify::Refused;
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
 use crate::origin::{Exchange, Failure, Method as OriginMethod};
@@ -35,6 +37,9 @@ impl Server<'_> {
             CacheStatus::Bypass
         };
         let range = self.visit.request.text(&RANGE);
+        let Some(_place) = self.query.place() else {
+            return self.refuse(Refused::TooManyHeld, sender, record).await;
+        };
         let exchange = match open.filter(|_| range.is_none()) {
             Some(exchange) => Ok(*exchange),
             None => {
@@ -42,7 +47,9 @@ impl Server<'_> {
                 request.range = range
                     .map(str::to_owned)
                     .filter(|_| request.method == OriginMethod::Get);
-                self.visit.admitted.origin.open(&request).await
+                let opened = self.visit.admitted.origin.open(&request);
+                let opened = timeout(self.query.patience(), opened).await;
+                opened.unwrap_or(Err(Failure::AnswerTimeout))
             }
         };
         let detail = Detail::forward(record.cache, true, Some(reason.name()));

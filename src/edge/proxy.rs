@@ -120,7 +120,7 @@ impl ProxyHttp for Edge {
         _session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        through::peer(context.through.as_ref(), &self.node.clock).await
+        through::peer(context.through.as_mut()).await
     }
 
     async fn upstream_request_filter(

@@ -37,20 +37,23 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
             HeaderValue::from_static("GET, HEAD, OPTIONS"),
         );
     }
+    ask_later(&mut response);
     response
 }
 
 /// For a pull that failed before its head.
 pub fn failed(failure: Failure, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(failure.status(), stamp, None);
-    if failure == Failure::QueueTimeout {
-        insert(
-            &mut response.head,
-            RETRY_AFTER,
-            HeaderValue::from_static("1"),
-        );
-    }
+    ask_later(&mut response);
     response
+}
+
+/// What is too much now may not be in a second.
+fn ask_later(response: &mut Response) {
+    if matches!(response.head.status.as_u16(), 429 | 503) {
+        let second = HeaderValue::from_static("1");
+        insert(&mut response.head, RETRY_AFTER, second);
+    }
 }
 
 /// For an object that is not there.

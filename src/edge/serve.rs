@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
 use pingora::http::ResponseHeader;
+use tokio::time::timeout;
 
 use super::account::Record;
 use super::conditional::{Answer, answer, is_not_modified};
@@ -17,6 +18,7 @@ use super::multipart::Multipart;
 use super::request::Request;
 use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
+use super::verify::Refused;
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
@@ -77,6 +79,32 @@ impl Server<'_> {
                 Box::pin(self.ride(rider, stale, sender, record)).await
             }
             Found::Pass(reason) => Box::pin(self.pass(reason, None, sender, record)).await,
+            Found::Refused(refused) => self.refuse(refused, sender, record).await,
+        }
+    }
+
+    pub(super) async fn refuse(
+        &self,
+        refused: Refused,
+        sender: &mut Sender<'_>,
+        record: &mut Record,
+    ) -> Result<(), Cut> {
+        record.refuse(refused);
+        let response = respond::refused(refused, self.visit.visitor, self.visit.request_id);
+        self.short(response, sender, record).await
+    }
+
+    /// Waits for the answer's head, and for the first byte that goes with it:
+    /// nothing is promised to the viewer before there is one.
+    async fn arrival(&self, rider: &mut Rider) -> Arrival {
+        let ranged = self.visit.request.contains(&RANGE);
+        let arrival = rider.arrival(ranged).await;
+        if !matches!(arrival, Arrival::Streaming(_)) {
+            return arrival;
+        }
+        match rider.next(0, u64::MAX).await {
+            Ok(_) => arrival,
+            Err(failure) => Arrival::Failed(failure),
         }
     }
 
@@ -87,16 +115,13 @@ impl Server<'_> {
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
-        let ranged = self.visit.request.contains(&RANGE);
-        match rider.arrival(ranged).await {
-            Arrival::Streaming(live) => {
-                // Nothing is promised to the viewer before there is a byte.
-                let first = rider.next(0, u64::MAX).await;
-                match first {
-                    Ok(_) => self.stream(&live, rider, sender, record).await,
-                    Err(failure) => self.failed(failure, stale, sender, record).await,
-                }
-            }
+        let arrival = timeout(self.query.patience(), self.arrival(&mut rider)).await;
+        let arrival = arrival.unwrap_or_else(|_| {
+            self.visit.node.pulls.counts.fail(Failure::AnswerTimeout);
+            Arrival::Failed(Failure::AnswerTimeout)
+        });
+        match arrival {
+            Arrival::Streaming(live) => self.stream(&live, rider, sender, record).await,
             Arrival::Landed(landing) => {
                 let status = match (landing.object.bypass, landing.revalidated, landing.replaced) {
                     (Some(_), _, _) => CacheStatus::Bypass,

@@ -15,7 +15,6 @@ use super::invalidate::Changing;
 use super::lookup::Visit;
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
-use crate::clock::Clock;
 use crate::origin::{Failure, Origin};
 use crate::path::encode;
 use crate::zone::{CachePolicy, Zone};
@@ -24,6 +23,8 @@ use crate::zone::{CachePolicy, Zone};
 pub struct Through {
     zone: Arc<Zone>,
     origin: Arc<Origin>,
+    /// Of the endpoint that was chosen.
+    host: String,
     path_and_query: String,
     loop_count: u32,
     changing: Option<Changing>,
@@ -44,6 +45,7 @@ impl Through {
         Self {
             zone: Arc::clone(admitted.zone),
             origin: Arc::clone(admitted.origin),
+            host: String::new(),
             path_and_query,
             loop_count: admitted.loop_count,
             changing: Changing::of(visit),
@@ -60,11 +62,13 @@ impl Through {
     }
 }
 
-pub async fn peer(through: Option<&Through>, clock: &Clock) -> Result<Box<HttpPeer>> {
+/// Chooses the endpoint.
+pub async fn peer(through: Option<&mut Through>) -> Result<Box<HttpPeer>> {
     let through = through.ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let peer = through.origin.first_peer(clock).await;
-    peer.map(Box::new)
-        .map_err(|_| Error::new_up(ErrorType::ConnectError))
+    let chosen = through.origin.peer_of_proxy().await;
+    let (peer, host) = chosen.map_err(|_| Error::new_up(ErrorType::ConnectError))?;
+    through.host = host;
+    Ok(Box::new(peer))
 }
 
 pub fn rewrite(
@@ -91,7 +95,7 @@ pub fn rewrite(
     for name in theirs {
         upstream.remove_header(&name);
     }
-    upstream.insert_header(HOST, through.origin.host())?;
+    upstream.insert_header(HOST, through.host.as_str())?;
     let https = session
         .digest()
         .is_some_and(|digest| digest.ssl_digest.is_some());

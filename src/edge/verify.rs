@@ -41,6 +41,10 @@ pub enum Refused {
     Token(Refusal),
     /// It is no request.
     Head(BadHead),
+    /// As many wait for this object as may.
+    TooManyRiders,
+    /// The viewer's address has begun as many pulls that are held back as it may.
+    TooManyHeld,
 }
 
 impl Refused {
@@ -55,6 +59,8 @@ impl Refused {
             Refused::Access(refusal) => refusal.name(),
             Refused::Token(refusal) => refusal.name(),
             Refused::Head(bad) => bad.name(),
+            Refused::TooManyRiders => "max_riders",
+            Refused::TooManyHeld => "max_held_per_ip",
         }
     }
 
@@ -67,6 +73,8 @@ impl Refused {
             Refused::Loop => 508,
             Refused::Access(_) | Refused::Token(_) => 403,
             Refused::Head(bad) => bad.status(),
+            Refused::TooManyRiders => 503,
+            Refused::TooManyHeld => 429,
         }
     }
 }

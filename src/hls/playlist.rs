@@ -9,8 +9,8 @@ use super::Pace;
 const MAX_TARGET: Duration = Duration::from_secs(3600);
 /// Where a live playlist names no target duration (RFC 8216 demands one).
 const UNKNOWN_TARGET: Duration = Duration::from_secs(2);
-/// Key URIs remembered from one playlist.
-const MAX_KEY_URIS: usize = 64;
+/// URIs of each sort remembered from one playlist.
+const MAX_URIS: usize = 64;
 
 /// The facts of one playlist body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Playlist {
     pub pace: Pace,
     /// `URI` values of EXT-X-KEY and EXT-X-SESSION-KEY, as they stand.
     pub key_uris: Vec<String>,
+    /// `URI` values of EXT-X-PRELOAD-HINT for parts: they are asked for before
+    /// they are there, and a packager holds its answer until they are.
+    pub hint_uris: Vec<String>,
 }
 
 impl Playlist {
@@ -31,7 +34,7 @@ impl Playlist {
         }
         let (mut ended, mut multivariant, mut parts) = (false, false, false);
         let mut target = None;
-        let mut key_uris: Vec<String> = Vec::new();
+        let (mut key_uris, mut hint_uris) = (Vec::new(), Vec::new());
         for line in after.split(|byte| *byte == b'\n') {
             let line = line.trim_ascii_end();
             if let Some(value) = line.strip_prefix(b"#EXT-X-TARGETDURATION:") {
@@ -42,11 +45,10 @@ impl Playlist {
                 multivariant = true;
             } else if line.starts_with(b"#EXT-X-PART-INF:") {
                 parts = true;
-            } else if let Some(uri) = key_uri(line)
-                && key_uris.len() < MAX_KEY_URIS
-                && !key_uris.iter().any(|known| known == uri)
-            {
-                key_uris.push(uri.to_owned());
+            } else if let Some(uri) = key_uri(line) {
+                remember(&mut key_uris, uri);
+            } else if let Some(uri) = hint_uri(line) {
+                remember(&mut hint_uris, uri);
             }
         }
         let target = target.unwrap_or(UNKNOWN_TARGET).min(MAX_TARGET);
@@ -56,7 +58,11 @@ impl Playlist {
             (_, _, true) => Pace::LowLatency { target },
             _ => Pace::Live { target },
         };
-        Some(Self { pace, key_uris })
+        Some(Self {
+            pace,
+            key_uris,
+            hint_uris,
+        })
     }
 }
 
@@ -67,10 +73,26 @@ fn parse_seconds(value: &[u8]) -> Option<Duration> {
         .filter(|target| !target.is_zero())
 }
 
+fn remember(uris: &mut Vec<String>, uri: &str) {
+    if uris.len() < MAX_URIS && !uris.iter().any(|known| known == uri) {
+        uris.push(uri.to_owned());
+    }
+}
+
 fn key_uri(line: &[u8]) -> Option<&str> {
     let attributes = line
         .strip_prefix(b"#EXT-X-KEY:")
         .or_else(|| line.strip_prefix(b"#EXT-X-SESSION-KEY:"))?;
+    uri(attributes)
+}
+
+fn hint_uri(line: &[u8]) -> Option<&str> {
+    let attributes = line.strip_prefix(b"#EXT-X-PRELOAD-HINT:")?;
+    let part = memchr::memmem::find(attributes, b"TYPE=PART").is_some();
+    uri(attributes).filter(|_| part)
+}
+
+fn uri(attributes: &[u8]) -> Option<&str> {
     let attributes = std::str::from_utf8(attributes).ok()?;
     let (_, rest) = attributes.split_once("URI=\"")?;
     rest.split('"').next()

@@ -5,7 +5,7 @@ mod inherited;
 mod tls;
 
 pub use inherited::Inherited;
-pub use tls::{CertificateResolver, Certificates, check_certificate};
+pub use tls::{CertificateResolver, Certificates, check_authorities, check_certificate};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

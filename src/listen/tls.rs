@@ -80,11 +80,21 @@ pub fn check_certificate(cert: &Path, key: &Path) -> Result<(), String> {
     Leaf::of(&pair).map(|_| ())
 }
 
+/// Whether a file holds certificates of authorities.
+pub fn check_authorities(path: &Path) -> Result<(), String> {
+    load_chain(path).and_then(|chain| match chain.is_empty() {
+        true => Err(format!("{}: no certificate", path.display())),
+        false => Ok(()),
+    })
+}
+
+fn load_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    certificates.map_err(|error| format!("{}: {error}", path.display()))
+}
+
 fn load_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert)
-        .map_err(|error| format!("{}: {error}", cert.display()))?
-        .collect();
-    let chain = chain.map_err(|error| format!("{}: {error}", cert.display()))?;
+    let chain = load_chain(cert)?;
     let leaf = chain
         .first()
         .ok_or_else(|| format!("{}: no certificate", cert.display()))?;

@@ -9,8 +9,6 @@ pub use upgrade::{READY_FD, tell_ready};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -23,8 +21,8 @@ use crate::admin;
 use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::edge::Node;
+use crate::config::{Cache, Config};
+use crate::edge::{Limits, Node};
 use crate::listen::{self, CertificateResolver, Certificates, Inherited, Sockets};
 use crate::pull::Pulls;
 use crate::telemetry::access_log::Log;
@@ -88,7 +86,12 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
 
 fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
     let store = Arc::new(Store::new(Budget::new(config.cache.memory)));
-    let pulls = Pulls::new(store, clock.clone(), config.cache.max_object);
+    let Cache {
+        max_object,
+        max_riders,
+        ..
+    } = config.cache;
+    let pulls = Pulls::new(store, clock.clone(), max_object, max_riders);
     let countries = countries(config.country_database.as_deref())?;
     let metrics = Metrics::register(&Registry::new()).map_err(|error| error.to_string())?;
     let log = Log::open(&config.access_log)
@@ -97,6 +100,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
     let sites = zones.sites(config.zones, &metrics, &clock);
     let node = Node {
         clock,
+        limits: Limits::new(&config.listen),
         listen: config.listen,
         sites: ArcSwap::from_pointee(sites),
         pulls,
@@ -104,8 +108,8 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
         log,
         countries: ArcSwapOption::from_pointee(countries),
         active: Arc::default(),
-        connections: AtomicUsize::new(0),
     };
+    node.trust_proxies();
     Ok((node, zones))
 }
 
@@ -134,7 +138,7 @@ impl Running {
 /// Waits until every connection is closed, or none of them has moved for a
 /// while: each answer is now the last one of its connection.
 async fn drained(node: &Node) {
-    let open = || node.connections.load(Relaxed);
+    let open = || node.limits.connections();
     let now = || node.clock.monotonic();
     let (mut before, mut since) = (open(), now());
     while before > 0 {

@@ -10,7 +10,7 @@ use crate::clock::Clock;
 use crate::config::{AccessLog, Cache, Config, Listen};
 use crate::edge::Site;
 use crate::listen::{CertificateResolver, Certificates};
-use crate::origin::{Kind, Origin};
+use crate::origin::{self, Kind, Origin};
 use crate::telemetry::metrics::Metrics;
 use crate::zone::{ByHost, Zone};
 
@@ -66,10 +66,7 @@ impl Zones {
             let kept = before.get(&zone.name);
             let origin = kept
                 .filter(|origin| *origin.settings() == zone.origin)
-                .map_or_else(
-                    || Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
-                    Arc::clone,
-                );
+                .map_or_else(|| open(&zone, clock), Arc::clone);
             self.origins.insert(zone.name.clone(), Arc::clone(&origin));
             let keys = zone.token.as_ref().map_or(&[][..], |policy| &policy.keys);
             let counters = metrics.zone(&zone.name, keys);
@@ -82,6 +79,13 @@ impl Zones {
         }
         ByHost::new(sites.into_iter().map(|site| (Arc::clone(&site.zone), site)))
     }
+}
+
+/// A zone's origin, and who looks after its endpoints.
+fn open(zone: &Zone, clock: &Clock) -> Arc<Origin> {
+    let origin = Arc::new(Origin::new(zone.origin.clone(), clock.clone()));
+    origin::watch(&origin);
+    origin
 }
 
 /// The zone, as its stored heads name it, and where its objects come from, as
@@ -135,7 +139,7 @@ impl Running {
             .unwrap_or_else(PoisonError::into_inner);
         let sites = zones.sites(config.zones, &node.metrics, &node.clock);
         node.countries.store(countries.map(Arc::new));
-        node.sites.store(Arc::new(sites));
+        node.replace_sites(sites);
         Ok(needs_restart)
     }
 }

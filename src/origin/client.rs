@@ -11,11 +11,11 @@ use pingora::{Error, ErrorType};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::endpoints::Endpoints;
+use super::endpoints::{EndpointState, Endpoints, Target};
 use super::exchange::Exchange;
 use super::s3_error::Reason;
 use super::sigv4::Signer;
-use super::{Failure, Head, Kind, Method, Request, Settings};
+use super::{Endpoint, Failure, Head, Kind, Method, Request, Settings};
 use crate::clock::Clock;
 
 /// Tries for one request, all before the first byte of an answer.
@@ -28,11 +28,22 @@ const POOL_IDLE: Duration = Duration::from_secs(30);
 /// A zone's origin: its endpoints, its connections and its signer.
 pub struct Origin {
     settings: Settings,
-    endpoints: Endpoints,
+    pub(super) endpoints: Endpoints,
     connector: TransportConnector,
     signer: Option<Signer>,
     places: Arc<Semaphore>,
-    clock: Clock,
+    pub(super) clock: Clock,
+}
+
+/// The answer's head, with what an error body names as its reason.
+type Answered = Result<(Exchange, Option<Reason>), Failure>;
+
+/// Whether a request is tried once more, and where.
+enum Again {
+    No,
+    /// At another endpoint only.
+    Elsewhere,
+    Anywhere,
 }
 
 impl Origin {
@@ -48,7 +59,7 @@ impl Origin {
             _ => None,
         };
         Self {
-            endpoints: Endpoints::new(&settings.endpoints),
+            endpoints: Endpoints::new(&settings.endpoints, settings.health.is_on()),
             connector: TransportConnector::new(Some(options)),
             signer,
             places: Arc::new(Semaphore::new(settings.max_pulls)),
@@ -61,23 +72,29 @@ impl Origin {
         &self.settings
     }
 
-    /// Where a request goes that is carried by the proxy.
-    pub async fn first_peer(&self, clock: &Clock) -> Result<HttpPeer, Failure> {
-        let deadlines = &self.settings.deadlines;
-        let (endpoint, address) = self.endpoints.pick(0, deadlines.connect, clock).await?;
-        let mut peer = self.peer(endpoint.tls, address, &endpoint.host);
-        peer.options.read_timeout = Some(deadlines.between_bytes);
-        peer.options.write_timeout = Some(deadlines.between_bytes);
-        Ok(peer)
+    /// How each of the endpoints does, in their order.
+    pub fn endpoint_states(&self) -> Vec<EndpointState> {
+        self.endpoints.states()
     }
 
-    /// The Host of requests to this origin.
-    pub fn host(&self) -> String {
-        match (&self.settings.kind, self.settings.endpoints.first()) {
-            (Kind::Http { host: Some(host) }, _) => host.clone(),
-            (_, Some(endpoint)) => endpoint.authority(),
-            (_, None) => String::new(),
-        }
+    /// Where a request goes that is carried by the proxy, and the Host that it
+    /// goes with.
+    pub async fn peer_of_proxy(&self) -> Result<(HttpPeer, String), Failure> {
+        let deadlines = &self.settings.deadlines;
+        let now = self.clock.monotonic();
+        let index = self
+            .endpoints
+            .choose(None, now)
+            .ok_or(Failure::CircuitOpen)?;
+        let wait = deadlines.connect;
+        let target = self
+            .endpoints
+            .target(index, false, wait, &self.clock)
+            .await?;
+        let mut peer = self.peer(&target);
+        peer.options.read_timeout = Some(deadlines.between_bytes);
+        peer.options.write_timeout = Some(deadlines.between_bytes);
+        Ok((peer, self.settings.host(target.endpoint)))
     }
 
     /// Sends a request and reads the answer's head. What the zone reads as
@@ -89,25 +106,62 @@ impl Origin {
             .ok()
             .and_then(Result::ok)
             .ok_or(Failure::QueueTimeout)?;
-        let mut try_number = 1;
-        loop {
-            let result = self.try_once(request, try_number - 1).await;
-            let again = match &result {
-                Err((failure, _)) if try_number < MAX_TRIES => failure.may_retry(),
-                Ok((exchange, reason)) if try_number < MAX_TRIES => {
-                    *reason == Some(Reason::Skewed)
-                        && self.endpoints.learn_skew(&exchange.head, &self.clock)
-                }
-                _ => false,
+        let (mut exchange, reason) = self.try_twice(request).await?;
+        exchange.hold(place);
+        exchange.head.status = self.read_status(&exchange.head, reason)?;
+        Ok(exchange)
+    }
+
+    async fn try_twice(self: &Arc<Self>, request: &Request) -> Answered {
+        let (mut tried, mut again) = (None, Again::Anywhere);
+        let mut answered = Err(Failure::CircuitOpen);
+        for _ in 0..MAX_TRIES {
+            let Some(index) = self.endpoints.choose(tried, self.clock.monotonic()) else {
+                break;
             };
-            if again {
-                try_number += 1;
-                continue;
+            let same = tried == Some(index);
+            match again {
+                Again::No => break,
+                Again::Elsewhere if same => break,
+                Again::Elsewhere | Again::Anywhere => {}
             }
-            let (mut exchange, reason) = result.map_err(|(failure, _)| failure)?;
-            exchange.hold(place);
-            exchange.head.status = self.read_status(&exchange.head, reason)?;
-            return Ok(exchange);
+            answered = self.try_once(request, index, same).await;
+            self.note_health(index, request, &answered);
+            again = self.again(&answered);
+            tried = Some(index);
+        }
+        answered
+    }
+
+    /// Whether, and where, a request is tried once more. A clock that differs
+    /// is learned for it.
+    fn again(&self, answered: &Answered) -> Again {
+        match answered {
+            Err(failure) if failure.may_retry() => Again::Anywhere,
+            Err(_) => Again::No,
+            Ok((exchange, Some(Reason::Skewed))) => {
+                match self.endpoints.learn_skew(&exchange.head, &self.clock) {
+                    true => Again::Anywhere,
+                    false => Again::No,
+                }
+            }
+            Ok((exchange, _)) if is_trouble(exchange.head.status) => Again::Elsewhere,
+            Ok(_) => Again::No,
+        }
+    }
+
+    /// What an answer, or none, says of the endpoint.
+    fn note_health(&self, index: usize, request: &Request, answered: &Answered) {
+        let now = self.clock.monotonic();
+        match answered {
+            Ok((exchange, _)) if is_trouble(exchange.head.status) => {
+                self.endpoints.failed(index, Failure::ServerError, now);
+            }
+            Ok(_) => self.endpoints.succeeded(index),
+            // Who holds an answer back for a playlist that does not come is
+            // not in trouble.
+            Err(Failure::FirstByteTimeout) if request.hold.is_some() => {}
+            Err(failure) => self.endpoints.failed(index, *failure, now),
         }
     }
 
@@ -124,41 +178,45 @@ impl Origin {
         }
     }
 
-    async fn try_once(
-        self: &Arc<Self>,
-        request: &Request,
-        index: usize,
-    ) -> Result<(Exchange, Option<Reason>), (Failure, usize)> {
-        let fail = |failure| (failure, index);
+    async fn try_once(self: &Arc<Self>, request: &Request, index: usize, same: bool) -> Answered {
         let deadlines = &self.settings.deadlines;
-        let (endpoint, address) = self
-            .endpoints
-            .pick(index, deadlines.connect, &self.clock)
-            .await
-            .map_err(fail)?;
-        let peer = self.peer(endpoint.tls, address, &endpoint.host);
-        let now = self.endpoints.server_time(self.clock.wall());
-        let wire = request.to_wire(&self.settings, endpoint, self.signer.as_ref(), now);
-        let mut exchange = loop {
-            let (stream, reused) = self.connect(&peer).await.map_err(fail)?;
-            let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream);
-            let answered = exchange.send(&wire, request.method == Method::Head);
-            let patience = request.hold.unwrap_or_default().max(deadlines.first_byte);
-            match timeout(patience, answered).await {
-                Ok(Ok(())) => break exchange,
-                // A kept connection that the origin has closed meanwhile is no
-                // sign of trouble: a fresh one does not count as another try.
-                Ok(Err(Failure::Reset)) if reused => {}
-                Ok(Err(failure)) => return Err(fail(failure)),
-                Err(_) => return Err(fail(Failure::FirstByteTimeout)),
-            }
-        };
+        let (wait, clock) = (deadlines.connect, &self.clock);
+        let target = self.endpoints.target(index, same, wait, clock).await?;
+        let now = self.endpoints.server_time(clock.wall());
+        let wire = request.to_wire(&self.settings, target.endpoint, self.signer.as_ref(), now);
+        let patience = request.hold.unwrap_or_default().max(deadlines.first_byte);
+        let mut exchange = self.ask(&target, &wire, request.method, patience).await?;
         let reason = exchange.error_reason(self.signer.is_some()).await;
         Ok((exchange, reason))
     }
 
-    fn peer(&self, tls: bool, address: std::net::SocketAddr, host: &str) -> HttpPeer {
-        let mut peer = HttpPeer::new(address, tls, host.to_owned());
+    /// Sends bytes and reads the head of what comes back.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        target: &Target<'_>,
+        wire: &[u8],
+        method: Method,
+        patience: Duration,
+    ) -> Result<Exchange, Failure> {
+        let peer = self.peer(target);
+        loop {
+            let (stream, reused) = self.connect(&peer).await?;
+            let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream);
+            let answered = exchange.send(wire, method == Method::Head);
+            match timeout(patience, answered).await {
+                Ok(Ok(())) => return Ok(exchange),
+                // A kept connection that the origin has closed meanwhile is no
+                // sign of trouble: a fresh one does not count as another try.
+                Ok(Err(Failure::Reset)) if reused => {}
+                Ok(Err(failure)) => return Err(failure),
+                Err(_) => return Err(Failure::FirstByteTimeout),
+            }
+        }
+    }
+
+    fn peer(&self, target: &Target<'_>) -> HttpPeer {
+        let Endpoint { tls, host, .. } = target.endpoint;
+        let mut peer = HttpPeer::new(target.address, *tls, host.clone());
         peer.options.connection_timeout = Some(self.settings.deadlines.connect);
         peer.options.total_connection_timeout = Some(self.settings.deadlines.connect);
         peer
@@ -176,6 +234,11 @@ impl Origin {
             .await
             .map_err(|error| connect_failure(&error))
     }
+}
+
+/// A status that tells of the server and not of the object.
+const fn is_trouble(status: u16) -> bool {
+    matches!(status, 500 | 502 | 503 | 504)
 }
 
 fn connect_failure(error: &Error) -> Failure {

@@ -1,13 +1,15 @@
-//! The origin's addresses and its clock.
+//! The origin's endpoints: which of them is asked, their addresses, and the
+//! origin's clock.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
+use super::health::{self, Health};
 use super::{Endpoint, Failure, Head};
 use crate::clock::{Clock, unix_seconds};
 
@@ -18,45 +20,123 @@ const ADDRESS_FRESH: Duration = Duration::from_secs(10);
 /// The endpoints of one origin.
 pub struct Endpoints {
     list: Vec<Known>,
+    health: Mutex<Vec<Health>>,
+    /// Health checks look after them.
+    checked: bool,
     /// Seconds that the origin's clock is ahead of ours.
     skew: AtomicI64,
 }
 
 struct Known {
     endpoint: Endpoint,
-    addresses: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
+    addresses: Mutex<Option<Addresses>>,
+    opened: AtomicU64,
+}
+
+/// When they were looked up.
+type Addresses = (Instant, Vec<SocketAddr>);
+
+/// Where one try goes.
+#[derive(Clone, Copy)]
+pub struct Target<'e> {
+    pub endpoint: &'e Endpoint,
+    pub address: SocketAddr,
+}
+
+/// How an endpoint does.
+pub struct EndpointState {
+    pub authority: String,
+    pub up: bool,
+    /// How often its circuit was opened.
+    pub opened: u64,
 }
 
 impl Endpoints {
-    pub fn new(endpoints: &[Endpoint]) -> Self {
+    pub fn new(endpoints: &[Endpoint], checked: bool) -> Self {
         let known = |endpoint: &Endpoint| Known {
             endpoint: endpoint.clone(),
             addresses: Mutex::default(),
+            opened: AtomicU64::new(0),
         };
         Self {
             list: endpoints.iter().map(known).collect(),
+            health: Mutex::new(vec![Health::default(); endpoints.len()]),
+            checked,
             skew: AtomicI64::new(0),
         }
     }
 
-    /// The endpoint and address for a try: the first of the list, for a second
-    /// try the next one.
-    pub async fn pick(
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The endpoint for a try; a second one goes to another than was `tried`,
+    /// where there is one.
+    pub fn choose(&self, tried: Option<usize>, now: Instant) -> Option<usize> {
+        health::choose(&mut self.health(), tried, self.checked, now)
+    }
+
+    /// Looks up an endpoint's address: the first one, for a `second` try of the
+    /// same endpoint the next.
+    pub async fn target(
         &self,
         index: usize,
+        second: bool,
         wait: Duration,
         clock: &Clock,
-    ) -> Result<(&Endpoint, SocketAddr), Failure> {
-        let count = self.list.len();
-        let known = self
-            .list
-            .get(index.checked_rem(count).unwrap_or_default())
-            .ok_or(Failure::Dns)?;
+    ) -> Result<Target<'_>, Failure> {
+        let known = self.list.get(index).ok_or(Failure::Dns)?;
         let addresses = known.resolve(wait, clock.monotonic()).await?;
         let address = addresses
-            .get(index / count % addresses.len().max(1))
+            .get(usize::from(second) % addresses.len().max(1))
             .ok_or(Failure::Dns)?;
-        Ok((&known.endpoint, *address))
+        Ok(Target {
+            endpoint: &known.endpoint,
+            address: *address,
+        })
+    }
+
+    /// An endpoint has answered.
+    pub fn succeeded(&self, index: usize) {
+        let back = self.health().get_mut(index).is_some_and(Health::succeed);
+        if let Some(known) = self.list.get(index).filter(|_| back) {
+            let endpoint = known.endpoint.authority();
+            tracing::info!(endpoint, "an endpoint of the origin is back");
+        }
+    }
+
+    /// An endpoint has not answered, or with an error.
+    pub fn failed(&self, index: usize, why: Failure, now: Instant) {
+        let opens = self
+            .health()
+            .get_mut(index)
+            .is_some_and(|health| health.fail(now));
+        if let Some(known) = self.list.get(index).filter(|_| opens) {
+            known.opened.fetch_add(1, Relaxed);
+            let (endpoint, reason) = (known.endpoint.authority(), why.name());
+            tracing::warn!(endpoint, reason, "an endpoint of the origin is left alone");
+        }
+    }
+
+    pub fn is_up(&self, index: usize) -> bool {
+        self.health()
+            .get(index)
+            .is_some_and(|health| health.is_up())
+    }
+
+    /// How each of them does, in their order.
+    pub fn states(&self) -> Vec<EndpointState> {
+        let health = self.health();
+        let state = |(known, health): (&Known, &Health)| EndpointState {
+            authority: known.endpoint.authority(),
+            up: health.is_up(),
+            opened: known.opened.load(Relaxed),
+        };
+        self.list.iter().zip(health.iter()).map(state).collect()
+    }
+
+    fn health(&self) -> MutexGuard<'_, Vec<Health>> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Our wall time as the origin's clock shows it.
@@ -91,32 +171,64 @@ impl Known {
         if let Ok(ip) = self.endpoint.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.endpoint.port)]);
         }
-        let cached = self
-            .addresses
+        if let Some(addresses) = self.remembered(now) {
+            return Ok(addresses);
+        }
+        let lookup = lookup_host((self.endpoint.host.as_str(), self.endpoint.port));
+        let found = timeout(wait, lookup).await.ok().and_then(Result::ok);
+        self.learn(found.into_iter().flatten().collect(), now)
+    }
+
+    /// The addresses that were looked up a short while ago.
+    fn remembered(&self, now: Instant) -> Option<Vec<SocketAddr>> {
+        let known = self.addresses();
+        let fresh = |at: Instant| now.saturating_duration_since(at) < ADDRESS_FRESH;
+        known
+            .as_ref()
+            .filter(|(at, _)| fresh(*at))
+            .map(|(_, addresses)| addresses.clone())
+    }
+
+    /// What a look-up has found. Where that is nothing the last ones stay: a
+    /// name server in trouble does not change where the origin is.
+    fn learn(&self, found: Vec<SocketAddr>, now: Instant) -> Result<Vec<SocketAddr>, Failure> {
+        let mut known = self.addresses();
+        if !found.is_empty() {
+            *known = Some((now, found));
+        }
+        let addresses = known.as_ref().map(|(_, addresses)| addresses.clone());
+        addresses.ok_or(Failure::Dns)
+    }
+
+    fn addresses(&self) -> MutexGuard<'_, Option<Addresses>> {
+        self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let fresh = |at: &Instant| now.saturating_duration_since(*at) < ADDRESS_FRESH;
-        if let Some((_, addresses)) = cached.as_ref().filter(|(at, _)| fresh(at)) {
-            return Ok(addresses.clone());
-        }
-        let looked_up = timeout(
-            wait,
-            lookup_host((self.endpoint.host.as_str(), self.endpoint.port)),
-        )
-        .await;
-        let found: Vec<SocketAddr> = match looked_up {
-            Ok(Ok(addresses)) => addresses.collect(),
-            // A name server in trouble does not change where the origin is.
-            _ => return cached.map(|(_, addresses)| addresses).ok_or(Failure::Dns),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn a_moved_origin_is_followed_and_a_silent_name_server_moves_nothing() {
+        let known = Known {
+            endpoint: Endpoint::parse("http://minio:9000").expect("an endpoint"),
+            addresses: Mutex::default(),
+            opened: AtomicU64::new(0),
         };
-        if found.is_empty() {
-            return Err(Failure::Dns);
-        }
-        *self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some((now, found.clone()));
-        Ok(found)
+        let address = |last| vec![SocketAddr::from(([192, 0, 2, last], 9000))];
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(known.remembered(start), None);
+        assert_eq!(known.learn(Vec::new(), start), Err(Failure::Dns));
+        assert_eq!(known.learn(address(1), start), Ok(address(1)));
+        assert_eq!(known.remembered(after(9)), Some(address(1)));
+        assert_eq!(known.remembered(after(10)), None);
+        assert_eq!(known.learn(address(2), after(10)), Ok(address(2)));
+        assert_eq!(known.remembered(after(11)), Some(address(2)));
+        assert_eq!(known.learn(Vec::new(), after(30)), Ok(address(2)));
     }
 }

@@ -142,6 +142,11 @@ impl Exchange {
         body
     }
 
+    /// Whether the body has come to its end.
+    pub fn is_done(&self) -> bool {
+        self.body == BodyState::Done
+    }
+
     /// Reads the next part of the body into `buffer` (not empty); 0 at its end.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         timeout(self.patience(), self.read_now(buffer))

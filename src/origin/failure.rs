@@ -33,10 +33,14 @@ pub enum Failure {
     QueueTimeout,
     /// A body of unknown length outgrew what may be held.
     TooLarge,
+    /// Every endpoint is left alone after failures in a row.
+    CircuitOpen,
+    /// No first byte for a viewer in time, whatever held it up.
+    AnswerTimeout,
 }
 
 impl Failure {
-    pub const ALL: [Failure; 17] = [
+    pub const ALL: [Failure; 19] = [
         Failure::Dns,
         Failure::ConnectFailed,
         Failure::ConnectTimeout,
@@ -54,6 +58,8 @@ impl Failure {
         Failure::Denied,
         Failure::QueueTimeout,
         Failure::TooLarge,
+        Failure::CircuitOpen,
+        Failure::AnswerTimeout,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -75,6 +81,8 @@ impl Failure {
             Failure::Denied => "denied",
             Failure::QueueTimeout => "queue_timeout",
             Failure::TooLarge => "too_large",
+            Failure::CircuitOpen => "circuit_open",
+            Failure::AnswerTimeout => "answer_timeout",
         }
     }
 
@@ -84,8 +92,9 @@ impl Failure {
             Failure::ConnectTimeout
             | Failure::FirstByteTimeout
             | Failure::BetweenBytesTimeout
-            | Failure::TotalTimeout => 504,
-            Failure::QueueTimeout => 503,
+            | Failure::TotalTimeout
+            | Failure::AnswerTimeout => 504,
+            Failure::QueueTimeout | Failure::CircuitOpen => 503,
             _ => 502,
         }
     }

@@ -3,10 +3,12 @@
 //! [`Origin::open`] sends one request, with at most two tries, and returns an
 //! [`Exchange`] whose body is then read. It knows nothing of caches.
 
+mod checks;
 mod client;
 mod endpoints;
 mod exchange;
 mod failure;
+mod health;
 mod request;
 mod response;
 pub mod resume;
@@ -14,9 +16,11 @@ mod s3_error;
 mod settings;
 pub mod sigv4;
 
+pub use checks::watch;
 pub use client::Origin;
+pub use endpoints::EndpointState;
 pub use exchange::Exchange;
 pub use failure::Failure;
 pub use request::{Method, Request, Validators, Viewer, address};
 pub use response::{Framing, Head, connection_says};
-pub use settings::{Credentials, Deadlines, Endpoint, Kind, Settings};
+pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};

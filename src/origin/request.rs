@@ -116,6 +116,16 @@ impl Request {
     }
 }
 
+/// The request of a health check: unsigned, because it asks for no object.
+pub fn health_check(settings: &Settings, endpoint: &Endpoint) -> Vec<u8> {
+    let path = settings.health.path.as_deref().unwrap_or("/");
+    let mut wire = Wire(format!("GET {path} HTTP/1.1\r\n").into_bytes());
+    wire.header("host", &settings.host(endpoint));
+    wire.header("via", "1.1 warren");
+    wire.0.extend_from_slice(b"\r\n");
+    wire.0
+}
+
 /// Host and encoded path of an object at an endpoint.
 pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {
     let path = encode(path.as_str());
@@ -125,8 +135,11 @@ pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -
             virtual_host: true,
             ..
         } => (format!("{bucket}.{}", endpoint.authority()), path),
-        Kind::S3 { bucket, .. } => (endpoint.authority(), format!("/{}{path}", encode(bucket))),
-        Kind::Http { host } => (host.clone().unwrap_or_else(|| endpoint.authority()), path),
+        Kind::S3 { bucket, .. } => (
+            settings.host(endpoint),
+            format!("/{}{path}", encode(bucket)),
+        ),
+        Kind::Http { .. } => (settings.host(endpoint), path),
     }
 }
 
@@ -148,7 +161,7 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::origin::{Credentials, Deadlines};
+    use crate::origin::{Credentials, Deadlines, HealthCheck};
     use std::time::UNIX_EPOCH;
     use zeroize::Zeroizing;
 
@@ -164,6 +177,7 @@ mod tests {
             deadlines: Deadlines::default(),
             max_pulls: 1,
             ca_file: None,
+            health: HealthCheck::default(),
         }
     }
 

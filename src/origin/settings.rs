@@ -20,12 +20,22 @@ pub struct Settings {
     /// PEM file of the authorities that sign the origin's certificate; `None`:
     /// the system's.
     pub ca_file: Option<String>,
+    pub health: HealthCheck,
 }
 
 impl Settings {
     /// An object store: its error pages and its credentials are not for viewers.
     pub fn is_s3(&self) -> bool {
         matches!(self.kind, Kind::S3 { .. })
+    }
+
+    /// The Host of requests to an endpoint, but for those to a bucket that has
+    /// a host of its own.
+    pub fn host(&self, endpoint: &Endpoint) -> String {
+        match &self.kind {
+            Kind::Http { host: Some(host) } => host.clone(),
+            Kind::Http { host: None } | Kind::S3 { .. } => endpoint.authority(),
+        }
     }
 }
 
@@ -116,6 +126,29 @@ impl Endpoint {
     }
 }
 
+/// How endpoints are asked whether they live.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `None`: `/`, where any answer below 500 is a sign of life.
+    pub path: Option<String>,
+    /// Zero: they are not asked.
+    pub interval: Duration,
+}
+
+impl HealthCheck {
+    pub fn is_on(&self) -> bool {
+        !self.interval.is_zero()
+    }
+
+    /// Whether this status is a sign of life.
+    pub fn is_alive(&self, status: u16) -> bool {
+        match self.path {
+            Some(_) => (200..400).contains(&status),
+            None => status < 500,
+        }
+    }
+}
+
 /// How long each part of a pull may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
@@ -129,11 +162,12 @@ pub struct Deadlines {
     pub total: Duration,
     /// Waiting for a place among `max_pulls`.
     pub queue: Duration,
+    /// From a viewer's request to the first byte for him, whatever of the
+    /// above it takes.
+    pub answer: Duration,
 }
 
 impl Default for Deadlines {
-    /// Connect and first byte of two tries stay below 10 s together, so a cold
-    /// request to a dead origin is answered within that.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(2),
@@ -141,6 +175,7 @@ impl Default for Deadlines {
             between_bytes: Duration::from_secs(10),
             total: Duration::from_secs(300),
             queue: Duration::from_secs(5),
+            answer: Duration::from_secs(10),
         }
     }
 }

@@ -147,27 +147,34 @@ pub fn expires_in(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(expires.duration_since(from).unwrap_or_default())
 }
 
-/// What a playlist's or manifest's body says; nothing of other kinds.
-pub fn pace(kind: Kind, headers: &HeaderMap, body: &[u8]) -> (Option<Pace>, Vec<String>) {
-    if body.len() > MAX_PLAYLIST_BYTES {
-        return (None, Vec::new());
-    }
-    if headers
+/// What a playlist's or manifest's body tells.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    pub pace: Option<Pace>,
+    /// URIs of keys, and of parts that are not there yet.
+    pub keys: Vec<String>,
+    pub hints: Vec<String>,
+}
+
+/// Reads a playlist's or manifest's body; other kinds tell nothing.
+pub fn told(kind: Kind, headers: &HeaderMap, body: &[u8]) -> Told {
+    let coded = headers
         .get(CONTENT_ENCODING)
-        .is_some_and(|coding| coding != "identity")
-    {
-        return (None, Vec::new());
+        .is_some_and(|coding| coding != "identity");
+    if coded || body.len() > MAX_PLAYLIST_BYTES {
+        return Told::default();
     }
     match kind {
-        Kind::Playlist => match Playlist::scan(body) {
-            Some(playlist) => (Some(playlist.pace), playlist.key_uris),
-            None => (None, Vec::new()),
+        Kind::Playlist => Playlist::scan(body).map_or_else(Told::default, |playlist| Told {
+            pace: Some(playlist.pace),
+            keys: playlist.key_uris,
+            hints: playlist.hint_uris,
+        }),
+        Kind::Manifest => Told {
+            pace: Manifest::scan(body).map(|manifest| manifest.pace),
+            ..Told::default()
         },
-        Kind::Manifest => (
-            Manifest::scan(body).map(|manifest| manifest.pace),
-            Vec::new(),
-        ),
-        _ => (None, Vec::new()),
+        _ => Told::default(),
     }
 }
 

@@ -96,6 +96,11 @@ impl Flight {
         }
     }
 
+    /// Viewers who ride it.
+    pub(super) fn riders(&self) -> usize {
+        self.changed.receiver_count()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

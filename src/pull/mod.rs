@@ -26,6 +26,7 @@ use crate::cache::vary::Variation;
 use crate::clock::Clock;
 use crate::hls::Kind;
 use crate::origin::{Failure, Origin, Request};
+use crate::per_address::Guest;
 use crate::zone::Zone;
 use flight::Flight;
 
@@ -47,6 +48,8 @@ pub struct Job {
     pub blocking_reload: bool,
     /// What is stored under the key, no longer fresh.
     pub stale: Option<Arc<Object>>,
+    /// The viewer's place for a pull that the origin may hold back.
+    pub place: Guest,
 }
 
 /// How a request for a key is answered.
@@ -55,6 +58,10 @@ pub enum Joined {
     Stored(Arc<Object>),
     /// A pull brings it.
     Riding(Rider),
+    /// As many ride this pull as may.
+    Crowded,
+    /// Nothing brings it, and the request may not begin a pull.
+    Alone,
 }
 
 /// All pulls of the node.
@@ -64,6 +71,8 @@ pub struct Pulls {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub max_object: u64,
+    /// Viewers who wait for one pull at a time.
+    pub max_riders: usize,
     pub counts: Counts,
 }
 
@@ -101,7 +110,7 @@ impl Counts {
 }
 
 impl Pulls {
-    pub fn new(store: Arc<Store>, clock: Clock, max_object: u64) -> Arc<Self> {
+    pub fn new(store: Arc<Store>, clock: Clock, max_object: u64, max_riders: usize) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
         let counts = Counts::default();
         Arc::new(Self {
@@ -110,17 +119,18 @@ impl Pulls {
             store,
             clock,
             max_object,
+            max_riders,
             counts,
         })
     }
 
-    /// Rides the pull of a key, and starts it where there is none.
+    /// Rides the pull of a key, and where there is none starts `job`.
     pub fn join(
         self: &Arc<Self>,
         key: &Key,
         base: &Key,
         kind: Kind,
-        job: impl FnOnce() -> Job,
+        job: Option<impl FnOnce() -> Job>,
     ) -> Joined {
         let mut seats = self.shard(key);
         if let Some(seat) = seats.get(key) {
@@ -128,6 +138,9 @@ impl Pulls {
             let reachable = seat.until.is_none_or(|until| now < until);
             let fresh = |landing: Landing| landing.object.freshness.state(now) == State::Fresh;
             if reachable && seat.flight.landed().is_none_or(fresh) {
+                if seat.flight.riders() >= self.max_riders {
+                    return Joined::Crowded;
+                }
                 self.counts.collapsed.fetch_add(1, Relaxed);
                 return Joined::Riding(seat.flight.board(false));
             }
@@ -140,6 +153,9 @@ impl Pulls {
         {
             return Joined::Stored(object);
         }
+        let Some(job) = job else {
+            return Joined::Alone;
+        };
         let flight = Flight::new();
         let rider = flight.board(true);
         seats.insert(

@@ -9,7 +9,7 @@ use http::header::AUTHORIZATION;
 use pingora::http::ResponseHeader;
 use tokio::time::timeout;
 
-use super::answer::{self, Asked, Course};
+use super::answer::{self, Asked, Course, Told};
 use super::flight::{Flight, Landing, LiveHead};
 use super::resume::Steady;
 use super::{Job, Pulls};
@@ -17,6 +17,7 @@ use crate::cache::body::{Body, BodyWriter};
 use crate::cache::head::{HeadFacts, HeadLines, update};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
+use crate::cache::store::Named;
 use crate::cache::vary;
 use crate::hls::{Kind, Pace};
 use crate::origin::{Exchange, Failure, Framing, Validators};
@@ -195,6 +196,11 @@ impl Pull {
             if writer.written() > self.pulls.max_object {
                 return Err(self.outgrown());
             }
+            // The last bytes are seen when the object is stored: who has got
+            // all of it and asks again finds it.
+            if exchange.is_done() {
+                break;
+            }
             if live {
                 let (sealed, tip) = writer.pieces();
                 self.flight.publish(sealed, tip, writer.written());
@@ -244,21 +250,21 @@ impl Pull {
 
     fn land(&mut self, exchange: &Exchange, body: Body) {
         let headers = &exchange.head.headers;
-        let (pace, key_uris) = match (self.job.kind, exchange.head.status) {
+        let told = match (self.job.kind, exchange.head.status) {
             (Kind::Playlist | Kind::Manifest, 200) => {
                 let whole: Vec<u8> = body.slices(0..body.len()).flatten().collect();
-                answer::pace(self.job.kind, headers, &whole)
+                answer::told(self.job.kind, headers, &whole)
             }
-            _ => (None, Vec::new()),
+            _ => Told::default(),
         };
-        let kept = self.keep(exchange, pace);
+        let kept = self.keep(exchange, told.pace);
         if kept.is_ok() {
-            self.remember(pace, &key_uris);
+            self.remember(&told);
         }
         let head = self.viewer_head(exchange, kept.ok());
         let object = Object {
             body,
-            pace,
+            pace: told.pace,
             ..self.object(headers, head, kept)
         };
         self.store(object, false);
@@ -305,7 +311,10 @@ impl Pull {
         let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
         let kept = answer::keep(&facts, Framing::Length(0), &self.job.zone.cache);
         if kept.is_ok() {
-            self.remember(stale.pace, &[]);
+            self.remember(&Told {
+                pace: stale.pace,
+                ..Told::default()
+            });
         }
         let for_viewer = HeadFacts {
             status: stale.status,
@@ -350,17 +359,21 @@ impl Pull {
     }
 
     /// What later requests of this folder need to know of a playlist.
-    fn remember(&self, pace: Option<Pace>, key_uris: &[String]) {
+    fn remember(&self, told: &Told) {
         let (zone, path) = (self.job.zone.realm, &self.job.request.path);
-        match pace {
+        match told.pace {
             Some(Pace::Live { target } | Pace::LowLatency { target }) => {
                 self.pulls.store.note_folder(zone, path, Some(target));
             }
             Some(Pace::Ended) => self.pulls.store.note_folder(zone, path, None),
             Some(Pace::Multivariant) | None => {}
         }
-        for key in key_uris.iter().filter_map(|uri| path.join(uri)) {
-            self.pulls.store.note_key(zone, key);
+        let keys = told.keys.iter().map(|uri| (uri, Named::Key));
+        let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
+        for (uri, named) in keys.chain(hints) {
+            if let Some(path) = path.join(uri) {
+                self.pulls.store.note_name(zone, path, named);
+            }
         }
     }
 

@@ -15,6 +15,7 @@ use super::CacheStatus;
 pub use super::zone_counters::ZoneCounters;
 use crate::cache::store::Store;
 use crate::hls::Kind;
+use crate::origin::Origin;
 use crate::pull::Counts;
 use crate::token::Key;
 
@@ -49,9 +50,12 @@ pub struct Metrics {
     pub log_lines_dropped: IntCounter,
     pub ready: IntGauge,
     connections: IntGauge,
+    connections_refused: IntCounterVec,
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     certificate_expiries: IntGaugeVec,
+    endpoints_up: IntGaugeVec,
+    circuits_opened: IntCounterVec,
     hot: Hot,
 }
 
@@ -74,6 +78,17 @@ pub struct Answered<'a> {
     pub status: u16,
     pub bytes: u64,
     pub first_byte: Option<Duration>,
+}
+
+/// What is counted elsewhere, and read when somebody asks.
+pub struct Reading<'a> {
+    pub store: &'a Store,
+    pub counts: &'a Counts,
+    pub connections: usize,
+    /// Connections closed before their first request, by limit.
+    pub refused: Vec<(&'static str, u64)>,
+    /// By their zones' names.
+    pub origins: Vec<(&'a str, &'a Origin)>,
 }
 
 impl Metrics {
@@ -174,6 +189,11 @@ impl Metrics {
                 &["cause"],
             )?,
             connections: gauge("warren_connections", "Connections of viewers.")?,
+            connections_refused: counters(
+                "warren_connections_refused_total",
+                "Connections closed before their first request, by limit.",
+                &["limit"],
+            )?,
             reloads: counters(
                 "warren_config_reloads_total",
                 "Reloads of the configuration, by result.",
@@ -184,6 +204,16 @@ impl Metrics {
                 "warren_certificate_expiry_timestamp_seconds",
                 "When a certificate ends, in Unix time.",
                 &["file"],
+            )?,
+            endpoints_up: gauges(
+                "warren_origin_endpoint_up",
+                "1 where an endpoint is asked, 0 where it is left alone.",
+                &["zone", "endpoint"],
+            )?,
+            circuits_opened: counters(
+                "warren_origin_circuit_opened_total",
+                "How often an endpoint was left alone after failures in a row.",
+                &["zone", "endpoint"],
             )?,
             pulls_in_flight: gauge("warren_pulls_in_flight", "Pulls under way.")?,
             objects: gauge("warren_cache_objects", "Objects stored.")?,
@@ -268,17 +298,25 @@ impl Metrics {
         }
     }
 
-    /// The text that a scrape gets; what is counted elsewhere is read now.
-    pub fn render(
-        &self,
-        store: &Store,
-        counts: &Counts,
-        connections: usize,
-    ) -> Result<String, Error> {
-        self.connections.set(connections as i64);
-        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The text that a scrape gets.
+    pub fn render(&self, reading: &Reading<'_>) -> Result<String, Error> {
+        let Reading { store, counts, .. } = reading;
         let set =
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        set(&self.connections, reading.connections as u64);
+        for (limit, count) in &reading.refused {
+            catch_up(&self.connections_refused, &[limit], *count);
+        }
+        self.endpoints_up.reset();
+        for (zone, origin) in &reading.origins {
+            for state in origin.endpoint_states() {
+                let labels = [zone, state.authority.as_str()];
+                let up = self.endpoints_up.with_label_values(&labels);
+                up.set(i64::from(state.up));
+                catch_up(&self.circuits_opened, &labels, state.opened);
+            }
+        }
         let (objects, bytes) = store.totals();
         set(&self.objects, objects);
         set(&self.object_bytes, bytes);
@@ -286,23 +324,23 @@ impl Metrics {
         set(&self.used, store.budget.used() as u64);
         set(&self.pulls_in_flight, counts.in_flight.load(Relaxed) as u64);
         let evictions = store.evictions();
-        catch_up(&self.evictions, "size", evictions.size.load(Relaxed));
-        catch_up(
-            &self.evictions,
-            "replaced",
-            evictions.replaced.load(Relaxed),
-        );
-        catch_up(
-            &self.evictions,
-            "explicit",
-            evictions.explicit.load(Relaxed),
-        );
-        catch_up(&self.pulls, "started", counts.started.load(Relaxed));
-        catch_up(&self.pulls, "collapsed", counts.collapsed.load(Relaxed));
-        catch_up(&self.pulls, "over_budget", counts.over_budget.load(Relaxed));
-        catch_up(&self.pulls, "resumed", counts.resumed.load(Relaxed));
+        for (cause, count) in [
+            ("size", &evictions.size),
+            ("replaced", &evictions.replaced),
+            ("explicit", &evictions.explicit),
+        ] {
+            catch_up(&self.evictions, &[cause], count.load(Relaxed));
+        }
+        for (event, count) in [
+            ("started", &counts.started),
+            ("collapsed", &counts.collapsed),
+            ("over_budget", &counts.over_budget),
+            ("resumed", &counts.resumed),
+        ] {
+            catch_up(&self.pulls, &[event], count.load(Relaxed));
+        }
         for (failure, count) in counts.failures() {
-            catch_up(&self.pull_failures, failure.name(), count);
+            catch_up(&self.pull_failures, &[failure.name()], count);
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
@@ -311,8 +349,8 @@ impl Metrics {
 }
 
 /// Brings a counter up to what was counted elsewhere.
-fn catch_up(vec: &IntCounterVec, label: &str, value: u64) {
-    let counter = vec.with_label_values(&[label]);
+fn catch_up(vec: &IntCounterVec, labels: &[&str], value: u64) {
+    let counter = vec.with_label_values(labels);
     counter.inc_by(value.saturating_sub(counter.get()));
 }
 

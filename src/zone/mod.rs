@@ -63,6 +63,8 @@ pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
 /// What belongs to each zone, by the zone's host names.
 #[derive(Debug)]
 pub struct ByHost<T> {
+    /// In the order of the zones.
+    all: Vec<Arc<T>>,
     by_host: HashMap<String, Arc<T>>,
     /// Of the zone that has `*`.
     default: Option<Arc<T>>,
@@ -70,17 +72,23 @@ pub struct ByHost<T> {
 
 impl<T> ByHost<T> {
     pub fn new<Z: Deref<Target = Zone>>(zones: impl IntoIterator<Item = (Z, T)>) -> Self {
-        let mut by_host = HashMap::new();
+        let (mut all, mut by_host) = (Vec::new(), HashMap::new());
         for (zone, belongs) in zones {
             let belongs = Arc::new(belongs);
+            all.push(Arc::clone(&belongs));
             for host in &zone.hostnames {
                 by_host.insert(host.clone(), Arc::clone(&belongs));
             }
         }
         Self {
+            all,
             default: by_host.remove("*"),
             by_host,
         }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.all.iter().map(|belongs| &**belongs)
     }
 
     /// What belongs to the zone of a `Host` or `:authority` value, port and

@@ -131,7 +131,12 @@ impl TestEdge {
 
     /// Waits until every request is accounted for: that comes after its answer.
     pub async fn settled(&self) {
-        while self.running.node.active_requests() > 0 {
+        self.settled_but(0).await;
+    }
+
+    /// The same, with so many still on their road.
+    pub async fn settled_but(&self, count: usize) {
+        while self.running.node.active_requests() > count {
             tokio::task::yield_now().await;
         }
     }

@@ -26,6 +26,8 @@ pub enum BadHead {
     TooLarge,
     /// It did not come to its end in time.
     TooSlow,
+    /// It did not come in one piece, and too many others do not either.
+    TooMany,
 }
 
 impl BadHead {
@@ -37,6 +39,7 @@ impl BadHead {
             BadHead::TwoLengths => "two_lengths",
             BadHead::TooLarge => "head_too_large",
             BadHead::TooSlow => "head_too_slow",
+            BadHead::TooMany => "max_heads",
         }
     }
 
@@ -45,6 +48,7 @@ impl BadHead {
             BadHead::BareLf | BadHead::Malformed | BadHead::TwoHosts | BadHead::TwoLengths => 400,
             BadHead::TooLarge => 431,
             BadHead::TooSlow => 408,
+            BadHead::TooMany => 503,
         }
     }
 }

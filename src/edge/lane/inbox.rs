@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::head::{BadHead, empty_lines, end_of_head};
 use crate::clock::timer_now;
+use crate::edge::Node;
 
 /// One read, on the stack: a head is seldom longer.
 const READ_BYTES: usize = 4 << 10;
@@ -54,9 +55,10 @@ impl Inbox {
         }
     }
 
-    /// Waits for a whole head: `idle` for its first byte, `whole` from there
-    /// to its end, however slowly the bytes come.
-    pub async fn head(&mut self, stream: &mut Stream, idle: Duration, whole: Duration) -> Came {
+    /// Waits for a whole head: `keepalive` for its first byte, `head_timeout`
+    /// from there to its end, however slowly the bytes come.
+    pub async fn head(&mut self, stream: &mut Stream, node: &Node) -> Came {
+        let (idle, whole) = (node.listen.keepalive, node.listen.head_timeout);
         let mut seen = 0;
         let mut begun = None;
         loop {
@@ -71,11 +73,14 @@ impl Inbox {
                 Err(bad) => return Came::Bad(bad),
             }
             seen = self.bytes.len();
-            let waits = match seen {
-                0 => None,
-                _ => Some(*begun.get_or_insert_with(timer_now) + whole),
-            };
-            match self.read(stream, waits, idle).await {
+            if seen > 0 && begun.is_none() {
+                let Some(place) = node.limits.begin_head() else {
+                    return Came::Bad(BadHead::TooMany);
+                };
+                begun = Some((timer_now() + whole, place));
+            }
+            let deadline = begun.as_ref().map(|(deadline, _)| *deadline);
+            match self.read(stream, deadline, idle).await {
                 Some(Ok(1..)) => {}
                 Some(Ok(0) | Err(_)) => return Came::Gone,
                 None if seen == 0 => return Came::Gone,

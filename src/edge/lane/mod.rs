@@ -64,7 +64,10 @@ impl ServerApp for Lane {
         stream: Stream,
         shutdown: &ShutdownWatch,
     ) -> Option<Stream> {
-        let _open = Active::new(&self.node.connections);
+        // Who is one too many is told nothing: to tell it would cost a place.
+        let Ok(_open) = self.node.limits.connect(peer_of(&stream)) else {
+            return None;
+        };
         let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         if http2 {
             return self.proxy.process_new(stream, shutdown).await;
@@ -103,15 +106,20 @@ enum After {
     Cut,
 }
 
+/// The socket's other end.
+fn peer_of(stream: &Stream) -> IpAddr {
+    let digest = stream.get_socket_digest();
+    let address = digest.as_ref().and_then(|digest| digest.peer_addr());
+    let peer = address.and_then(|address| address.as_inet());
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+}
+
 impl<'l> Connection<'l> {
     fn new(lane: &'l Lane, stream: Stream, shutdown: ShutdownWatch) -> Self {
-        let digest = stream.get_socket_digest();
-        let address = digest.as_ref().and_then(|digest| digest.peer_addr());
-        let peer = address.and_then(|address| address.as_inet());
         Self {
             lane,
             inbox: Inbox::new(),
-            peer: peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip()),
+            peer: peer_of(&stream),
             https: stream.get_ssl_digest().is_some(),
             stream: Some(stream),
             served: 0,
@@ -120,10 +128,9 @@ impl<'l> Connection<'l> {
     }
 
     async fn serve(mut self) {
-        let listen = &self.lane.node.listen;
-        let (idle, whole) = (listen.keepalive, listen.head_timeout);
+        let node = &*self.lane.node;
         while let Some(stream) = &mut self.stream {
-            let after = match self.inbox.head(stream, idle, whole).await {
+            let after = match self.inbox.head(stream, node).await {
                 Came::Gone => return,
                 Came::Bad(bad) => Box::pin(self.refuse(bad)).await,
                 Came::Head(end) => {

@@ -1,0 +1,235 @@
+//! Origins with several endpoints, and origins in trouble: which endpoint is
+//! asked, and how long a viewer waits at the most.
+
+use std::time::Duration;
+
+use crate::edge::{Connection, Setup, TestEdge};
+use crate::origin::{DevOrigin, DevOriginOptions, Fault, Reply as Answer};
+
+async fn plain() -> DevOrigin {
+    let origin = DevOrigin::start(DevOriginOptions::plain())
+        .await
+        .expect("the origin starts");
+    for at in 0..40 {
+        origin.put(&format!("/{at}.ts"), "segment", "video/mp2t");
+    }
+    origin
+}
+
+fn both(first: &DevOrigin, second: &DevOrigin, more: &str) -> Setup {
+    let mut setup = Setup::http(first.addr());
+    setup.origin = format!(
+        "kind = \"http\"\nendpoints = [\"http://{}\", \"http://{}\"]\n{more}\n",
+        first.addr(),
+        second.addr()
+    );
+    setup
+}
+
+async fn get(edge: &TestEdge, path: &str) -> (u16, String) {
+    let reply = edge.send("GET", path, &[]).await;
+    (reply.status, String::from_utf8_lossy(&reply.body).into())
+}
+
+async fn up(edge: &TestEdge, origin: &DevOrigin) -> bool {
+    let endpoint = origin.addr();
+    let series = format!("warren_origin_endpoint_up{{endpoint=\"{endpoint}\",zone=\"test\"}}");
+    edge.metric(&series).await > 0.5
+}
+
+fn series(name: &str) -> String {
+    format!("warren_pull_failures_total{{reason=\"{name}\"}}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_fails_is_left_alone_and_no_viewer_sees_it() {
+    for (name, fault) in [
+        ("reset", Fault::ResetBeforeHead),
+        (
+            "5xx",
+            Fault::Status {
+                status: 503,
+                code: None,
+            },
+        ),
+    ] {
+        let (first, second) = (plain().await, plain().await);
+        first.fault("*", fault);
+        let edge = both(&first, &second, "health_interval = \"0s\"")
+            .start()
+            .await;
+        for at in 0..20 {
+            assert_eq!(get(&edge, &format!("/{at}.ts")).await.0, 200, "{name}");
+        }
+        // Five failures in a row, and then one try for each pause at the most.
+        let asked = first.requests().len();
+        assert!((5..=7).contains(&asked), "{name}: asked {asked} times");
+        assert!(
+            !up(&edge, &first).await && up(&edge, &second).await,
+            "{name}"
+        );
+        first.clear_faults();
+        edge.clock.advance(Duration::from_secs(11));
+        assert_eq!(get(&edge, "/30.ts").await.0, 200);
+        assert!(up(&edge, &first).await, "{name}: one request found out");
+        let before = second.requests().len();
+        assert_eq!(get(&edge, "/31.ts").await.0, 200);
+        assert_eq!(second.requests().len(), before, "the first goes first");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_checks_bring_an_endpoint_back_without_a_viewer_s_help() {
+    let (mut first, second) = (plain().await, plain().await);
+    let live = std::sync::Arc::new(|_: &_| Answer::new(200, ""));
+    first.on("/live", live.clone());
+    second.on("/live", live);
+    let checks = "health_path = \"/live\"\nhealth_interval = \"20ms\"\n";
+    let edge = both(&first, &second, checks).start().await;
+    first.until(|origin| origin.count("/live") > 1).await;
+    let port = first.addr().port();
+    first.stop().await;
+    while up(&edge, &first).await {
+        tokio::task::yield_now().await;
+    }
+    for at in 0..10 {
+        assert_eq!(get(&edge, &format!("/{at}.ts")).await.0, 200);
+    }
+    first.start_on(port).await.expect("the same port");
+    while !up(&edge, &first).await {
+        tokio::task::yield_now().await;
+    }
+    let before = second.count(".ts");
+    assert_eq!(get(&edge, "/30.ts").await.0, 200);
+    assert_eq!(second.count(".ts"), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_is_down_is_not_asked_for_each_viewer() {
+    let origin = plain().await;
+    origin.fault("*", Fault::CloseBeforeHead);
+    let edge = Setup::http(origin.addr()).start().await;
+    let mut answers = Vec::new();
+    for at in 0..10 {
+        answers.push(get(&edge, &format!("/{at}.ts")).await.0);
+    }
+    // Two tries each, until five of them have failed.
+    assert_eq!(answers, [502, 502, 502, 503, 503, 503, 503, 503, 503, 503]);
+    assert_eq!(origin.requests().len(), 5);
+    assert!(edge.metric(&series("circuit_open")).await > 6.5);
+    let refused = edge.send("GET", "/11.ts", &[]).await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    origin.clear_faults();
+    edge.clock.advance(Duration::from_secs(2));
+    assert_eq!(get(&edge, "/12.ts").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_waits_for_his_first_byte_no_longer_than_the_answer_timeout() {
+    // (what holds it up, how)
+    let table = [
+        ("no answer", Fault::Silence),
+        ("a slow head", Fault::DelayHead { ms: 5_000 }),
+        (
+            "a head and no body",
+            Fault::DelayBody {
+                bytes: 0,
+                ms: 5_000,
+            },
+        ),
+    ];
+    for (name, fault) in table {
+        let origin = plain().await;
+        origin.fault("/1.ts", fault);
+        let mut setup = Setup::http(origin.addr());
+        setup.origin.push_str("answer_timeout = \"300ms\"\n");
+        let edge = setup.start().await;
+        for path in ["/1.ts", "/1.ts"] {
+            let begun = warren::clock::timer_now();
+            let (status, body) = get(&edge, path).await;
+            assert_eq!(
+                (status, body.as_str()),
+                (504, "504 Gateway Timeout\n"),
+                "{name}"
+            );
+            let waited = begun.elapsed();
+            assert!(waited < Duration::from_secs(3), "{name}: {waited:?}");
+        }
+        assert_eq!(edge.metric(&series("answer_timeout")).await, 2.0, "{name}");
+        assert_eq!(origin.requests().len(), 1, "{name}: the pull goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_without_an_address_is_said_so() {
+    let origin = plain().await;
+    let mut setup = Setup::http(origin.addr());
+    setup.origin = "kind = \"http\"\nendpoints = [\"http://origin.invalid:1\"]\n".into();
+    let edge = setup.start().await;
+    assert_eq!(get(&edge, "/1.ts").await.0, 502);
+    assert_eq!(edge.metric(&series("dns")).await, 1.0);
+}
+
+const LOW_LATENCY: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-PART-INF:PART-TARGET=0.3\n\
+     #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"next.m4s\"\n";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_packager_holds_back_may_take_three_target_durations() {
+    let origin = plain().await;
+    origin.put("/live/i.m3u8", LOW_LATENCY, "application/vnd.apple.mpegurl");
+    origin.put("/live/next.m4s", "part", "video/mp4");
+    origin.put("/live/other.m4s", "part", "video/mp4");
+    let mut setup = Setup::http(origin.addr());
+    let short = "first_byte_timeout = \"50ms\"\nanswer_timeout = \"50ms\"\n";
+    setup.origin.push_str(short);
+    let edge = setup.start().await;
+    assert_eq!(get(&edge, "/live/i.m3u8").await.0, 200);
+    origin.fault("*", Fault::DelayHead { ms: 400 });
+    assert_eq!(get(&edge, "/live/i.m3u8?_HLS_msn=7").await.0, 200);
+    assert_eq!(get(&edge, "/live/next.m4s").await.0, 200);
+    assert_eq!(get(&edge, "/live/other.m4s").await.0, 504);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_begins_only_so_many_pulls_that_are_held_back() {
+    let origin = plain().await;
+    origin.put("/live/i.m3u8", LOW_LATENCY, "application/vnd.apple.mpegurl");
+    let gate = origin.hold("i.m3u8", None);
+    let mut setup = Setup::http(origin.addr());
+    setup.listen.push_str("max_held_per_ip = 2\n");
+    // Loopback is not counted; a viewer behind it is.
+    setup.zone.push_str("trusted_proxies = [\"127.0.0.1\"]\n");
+    let edge = setup.start().await;
+    let ask = |msn: u32, viewer: &'static str| {
+        let edge = &edge;
+        async move {
+            let mut connection = Connection::open(edge.http()).await;
+            let target = format!("/live/i.m3u8?_HLS_msn={msn}");
+            connection
+                .send("GET", &target, &[("X-Forwarded-For", viewer)])
+                .await;
+            connection
+        }
+    };
+    let mut held = vec![ask(1, "192.0.2.1").await, ask(2, "192.0.2.1").await];
+    gate.arrived(2).await;
+    let third = ask(3, "192.0.2.1").await.reply("GET").await;
+    assert_eq!(
+        (third.status, third.header("retry-after")),
+        (429, Some("1"))
+    );
+    let refusals = "warren_refusals_total{reason=\"max_held_per_ip\",zone=\"test\"}";
+    edge.settled_but(2).await;
+    assert_eq!(edge.metric(refusals).await, 1.0);
+    // Who rides costs the origin nothing, and another address has its own.
+    held.push(ask(2, "192.0.2.1").await);
+    edge.riding(1).await;
+    held.push(ask(4, "192.0.2.2").await);
+    gate.arrived(3).await;
+    gate.release();
+    for viewer in &mut held {
+        assert_eq!(viewer.reply("GET").await.status, 200);
+    }
+    let later = ask(5, "192.0.2.1").await.reply("GET").await;
+    assert_eq!(later.status, 200, "the places have come back");
+}
