@@ -79,8 +79,7 @@ fn playlist(c: &mut Criterion) {
 /// The head of a stored segment, from what an object store answers.
 fn head(c: &mut Criterion) {
     let (origin, path) = (origin_headers(), segment_path());
-    let control = CacheControl::default();
-    let facts = facts(&origin, &control, &path);
+    let facts = facts(&origin, &path);
     c.bench_function("head of an object", |b| {
         b.iter(|| HeadLines::of(&render(black_box(&facts))))
     });
@@ -128,15 +127,11 @@ fn origin_headers() -> HeaderMap {
     lines.into_iter().map(parsed).collect()
 }
 
-fn facts<'a>(
-    origin: &'a HeaderMap,
-    control: &'a CacheControl,
-    path: &'a CanonicalPath,
-) -> HeadFacts<'a> {
+fn facts<'a>(origin: &'a HeaderMap, path: &'a CanonicalPath) -> HeadFacts<'a> {
     HeadFacts {
         status: 200,
         origin,
-        control,
+        shared: true,
         kind: Kind::Segment,
         path,
         lifetime: Some(Lifetime::default()),
@@ -149,8 +144,7 @@ fn facts<'a>(
 
 fn object(store: &Store) -> Arc<Object> {
     let (origin, path) = (origin_headers(), segment_path());
-    let control = CacheControl::default();
-    let head = render(&facts(&origin, &control, &path));
+    let head = render(&facts(&origin, &path));
     let body = BodyWriter::with_length(&store.budget, 0).ok().unwrap();
     Arc::new(Object {
         status: 200,
@@ -165,7 +159,7 @@ fn object(store: &Store) -> Arc<Object> {
             lifetime: Lifetime::default(),
         },
         validators: Validators::default(),
-        control,
+        control: CacheControl::default(),
         fingerprint: "".into(),
         bypass: None,
         permit: None,

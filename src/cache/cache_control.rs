@@ -1,6 +1,13 @@
-//! Pure: the directives of Cache-Control (RFC 9111 §5.2.2) that a shared cache obeys.
+//! Pure: the directives of Cache-Control (RFC 9111 §5.2.2) that a shared cache
+//! obeys, and of CDN-Cache-Control (RFC 9213), which goes before it.
 
 use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{CACHE_CONTROL, HeaderName};
+use sfv::{BareItem, Dictionary, ListEntry, Parser};
+
+const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// What an origin allows a shared cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,9 +22,49 @@ pub struct CacheControl {
     pub s_maxage: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
+    /// It was said to CDNs alone: then Expires does not count (RFC 9213 §2.2).
+    pub targeted: bool,
 }
 
 impl CacheControl {
+    /// What a head says to this cache.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self::targeted(headers).unwrap_or_else(|| Self::plain(headers))
+    }
+
+    /// What it says to every cache.
+    pub fn plain(headers: &HeaderMap) -> Self {
+        Self::parse(lines(headers))
+    }
+
+    /// Whether a head says anything to this cache.
+    pub fn is_said(headers: &HeaderMap) -> bool {
+        headers.contains_key(CACHE_CONTROL) || headers.contains_key(CDN_CACHE_CONTROL)
+    }
+
+    /// CDN-Cache-Control, where it is there, not empty, and a dictionary.
+    fn targeted(headers: &HeaderMap) -> Option<Self> {
+        let mut out = Self {
+            targeted: true,
+            ..Self::default()
+        };
+        let dictionary = dictionary(headers)?;
+        for (name, entry) in &dictionary {
+            let value = match entry {
+                ListEntry::Item(item) => &item.bare_item,
+                ListEntry::InnerList(_) => continue,
+            };
+            match value {
+                BareItem::Boolean(true) => out.apply(name, None),
+                BareItem::Integer(number) => out.apply(name, Some(&number.to_string())),
+                BareItem::String(text) | BareItem::Token(text) => out.apply(name, Some(text)),
+                // Of a type that no directive has (§2.1).
+                BareItem::Boolean(false) | BareItem::Decimal(_) | BareItem::ByteSeq(_) => {}
+            }
+        }
+        Some(out)
+    }
+
     /// Reads every Cache-Control line of a head. An unreadable age counts as
     /// zero (RFC 9111 §4.2.1: treat it as stale); of two, the first counts.
     pub fn parse<'a>(lines: impl Iterator<Item = &'a str>) -> Self {
@@ -35,10 +82,10 @@ impl CacheControl {
     fn apply(&mut self, name: &str, value: Option<&str>) {
         match name {
             "no-store" => self.no_store = true,
-            // The qualified forms (`private="x"`) name single headers; taking
-            // them for the whole answer is the cautious reading.
-            "no-cache" => self.no_cache = true,
-            "private" => self.private = true,
+            // The qualified forms are about the headers that they name, which
+            // `withheld` keeps away from everybody.
+            "no-cache" => self.no_cache |= names(value).next().is_none(),
+            "private" => self.private |= names(value).next().is_none(),
             "must-revalidate" => {
                 self.must_revalidate = true;
                 self.despite_authorization = true;
@@ -62,6 +109,44 @@ impl CacheControl {
     }
 }
 
+/// The headers that a head's `private="…"` and `no-cache="…"` name: a shared
+/// cache may not pass on the one without asking, and the other not at all
+/// (RFC 9111 §5.2.2.4, §5.2.2.7), so no viewer of a shared answer gets either.
+pub fn withheld(headers: &HeaderMap) -> Vec<String> {
+    let mut out = Vec::new();
+    for directive in lines(headers).flat_map(split_outside_quotes) {
+        if let Some((name, value)) = directive.split_once('=')
+            && matches!(
+                name.trim().to_ascii_lowercase().as_str(),
+                "private" | "no-cache"
+            )
+        {
+            out.extend(names(Some(value.trim().trim_matches('"'))));
+        }
+    }
+    out
+}
+
+/// The header names in a directive's value, in lower case.
+fn names(value: Option<&str>) -> impl Iterator<Item = String> {
+    let names = value.unwrap_or_default().split(',').map(str::trim);
+    names
+        .filter(|name| !name.is_empty())
+        .map(str::to_ascii_lowercase)
+}
+
+fn lines(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(CACHE_CONTROL).iter();
+    lines.filter_map(|value| value.to_str().ok())
+}
+
+fn dictionary(headers: &HeaderMap) -> Option<Dictionary> {
+    let lines = headers.get_all(CDN_CACHE_CONTROL).iter();
+    let lines: Vec<&[u8]> = lines.map(http::HeaderValue::as_bytes).collect();
+    let parsed = Parser::parse_dictionary(&lines.join(&b", "[..]));
+    parsed.ok().filter(|dictionary| !dictionary.is_empty())
+}
+
 fn keep_first(slot: &mut Option<Duration>, value: Option<&str>) {
     if slot.is_none() {
         *slot = Some(parse_seconds(value));
@@ -69,7 +154,7 @@ fn keep_first(slot: &mut Option<Duration>, value: Option<&str>) {
 }
 
 /// Delta-seconds (RFC 9111 §1.2.2); too large a number is 2^31 seconds.
-fn parse_seconds(value: Option<&str>) -> Duration {
+pub(super) fn parse_seconds(value: Option<&str>) -> Duration {
     const MOST: u64 = 1 << 31;
     let digits = value.unwrap_or_default();
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -78,7 +163,7 @@ fn parse_seconds(value: Option<&str>) -> Duration {
     Duration::from_secs(digits.parse().unwrap_or(MOST).min(MOST))
 }
 
-fn split_outside_quotes(line: &str) -> impl Iterator<Item = &str> {
+pub(super) fn split_outside_quotes(line: &str) -> impl Iterator<Item = &str> {
     let mut quoted = false;
     line.split(move |c: char| {
         quoted ^= c == '"';
@@ -150,8 +235,22 @@ mod tests {
             (
                 "private=\"a, b\", no-store",
                 CacheControl {
-                    private: true,
                     no_store: true,
+                    ..default
+                },
+            ),
+            ("no-cache=\"a\"", default),
+            (
+                "private=\"\"",
+                CacheControl {
+                    private: true,
+                    ..default
+                },
+            ),
+            (
+                "private, private=\"a\"",
+                CacheControl {
+                    private: true,
                     ..default
                 },
             ),
@@ -162,6 +261,77 @@ mod tests {
             assert_eq!(parse(line), want, "{line}");
         }
         assert_eq!(parse("max-age=60, s-maxage=5").shared_max_age(), secs(5));
+    }
+
+    fn head(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            let value = http::HeaderValue::from_static(value);
+            headers.append(HeaderName::from_static(name), value);
+        }
+        headers
+    }
+
+    #[test]
+    fn what_is_said_to_cdns_goes_before_what_is_said_to_all() {
+        let secs = |s| Some(Duration::from_secs(s));
+        let targeted = CacheControl {
+            targeted: true,
+            ..CacheControl::default()
+        };
+        let max_age = |s| CacheControl {
+            max_age: secs(s),
+            ..targeted
+        };
+        let plain = CacheControl {
+            max_age: secs(5),
+            ..CacheControl::default()
+        };
+        let table = [
+            ("max-age=60", max_age(60)),
+            ("max-age=60;x=1, foo=(a b)", max_age(60)),
+            (
+                "no-store",
+                CacheControl {
+                    no_store: true,
+                    ..targeted
+                },
+            ),
+            ("private=?0", targeted),
+            ("private=\"a\", max-age=7", max_age(7)),
+            // Not what such a directive has.
+            ("max-age=1.5", targeted),
+            // None at all, or no dictionary: as if it were not there.
+            ("", plain),
+            ("max-age=60, ,", plain),
+            ("MAX-AGE=60", plain),
+            ("max-age=", plain),
+        ];
+        for (value, want) in table {
+            let headers = head(&[("cache-control", "max-age=5"), ("cdn-cache-control", value)]);
+            assert_eq!(CacheControl::of(&headers), want, "{value:?}");
+        }
+        let two = [
+            ("cdn-cache-control", "max-age=9"),
+            ("cdn-cache-control", "no-store"),
+        ];
+        let both = CacheControl {
+            no_store: true,
+            ..max_age(9)
+        };
+        assert_eq!(CacheControl::of(&head(&two)), both);
+    }
+
+    #[test]
+    fn headers_named_as_one_viewers_own_are_withheld() {
+        let lines = [
+            ("cache-control", "max-age=9, private=\"X-User, x-cart\""),
+            (
+                "cache-control",
+                "No-Cache=X-Csrf, x=\"private=y\", no-cache",
+            ),
+        ];
+        assert_eq!(withheld(&head(&lines)), ["x-user", "x-cart", "x-csrf"]);
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
-use super::cache_control::CacheControl;
+use super::cache_control::{CacheControl, withheld};
 use super::lifetime::Lifetime;
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
@@ -23,7 +23,8 @@ const MAX_ORIGIN_HEADERS: usize = 48;
 pub struct HeadFacts<'a> {
     pub status: u16,
     pub origin: &'a HeaderMap,
-    pub control: &'a CacheControl,
+    /// More viewers than one get it.
+    pub shared: bool,
     pub kind: Kind,
     pub path: &'a CanonicalPath,
     /// `None`: not stored.
@@ -38,12 +39,9 @@ pub struct HeadFacts<'a> {
 /// Everything but what changes with each response (length, Age, request id).
 pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
     let mut head = empty(facts.status);
-    for (name, value) in facts
-        .origin
-        .iter()
-        .filter(|(name, _)| passes(name, facts))
-        .take(MAX_ORIGIN_HEADERS)
-    {
+    let passes = passing(facts);
+    let lines = facts.origin.iter().filter(|(name, _)| passes(name));
+    for (name, value) in lines.take(MAX_ORIGIN_HEADERS) {
         append(&mut head, name.clone(), value.clone());
     }
     if !head.headers.contains_key(CONTENT_TYPE) && facts.status == 200 {
@@ -79,10 +77,10 @@ pub fn update(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
             "content-encoding" | "content-md5" | "etag" | "last-modified"
         ) && head.headers.contains_key(name)
     };
-    let news: Vec<_> = facts
-        .origin
-        .keys()
-        .filter(|name| passes(name, facts) && !stays(name))
+    let passes = passing(facts);
+    let news = facts.origin.keys();
+    let news: Vec<_> = news
+        .filter(|name| passes(name) && !stays(name))
         .cloned()
         .collect();
     for name in news {
@@ -96,7 +94,12 @@ pub fn update(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
 
 /// The lines that each pull and each confirmation sets anew.
 fn pull_lines(head: &mut ResponseHeader, code: u16, facts: &HeadFacts<'_>) {
+    // A 304 that says nothing of it changes nothing.
+    let silent = code == 304
+        && matches!(facts.kind, Kind::Segment | Kind::Init)
+        && !facts.origin.contains_key(CACHE_CONTROL);
     if !facts.as_it_came
+        && !silent
         && let Some(control) = viewer_cache_control(facts)
     {
         insert(head, CACHE_CONTROL, control);
@@ -160,12 +163,14 @@ fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
         return Some(HeaderValue::from_static("no-store"));
     }
     let came = || facts.origin.get(CACHE_CONTROL).cloned();
+    // What is said to CDNs alone is not for viewers.
+    let said = CacheControl::plain(facts.origin);
     let max_age = |age: Duration, more: &str| {
         HeaderValue::from_str(&format!("public, max-age={}{more}", age.as_secs())).ok()
     };
     match facts.kind {
-        _ if facts.control.no_store || facts.control.private => came(),
-        Kind::Segment | Kind::Init => match facts.control.shared_max_age() {
+        _ if said.no_store || said.private => came(),
+        Kind::Segment | Kind::Init => match said.shared_max_age() {
             Some(shorter) if shorter < VIEWER_SEGMENT_AGE => max_age(shorter, ""),
             _ => max_age(VIEWER_SEGMENT_AGE, ", immutable"),
         },
@@ -228,6 +233,14 @@ pub fn push_name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Headers of the origin that a viewer may see.
+fn passing<'a>(facts: &'a HeadFacts<'_>) -> impl Fn(&HeaderName) -> bool + 'a {
+    let withheld = match facts.shared {
+        true => withheld(facts.origin),
+        false => Vec::new(),
+    };
+    move |name| !withheld.iter().any(|other| other == name.as_str()) && passes(name, facts)
+}
+
 fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
     if is_hop_by_hop(name) || connection_says(facts.origin, name.as_str()) {
         return false;
@@ -302,7 +315,7 @@ mod tests {
         render(&HeadFacts {
             status: 200,
             origin: &origin,
-            control: &CacheControl::parse([control].into_iter()),
+            shared: true,
             kind,
             path: &CanonicalPath::parse("/a.ts").expect("a path"),
             lifetime,
@@ -357,12 +370,11 @@ mod tests {
         stored.insert("x-stays", HeaderValue::from_static("1"));
         news.insert("set-cookie", HeaderValue::from_static("a=b"));
         news.append("x-anything", HeaderValue::from_static("3"));
-        let control = CacheControl::default();
         let path = CanonicalPath::parse("/a").expect("a path");
         let facts = |origin| HeadFacts {
             status: 200,
             origin,
-            control: &control,
+            shared: true,
             kind: Kind::Other,
             path: &path,
             lifetime: None,

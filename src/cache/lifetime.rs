@@ -51,10 +51,12 @@ pub enum Bypass {
     /// The body ends with the connection: nothing tells a whole one from a cut one.
     NoLength,
     Head,
+    /// The viewer says `no-store`, and the zone lets him.
+    RequestNoStore,
 }
 
 impl Bypass {
-    pub const ALL: [Bypass; 13] = [
+    pub const ALL: [Bypass; 14] = [
         Bypass::NoStore,
         Bypass::Private,
         Bypass::SetCookie,
@@ -68,6 +70,7 @@ impl Bypass {
         Bypass::Authorization,
         Bypass::NoLength,
         Bypass::Head,
+        Bypass::RequestNoStore,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -85,6 +88,7 @@ impl Bypass {
             Bypass::Authorization => "authorization",
             Bypass::NoLength => "no_length",
             Bypass::Head => "head",
+            Bypass::RequestNoStore => "request_no_store",
         }
     }
 }

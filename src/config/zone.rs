@@ -237,12 +237,23 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
         "any" => Some(Methods::Any),
         _ => None,
     });
+    let request_directives =
+        table.parsed(
+            "request_directives",
+            "ignore or honour",
+            |text| match text {
+                "ignore" => Some(false),
+                "honour" => Some(true),
+                _ => None,
+            },
+        );
     let rules = CacheRules {
         policy: policy.unwrap_or_default(),
         query: query_rule(&table),
         methods: methods.unwrap_or_default(),
         vary: table.list("vary", "header names", |text| text.parse().ok()),
         store_set_cookie: table.flag("store_set_cookie", false),
+        request_directives: request_directives.unwrap_or_default(),
         ttl: overrides(&table),
     };
     table.finish().then_some(rules)

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, RANGE};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, PRAGMA, RANGE};
 
 use super::Node;
 use super::request::Request;
 use super::verify::{Admitted, Refused, Visitor};
+use crate::cache::demand::Demand;
 use crate::cache::head::is_hop_by_hop;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
@@ -17,7 +18,7 @@ use crate::hls::Kind;
 use crate::origin::{self, Failure};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
-use crate::pull::{Job, Joined, Rider};
+use crate::pull::{Job, Joined, Place, Rider};
 use crate::telemetry::CacheStatus;
 use crate::zone::{CachePolicy, Selected, Zone};
 
@@ -57,6 +58,7 @@ pub struct Query<'a> {
     key: Key,
     pub kind: Kind,
     selected: Selected<'a>,
+    demand: Demand,
 }
 
 /// What memory has for a request, good enough to be served.
@@ -83,6 +85,7 @@ impl<'a> Query<'a> {
             base,
             kind,
             selected,
+            demand: demand(visit.request, zone),
         }
     }
 
@@ -114,7 +117,10 @@ impl<'a> Query<'a> {
                 failure,
             })
         };
-        match object.freshness.state(self.visit.request.entry.came) {
+        match self
+            .demand
+            .state(&object.freshness, self.visit.request.entry.came)
+        {
             State::Fresh => hit(object, CacheStatus::Hit, None),
             State::StaleWhileRevalidate => {
                 let failure = pulls.store.recent_failure(&self.key);
@@ -133,6 +139,12 @@ impl<'a> Query<'a> {
     }
 
     fn pull(&self, stale: Option<Arc<Object>>) -> Found {
+        if self.demand.only_if_cached {
+            return Found::Refused(Refused::OnlyIfCached);
+        }
+        if self.demand.no_store {
+            return Found::Pass(Bypass::RequestNoStore);
+        }
         if let Some(reason) = self.visit.node.pulls.store.passes(&self.key) {
             return Found::Pass(reason);
         }
@@ -167,7 +179,13 @@ impl<'a> Query<'a> {
                 place,
             }
         });
-        node.pulls.join(&self.key, &self.base, self.kind, job)
+        let place = Place {
+            key: &self.key,
+            base: &self.base,
+            kind: self.kind,
+            demand: self.demand,
+        };
+        node.pulls.join(&place, job)
     }
 
     /// A place for one more request to the origin; `None`: the viewer has begun
@@ -262,6 +280,13 @@ enum Looked {
     Good(Hit),
     /// Nothing, or an object that may be confirmed or served in an emergency.
     Bad(Option<Arc<Object>>),
+}
+
+fn demand(request: &Request<'_>, zone: &Zone) -> Demand {
+    match zone.cache.request_directives {
+        true => Demand::parse(request.texts(&CACHE_CONTROL), request.text(&PRAGMA)),
+        false => Demand::default(),
+    }
 }
 
 /// Under `hls` only what the zone keys by; under `origin` every end-to-end

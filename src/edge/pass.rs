@@ -101,6 +101,7 @@ impl Server<'_> {
             &self.visit.admitted.target.path,
             &exchange.head,
             None,
+            false,
             now,
         );
         for name in [CONTENT_RANGE, http::header::SET_COOKIE] {

@@ -45,6 +45,8 @@ pub enum Refused {
     TooManyRiders,
     /// The viewer's address has begun as many pulls that are held back as it may.
     TooManyHeld,
+    /// The viewer wants it from memory or not at all.
+    OnlyIfCached,
 }
 
 impl Refused {
@@ -61,6 +63,7 @@ impl Refused {
             Refused::Head(bad) => bad.name(),
             Refused::TooManyRiders => "max_riders",
             Refused::TooManyHeld => "max_held_per_ip",
+            Refused::OnlyIfCached => "only_if_cached",
         }
     }
 
@@ -75,6 +78,7 @@ impl Refused {
             Refused::Head(bad) => bad.status(),
             Refused::TooManyRiders => 503,
             Refused::TooManyHeld => 429,
+            Refused::OnlyIfCached => 504,
         }
     }
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{
-    AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, HeaderValue,
-    SET_COOKIE,
+    AGE, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, HeaderValue, SET_COOKIE,
 };
 
 use pingora::http::ResponseHeader;
@@ -67,7 +66,7 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
         }
         _ => {}
     }
-    let control = cache_control(&head.headers);
+    let control = CacheControl::of(&head.headers);
     if let Err(reason) = lifetime::refused_by_origin(&control) {
         return Course::Private(reason);
     }
@@ -85,10 +84,6 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
         Some(length) if length > most => Course::Private(Bypass::TooLarge),
         _ => Course::Share,
     }
-}
-
-pub fn cache_control(headers: &HeaderMap) -> CacheControl {
-    CacheControl::parse(lines(headers, CACHE_CONTROL))
 }
 
 fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
@@ -191,19 +186,20 @@ pub fn keep(answer: &Answer, framing: Framing, rules: &CacheRules) -> Result<Lif
     }
 }
 
-/// What a viewer sees of an answer's head.
+/// What a viewer sees of an answer's head; `shared`: others may, too.
 pub fn viewer_head(
     zone: &Zone,
     kind: Kind,
     path: &CanonicalPath,
     head: &Head,
     lifetime: Option<Lifetime>,
+    shared: bool,
     now: SystemTime,
 ) -> ResponseHeader {
     render(&HeadFacts {
         status: head.status,
         origin: &head.headers,
-        control: &cache_control(&head.headers),
+        shared,
         kind,
         path,
         lifetime,

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::cache::demand::Demand;
 use crate::cache::key::Key;
 use crate::cache::lifetime::State;
 use crate::cache::object::Object;
@@ -50,6 +51,14 @@ pub struct Job {
     pub stale: Option<Arc<Object>>,
     /// The viewer's place for a pull that the origin may hold back.
     pub place: Guest,
+}
+
+/// What a request looks for.
+pub struct Place<'k> {
+    pub key: &'k Key,
+    pub base: &'k Key,
+    pub kind: Kind,
+    pub demand: Demand,
 }
 
 /// How a request for a key is answered.
@@ -125,19 +134,14 @@ impl Pulls {
     }
 
     /// Rides the pull of a key, and where there is none starts `job`.
-    pub fn join(
-        self: &Arc<Self>,
-        key: &Key,
-        base: &Key,
-        kind: Kind,
-        job: Option<impl FnOnce() -> Job>,
-    ) -> Joined {
+    pub fn join(self: &Arc<Self>, place: &Place<'_>, job: Option<impl FnOnce() -> Job>) -> Joined {
+        let (key, now) = (place.key, self.clock.monotonic());
+        let good = |object: &Object| place.demand.state(&object.freshness, now) == State::Fresh;
         let mut seats = self.shard(key);
         if let Some(seat) = seats.get(key) {
-            let now = self.clock.monotonic();
             let reachable = seat.until.is_none_or(|until| now < until);
-            let fresh = |landing: Landing| landing.object.freshness.state(now) == State::Fresh;
-            if reachable && seat.flight.landed().is_none_or(fresh) {
+            let landed = seat.flight.landed();
+            if reachable && landed.is_none_or(|landing| good(&landing.object)) {
                 if seat.flight.riders() >= self.max_riders {
                     return Joined::Crowded;
                 }
@@ -148,8 +152,8 @@ impl Pulls {
         }
         // A pull stores its object before it leaves the map: whoever finds
         // neither a flight here nor an object there is the first.
-        if let Some(object) = self.store.get(key, kind)
-            && object.freshness.state(self.clock.monotonic()) == State::Fresh
+        if let Some(object) = self.store.get(key, place.kind)
+            && good(&object)
         {
             return Joined::Stored(object);
         }
@@ -162,7 +166,7 @@ impl Pulls {
             key.clone(),
             Seat {
                 flight: Arc::clone(&flight),
-                base: base.clone(),
+                base: place.base.clone(),
                 until: None,
             },
         );

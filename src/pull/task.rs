@@ -14,6 +14,7 @@ use super::flight::{Flight, Landing, LiveHead};
 use super::resume::Steady;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
+use crate::cache::cache_control::CacheControl;
 use crate::cache::head::{HeadFacts, HeadLines, update};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Object};
@@ -290,7 +291,7 @@ impl Pull {
                 lifetime: kept.unwrap_or_default(),
             },
             validators: answer::validators(headers),
-            control: answer::cache_control(headers),
+            control: CacheControl::of(headers),
             fingerprint: self.job.key.fingerprint(),
             bypass: kept.err(),
             permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
@@ -302,8 +303,8 @@ impl Pull {
         let Some(stale) = self.job.stale.clone() else {
             return;
         };
-        let control = match headers.contains_key(http::header::CACHE_CONTROL) {
-            true => answer::cache_control(headers),
+        let control = match CacheControl::is_said(headers) {
+            true => CacheControl::of(headers),
             false => stale.control,
         };
         let now = self.pulls.clock.wall();
@@ -319,7 +320,7 @@ impl Pull {
         let for_viewer = HeadFacts {
             status: stale.status,
             origin: headers,
-            control: &control,
+            shared: true,
             kind: stale.kind,
             path: &self.job.request.path,
             lifetime: kept.ok(),
@@ -383,7 +384,7 @@ impl Pull {
         let facts = self.facts(
             exchange.head.status,
             pace,
-            answer::cache_control(headers),
+            CacheControl::of(headers),
             headers,
             &validators,
         );
@@ -394,7 +395,7 @@ impl Pull {
         &self,
         status: u16,
         pace: Option<Pace>,
-        cache_control: crate::cache::cache_control::CacheControl,
+        cache_control: CacheControl,
         headers: &HeaderMap,
         validators: &Validators,
     ) -> Answer {
@@ -403,7 +404,8 @@ impl Pull {
             kind: self.job.kind,
             pace,
             cache_control,
-            expires_in: answer::expires_in(headers, self.pulls.clock.wall()),
+            expires_in: answer::expires_in(headers, self.pulls.clock.wall())
+                .filter(|_| !cache_control.targeted),
             age: self.age(headers),
             has_validator: validators.etag.is_some() || validators.last_modified.is_some(),
             blocking_reload: self.job.blocking_reload,
@@ -426,6 +428,7 @@ impl Pull {
             &self.job.request.path,
             &exchange.head,
             lifetime,
+            true,
             now,
         )
     }

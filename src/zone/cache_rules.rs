@@ -46,6 +46,8 @@ pub struct CacheRules {
     pub vary: Vec<http::HeaderName>,
     /// Store answers that carry Set-Cookie, without it.
     pub store_set_cookie: bool,
+    /// A request's Cache-Control counts.
+    pub request_directives: bool,
     pub ttl: Overrides,
 }
 

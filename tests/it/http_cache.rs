@@ -257,3 +257,121 @@ async fn an_unsafe_method_that_succeeds_makes_its_target_and_places_stale() {
     assert_eq!((done.status, done.cache()), (200, "BYPASS"));
     assert_eq!(caches().await, ["MISS", "MISS", "MISS", "HIT"]);
 }
+
+#[tokio::test]
+async fn what_is_said_to_cdns_alone_counts_here_and_what_is_said_to_all_for_viewers() {
+    let origin = origin().await;
+    let split = [
+        ("Cache-Control", "no-store"),
+        ("CDN-Cache-Control", "max-age=60"),
+        ("Expires", "Thu, 01 Jan 1970 00:00:00 GMT"),
+    ];
+    let closed = [
+        ("Cache-Control", "max-age=60"),
+        ("CDN-Cache-Control", "no-store"),
+    ];
+    in_turn(&origin, "/split", vec![answer(200, "a", &split)]);
+    in_turn(&origin, "/closed", vec![answer(200, "b", &closed)]);
+    let edge = edge(&origin).await;
+    for (path, cache, told) in [
+        ("/split", "MISS", "no-store"),
+        ("/split", "HIT", "no-store"),
+        ("/closed", "BYPASS", "max-age=60"),
+        ("/closed", "BYPASS", "max-age=60"),
+    ] {
+        let reply = get(&edge, path, &[]).await;
+        assert_eq!(
+            (reply.cache(), reply.header("cache-control")),
+            (cache, Some(told)),
+            "{path}"
+        );
+        assert_eq!(reply.header("cdn-cache-control"), None);
+    }
+}
+
+#[tokio::test]
+async fn headers_that_are_one_viewers_own_are_told_to_nobody_who_shares() {
+    let origin = origin().await;
+    let own = [
+        (
+            "Cache-Control",
+            "max-age=60, private=\"X-User\", no-cache=\"x-csrf\"",
+        ),
+        ("X-User", "one"),
+        ("X-Csrf", "two"),
+        ("X-All", "three"),
+    ];
+    in_turn(&origin, "/a", vec![answer(200, "a", &own)]);
+    let alone = [
+        ("Cache-Control", "no-store, private=\"x-user\""),
+        ("X-User", "one"),
+    ];
+    in_turn(&origin, "/b", vec![answer(200, "b", &alone)]);
+    let edge = edge(&origin).await;
+    for cache in ["MISS", "HIT"] {
+        let reply = get(&edge, "/a", &[]).await;
+        assert_eq!(reply.cache(), cache);
+        let told = ["x-user", "x-csrf", "x-all"].map(|name| reply.header(name));
+        assert_eq!(told, [None, None, Some("three")]);
+    }
+    let passing = get(&edge, "/b", &[]).await;
+    assert_eq!(
+        (passing.cache(), passing.header("x-user")),
+        ("BYPASS", Some("one"))
+    );
+}
+
+#[tokio::test]
+async fn a_viewer_demands_only_where_the_zone_lets_him() {
+    let origin = origin().await;
+    let fresh = [("Cache-Control", "max-age=60"), ("ETag", "\"1\"")];
+    for path in ["/a", "/b", "/c"] {
+        let turn = vec![
+            answer(200, "one", &fresh),
+            answer(304, "", &fresh),
+            answer(200, "two", &fresh),
+        ];
+        in_turn(&origin, path, turn);
+    }
+    let mut setup = Setup::http(origin.addr());
+    setup.cache = "policy = \"origin\"\n".into();
+    let deaf = setup.start().await;
+    for cache in ["MISS", "HIT"] {
+        let reply = get(&deaf, "/a", &[("Cache-Control", "no-cache, no-store")]).await;
+        assert_eq!(reply.cache(), cache);
+    }
+    setup.cache.push_str("request_directives = \"honour\"\n");
+    let edge = setup.start().await;
+    let (no_cache, only) = (
+        ("Cache-Control", "no-cache"),
+        ("Cache-Control", "only-if-cached"),
+    );
+    let (no_store, pragma) = (("Cache-Control", "no-store"), ("Pragma", "no-cache"));
+    let (old, young) = (
+        ("Cache-Control", "max-age=0"),
+        ("Cache-Control", "max-age=50"),
+    );
+    for (path, header, status, cache, body) in [
+        ("/b", only, 504, "-", "504 Gateway Timeout\n"),
+        ("/b", young, 200, "MISS", "one"),
+        ("/b", only, 200, "HIT", "one"),
+        ("/b", no_cache, 200, "REVALIDATED", "one"),
+        ("/b", no_store, 200, "HIT", "one"),
+        ("/b", pragma, 200, "EXPIRED", "two"),
+        ("/b", young, 200, "HIT", "two"),
+        ("/c", no_store, 200, "BYPASS", "one"),
+        ("/c", only, 504, "-", "504 Gateway Timeout\n"),
+    ] {
+        let reply = get(&edge, path, &[header]).await;
+        let seen = (
+            reply.status,
+            reply.cache(),
+            String::from_utf8_lossy(&reply.body),
+        );
+        assert_eq!(seen, (status, cache, body.into()), "{path} {header:?}");
+    }
+    edge.clock.advance(std::time::Duration::from_secs(2));
+    assert_eq!(get(&edge, "/b", &[old]).await.cache(), "EXPIRED");
+    let refusals = "warren_refusals_total{reason=\"only_if_cached\",zone=\"test\"}";
+    assert_eq!(edge.metric(refusals).await, 2.0);
+}
