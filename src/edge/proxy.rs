@@ -175,8 +175,10 @@ impl ProxyHttp for Edge {
         context: &mut Context,
     ) -> FailToProxy {
         // What was cut is over; only a request that went through is answered.
-        if context.through.is_some() && session.response_written().is_none() {
-            let failure = through::failure(error);
+        if let Some(through) = &context.through
+            && session.response_written().is_none()
+        {
+            let failure = through.fail(error);
             context.record.reason = Some(failure.name());
             if let Some(visitor) = &context.visitor {
                 let stamp = Stamp {

@@ -23,11 +23,14 @@ use crate::zone::{CachePolicy, Zone};
 pub struct Through {
     zone: Arc<Zone>,
     origin: Arc<Origin>,
-    /// Of the endpoint that was chosen.
+    /// Of the endpoint that was chosen, and its number.
     host: String,
+    endpoint: Option<usize>,
     path_and_query: String,
     loop_count: u32,
     changing: Option<Changing>,
+    /// Why there is no endpoint.
+    failed: Option<Failure>,
 }
 
 impl Through {
@@ -46,14 +49,19 @@ impl Through {
             zone: Arc::clone(admitted.zone),
             origin: Arc::clone(admitted.origin),
             host: String::new(),
+            endpoint: None,
             path_and_query,
             loop_count: admitted.loop_count,
             changing: Changing::of(visit),
+            failed: None,
         }
     }
 
     /// The origin has answered: after success what is stored may be wrong.
     pub fn answered(&self, node: &Node, answer: &ResponseHeader) {
+        if let Some(index) = self.endpoint {
+            self.origin.report(index, Ok(answer.status.as_u16()));
+        }
         if let Some(changing) = &self.changing
             && (200..400).contains(&answer.status.as_u16())
         {
@@ -65,10 +73,16 @@ impl Through {
 /// Chooses the endpoint.
 pub async fn peer(through: Option<&mut Through>) -> Result<Box<HttpPeer>> {
     let through = through.ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let chosen = through.origin.peer_of_proxy().await;
-    let (peer, host) = chosen.map_err(|_| Error::new_up(ErrorType::ConnectError))?;
-    through.host = host;
-    Ok(Box::new(peer))
+    match through.origin.peer_of_proxy().await {
+        Ok((peer, host, index)) => {
+            (through.host, through.endpoint) = (host, Some(index));
+            Ok(Box::new(peer))
+        }
+        Err(failure) => {
+            through.failed = Some(failure);
+            Error::e_explain(ErrorType::ConnectError, failure.name())
+        }
+    }
 }
 
 pub fn rewrite(
@@ -127,8 +141,21 @@ pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
     headers::stamp(response, status, stamp);
 }
 
-/// Pingora's error in our names.
-pub fn failure(error: &Error) -> Failure {
+impl Through {
+    /// What an error of Pingora's is in our names; an endpoint that gave no
+    /// answer is reported.
+    pub fn fail(&self, error: &Error) -> Failure {
+        let failure = self.failed.unwrap_or_else(|| name_of(error));
+        if let Some(index) = self.endpoint
+            && failure != Failure::BadResponse
+        {
+            self.origin.report(index, Err(failure));
+        }
+        failure
+    }
+}
+
+fn name_of(error: &Error) -> Failure {
     match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
         ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute => {

@@ -77,9 +77,9 @@ impl Origin {
         self.endpoints.states()
     }
 
-    /// Where a request goes that is carried by the proxy, and the Host that it
-    /// goes with.
-    pub async fn peer_of_proxy(&self) -> Result<(HttpPeer, String), Failure> {
+    /// Where a request goes that is carried by the proxy, with the Host that it
+    /// goes with and the number to report the endpoint by.
+    pub async fn peer_of_proxy(&self) -> Result<(HttpPeer, String, usize), Failure> {
         let deadlines = &self.settings.deadlines;
         let now = self.clock.monotonic();
         let index = self
@@ -94,7 +94,22 @@ impl Origin {
         let mut peer = self.peer(&target);
         peer.options.read_timeout = Some(deadlines.between_bytes);
         peer.options.write_timeout = Some(deadlines.between_bytes);
-        Ok((peer, self.settings.host(target.endpoint)))
+        Ok((peer, self.settings.host(target.endpoint), index))
+    }
+
+    /// What became of a request that the proxy carried to an endpoint: the
+    /// answer's status, or why there was none.
+    pub fn report(&self, index: usize, answered: Result<u16, Failure>) {
+        match answered {
+            Ok(status) if !is_trouble(status) => self.endpoints.succeeded(index),
+            Ok(_) => self.fail(index, Failure::ServerError),
+            Err(failure) => self.fail(index, failure),
+        }
+    }
+
+    fn fail(&self, index: usize, failure: Failure) {
+        self.endpoints
+            .failed(index, failure, self.clock.monotonic());
     }
 
     /// Sends a request and reads the answer's head. What the zone reads as
@@ -152,16 +167,13 @@ impl Origin {
 
     /// What an answer, or none, says of the endpoint.
     fn note_health(&self, index: usize, request: &Request, answered: &Answered) {
-        let now = self.clock.monotonic();
         match answered {
-            Ok((exchange, _)) if is_trouble(exchange.head.status) => {
-                self.endpoints.failed(index, Failure::ServerError, now);
-            }
-            Ok(_) => self.endpoints.succeeded(index),
             // Who holds an answer back for a playlist that does not come is
-            // not in trouble.
+            // not in trouble; and what is no HTTP is one object's trouble.
             Err(Failure::FirstByteTimeout) if request.hold.is_some() => {}
-            Err(failure) => self.endpoints.failed(index, *failure, now),
+            Err(Failure::BadResponse) => {}
+            Err(failure) => self.fail(index, *failure),
+            Ok((exchange, _)) => self.report(index, Ok(exchange.head.status)),
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row after which an endpoint is left alone: more than one
-/// object's own trouble, fewer than viewers would wait for.
-pub const FAILURES_TO_OPEN: u32 = 5;
+/// Failures in a row after which an endpoint is left alone, and how long it
+/// must have answered nobody: an origin that some objects make fail goes on
+/// answering for others meanwhile.
+const FAILURES_TO_OPEN: u32 = 5;
+const SILENCE_TO_OPEN: Duration = Duration::from_secs(1);
 /// How long it is left alone, doubled behind each try in vain.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
@@ -12,15 +14,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What is known of one endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// It is asked; so many of its last answers in a row were failures.
-    Up { failures: u32 },
+    /// It is asked; so many of its last answers in a row were failures, the
+    /// first of them at that time.
+    Up {
+        failures: u32,
+        since: Option<Instant>,
+    },
     /// It is left alone until then, when one request may try it.
     Down { until: Instant, pause: Duration },
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Health::Up { failures: 0 }
+        Health::Up {
+            failures: 0,
+            since: None,
+        }
     }
 }
 
@@ -53,12 +62,13 @@ impl Health {
 
     /// It has not. True where it is left alone from now on.
     pub fn fail(&mut self, now: Instant) -> bool {
-        let Health::Up { failures } = self else {
+        let Health::Up { failures, since } = self else {
             // Of requests that were under way, or of its one try.
             return false;
         };
         *failures += 1;
-        let opens = *failures >= FAILURES_TO_OPEN;
+        let silent = now.saturating_duration_since(*since.get_or_insert(now));
+        let opens = *failures >= FAILURES_TO_OPEN && silent >= SILENCE_TO_OPEN;
         if opens {
             *self = Health::Down {
                 until: now + FIRST_PAUSE,
@@ -109,7 +119,8 @@ mod tests {
 
     fn down(now: Instant) -> Health {
         let mut health = Health::default();
-        let opened: Vec<bool> = (0..FAILURES_TO_OPEN).map(|_| health.fail(now)).collect();
+        let at = |quarter| now - S + S / 4 * quarter;
+        let opened: Vec<bool> = (0..=4).map(|quarter| health.fail(at(quarter))).collect();
         assert_eq!(opened, [false, false, false, false, true]);
         health
     }
@@ -118,11 +129,13 @@ mod tests {
     fn failures_in_a_row_open_it_and_one_success_closes_it() {
         let now = start();
         let mut health = Health::default();
-        for _ in 0..3 {
-            for _ in 1..FAILURES_TO_OPEN {
-                assert!(!health.fail(now));
-            }
+        for second in 0..20 {
+            let at = now + S * second / 2;
+            assert!(!health.fail(at) && !health.fail(at) && !health.fail(at));
             assert!(!health.succeed(), "it was never down");
+        }
+        for _ in 0..50 {
+            assert!(!health.fail(now), "it may answer others");
         }
         let mut health = down(now);
         assert!(!health.is_up());
