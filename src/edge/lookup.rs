@@ -312,14 +312,9 @@ fn is_ours(name: &HeaderName) -> bool {
         || text.starts_with("if-")
         || text.starts_with("cdn-")
         || text.starts_with("x-amz-")
+        || text.starts_with("x-forwarded-")
         || matches!(
             text,
-            "host"
-                | "accept-encoding"
-                | "via"
-                | "content-length"
-                | "expect"
-                | "x-forwarded-for"
-                | "x-forwarded-proto"
+            "host" | "accept-encoding" | "forwarded" | "via" | "content-length" | "expect"
         )
 }

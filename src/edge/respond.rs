@@ -30,12 +30,9 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
     });
     let stamp = Stamp::bare(visitor, request_id);
     let mut response = plain(refused.status(), &stamp, tell.as_deref());
-    if refused == Refused::Method {
-        insert(
-            &mut response.head,
-            ALLOW,
-            HeaderValue::from_static("GET, HEAD, OPTIONS"),
-        );
+    if refused.status() == 405 {
+        let allowed = HeaderValue::from_static("GET, HEAD, OPTIONS");
+        insert(&mut response.head, ALLOW, allowed);
     }
     ask_later(&mut response);
     response

@@ -11,6 +11,7 @@ use http::Method;
 use http::header::{HeaderName, REFERER};
 
 use super::lane::BadHead;
+use super::lane::head::is_host;
 use super::request::Request;
 use super::{Node, Site};
 use crate::clock::unix_seconds;
@@ -172,7 +173,7 @@ impl<'r> Visitor<'r> {
             return Err(Refused::TargetTooLong);
         }
         let target = Target::parse(&self.target)?;
-        if request.host().is_none() {
+        if !request.host().is_some_and(|host| is_host(host.as_bytes())) {
             return Err(Refused::BadHost);
         }
         let site = self.site.as_ref().ok_or(Refused::UnknownHost)?;

@@ -54,6 +54,9 @@ impl Head {
                 };
             };
             start += length;
+            if start > MAX_HEAD_BYTES {
+                return Err(Failure::BadResponse);
+            }
             match head.status {
                 // Nothing was upgraded, so 101 is no answer to us.
                 101 => return Err(Failure::BadResponse),
@@ -71,7 +74,9 @@ impl Head {
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(_) => return Err(Failure::BadResponse),
         };
-        let status = parsed.code.ok_or(Failure::BadResponse)?;
+        // RFC 9110 §15: others are no statuses.
+        let status = parsed.code.filter(|code| (100..600).contains(code));
+        let status = status.ok_or(Failure::BadResponse)?;
         let mut headers = HeaderMap::with_capacity(parsed.headers.len());
         for header in parsed.headers.iter() {
             let name =
@@ -286,6 +291,16 @@ mod tests {
                 "HTTP/1.1 101 Switching\r\n\r\n",
                 Err(Failure::BadResponse),
             ),
+            (
+                "status 99",
+                "HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n",
+                Err(Failure::BadResponse),
+            ),
+            (
+                "status 600",
+                "HTTP/1.1 600 High\r\nContent-Length: 0\r\n\r\n",
+                Err(Failure::BadResponse),
+            ),
             ("partial", "HTTP/1.1 200 OK\r\nContent-Le", Ok(None)),
             (
                 "garbage",
@@ -296,6 +311,13 @@ mod tests {
         for (name, head, want) in table {
             assert_eq!(framing_of(head), *want, "{name}");
         }
+    }
+
+    #[test]
+    fn a_head_beyond_its_limit_is_none_also_in_one_piece() {
+        let filler = "a".repeat(MAX_HEAD_BYTES);
+        let head = format!("HTTP/1.1 200 OK\r\nX: {filler}\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(framing_of(&head), Err(Failure::BadResponse));
     }
 
     fn decode(wire: &[u8], step: usize) -> Result<(Vec<u8>, Chunked), Failure> {

@@ -18,10 +18,14 @@ pub enum BadHead {
     BareLf,
     /// No request line, no header line, or a byte that has no place in one.
     Malformed,
-    /// More than one Host.
-    TwoHosts,
+    /// More than one Host, one that is none, or another than the target names.
+    BadHost,
     /// Both Content-Length and Transfer-Encoding, or several lengths.
     TwoLengths,
+    /// A length that is no number, or a coding other than `chunked`.
+    BadLength,
+    /// A tunnel is asked for.
+    Connect,
     /// More bytes or lines than a head may have.
     TooLarge,
     /// It did not come to its end in time.
@@ -35,8 +39,10 @@ impl BadHead {
         match self {
             BadHead::BareLf => "bare_lf",
             BadHead::Malformed => "malformed_head",
-            BadHead::TwoHosts => "bad_host",
+            BadHead::BadHost => "bad_host",
             BadHead::TwoLengths => "two_lengths",
+            BadHead::BadLength => "bad_length",
+            BadHead::Connect => "method_not_allowed",
             BadHead::TooLarge => "head_too_large",
             BadHead::TooSlow => "head_too_slow",
             BadHead::TooMany => "max_heads",
@@ -45,7 +51,12 @@ impl BadHead {
 
     pub const fn status(self) -> u16 {
         match self {
-            BadHead::BareLf | BadHead::Malformed | BadHead::TwoHosts | BadHead::TwoLengths => 400,
+            BadHead::BareLf
+            | BadHead::Malformed
+            | BadHead::BadHost
+            | BadHead::TwoLengths
+            | BadHead::BadLength => 400,
+            BadHead::Connect => 405,
             BadHead::TooLarge => 431,
             BadHead::TooSlow => 408,
             BadHead::TooMany => 503,
@@ -62,6 +73,10 @@ pub fn end_of_head(bytes: &[u8], seen: usize) -> Result<Option<usize>, BadHead> 
         let at = from + at;
         if at == 0 || bytes[at - 1] != b'\r' {
             return Err(BadHead::BareLf);
+        }
+        // However much of it the last read has brought.
+        if at >= MAX_HEAD_BYTES {
+            return Err(BadHead::TooLarge);
         }
         if bytes[..=at].ends_with(b"\r\n\r\n") {
             return Ok(Some(at + 1));
@@ -96,10 +111,12 @@ pub struct Head<'h, 'b> {
 
 /// What a header line means for the way that its request takes.
 #[derive(Default)]
-struct Seen {
+struct Seen<'b> {
     hosts: u32,
+    host: Option<&'b [u8]>,
     lengths: u32,
     body: Body,
+    bad_length: bool,
     /// A body, an upgrade, an expectation: more than the lane reads.
     beyond: bool,
     close: bool,
@@ -129,12 +146,7 @@ impl<'h, 'b> Head<'h, 'b> {
         for line in lines {
             seen.note(line);
         }
-        if seen.hosts > 1 {
-            return Err(BadHead::TwoHosts);
-        }
-        if seen.lengths > 1 {
-            return Err(BadHead::TwoLengths);
-        }
+        seen.refuse(method, target, version)?;
         let head = Head {
             target,
             lines,
@@ -181,11 +193,38 @@ impl Body {
     }
 }
 
-impl Seen {
-    fn note(&mut self, line: &Line<'_>) {
+impl<'b> Seen<'b> {
+    /// What no two readers may be left to disagree on.
+    fn refuse(&self, method: &str, target: &str, version: u8) -> Result<(), BadHead> {
+        if method == "CONNECT" {
+            return Err(BadHead::Connect);
+        }
+        if self.hosts > 1 || self.host.is_some_and(|host| !is_host(host)) {
+            return Err(BadHead::BadHost);
+        }
+        // RFC 9112 §3.2.2 lets the target win; that the two differ is no
+        // accident of a player.
+        let named = authority(target).map(str::as_bytes);
+        if named.is_some_and(|named| !self.host.is_some_and(|it| it.eq_ignore_ascii_case(named))) {
+            return Err(BadHead::BadHost);
+        }
+        if self.lengths > 1 {
+            return Err(BadHead::TwoLengths);
+        }
+        // HTTP/1.0 knows no coding (RFC 9112 §6.1).
+        if self.bad_length || (version == 0 && self.body == Body::Unknown) {
+            return Err(BadHead::BadLength);
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, line: &Line<'b>) {
         // By length first: few names get past it.
         match line.name.len() {
-            4 if is(line, "host") => self.hosts += 1,
+            4 if is(line, "host") => {
+                self.hosts += 1;
+                self.host = Some(line.value.trim_ascii());
+            }
             6 if is(line, "expect") => self.beyond = true,
             7 if is(line, "upgrade") => self.beyond = true,
             10 if is(line, "connection") => match line.value.trim_ascii() {
@@ -201,26 +240,50 @@ impl Seen {
                 self.lengths += 1;
                 self.body = Body::Unknown;
                 self.beyond = true;
+                self.bad_length |= !line.value.trim_ascii().eq_ignore_ascii_case(b"chunked");
             }
             _ => {}
         }
     }
 
     fn length(&mut self, value: &[u8]) {
-        let text = std::str::from_utf8(value).map(str::trim);
-        let digits = text
-            .ok()
-            .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+        let digits = value.trim_ascii();
+        let sound = digits.iter().all(u8::is_ascii_digit);
+        let digits = std::str::from_utf8(digits).ok().filter(|_| sound);
         match digits.and_then(|digits| digits.parse().ok()) {
             Some(0) => {}
             Some(length) => {
                 self.body = Body::Length(length);
                 self.beyond = true;
             }
-            // Pingora refuses what is no number.
-            None => self.beyond = true,
+            None => self.bad_length = true,
         }
     }
+}
+
+/// Whether a value is a host with or without a port (RFC 9110 §7.2).
+pub fn is_host(value: &[u8]) -> bool {
+    let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !value.ends_with(b"]") => (&value[..colon], &value[colon + 1..]),
+        _ => (value, &b""[..]),
+    };
+    let bare = host
+        .strip_prefix(b"[")
+        .map_or(Some(host), |rest| rest.strip_suffix(b"]"));
+    let v6 = host.starts_with(b"[");
+    let fine = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || b"-._~%".contains(byte) || (v6 && *byte == b':')
+    };
+    bare.is_some_and(|bare| !bare.is_empty() && bare.iter().all(fine))
+        && port.len() <= 5
+        && port.iter().all(u8::is_ascii_digit)
+}
+
+/// The authority of a target in absolute form.
+fn authority(target: &str) -> Option<&str> {
+    let (scheme, rest) = target.split_once("://")?;
+    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    known.then(|| &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
 }
 
 fn is(line: &Line<'_>, name: &str) -> bool {
@@ -261,7 +324,22 @@ mod tests {
             ("GET /a HTTP/1.1\r\n\r\n".into(), lane(Method::GET)),
             (get("Content-Length: 0\r\n"), lane(Method::GET)),
             (get("Content-Length: 3\r\n"), proxy(Body::Length(3))),
-            (get("Content-Length: +3\r\n"), proxy(Body::None)),
+            (get("Content-Length: +3\r\n"), Err(BadHead::BadLength)),
+            (get("Content-Length: 3,3\r\n"), Err(BadHead::BadLength)),
+            (get("Content-Length:\r\n"), Err(BadHead::BadLength)),
+            (
+                get("Content-Length: 99999999999999999999999\r\n"),
+                Err(BadHead::BadLength),
+            ),
+            (get("Transfer-Encoding: gzip\r\n"), Err(BadHead::BadLength)),
+            (
+                get("Transfer-Encoding: chunked, chunked\r\n"),
+                Err(BadHead::BadLength),
+            ),
+            (
+                "GET /a HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".into(),
+                Err(BadHead::BadLength),
+            ),
             (get("Transfer-Encoding: chunked\r\n"), proxy(Body::Unknown)),
             (get("Expect: 100-continue\r\n"), proxy(Body::None)),
             (get("Upgrade: h2c\r\n"), proxy(Body::None)),
@@ -275,14 +353,26 @@ mod tests {
                 proxy(Body::None),
             ),
             (
-                "GET http://x/a HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+                "GET http://x/a HTTP/1.1\r\nHost: X\r\n\r\n".into(),
                 proxy(Body::None),
+            ),
+            (
+                "GET http://y/a HTTP/1.1\r\nHost: x\r\n\r\n".into(),
+                Err(BadHead::BadHost),
+            ),
+            (
+                "GET http://x HTTP/1.1\r\n\r\n".into(),
+                Err(BadHead::BadHost),
+            ),
+            (
+                "CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n".into(),
+                Err(BadHead::Connect),
             ),
             (
                 "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n".into(),
                 proxy(Body::None),
             ),
-            (get("Host: y\r\n"), Err(BadHead::TwoHosts)),
+            (get("Host: y\r\n"), Err(BadHead::BadHost)),
             (
                 get("Content-Length: 1\r\nContent-Length: 1\r\n"),
                 Err(BadHead::TwoLengths),
@@ -308,6 +398,39 @@ mod tests {
         for (head, want) in table {
             assert_eq!(read(&head), want, "{head:?}");
         }
+    }
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
+        for host in [
+            "x",
+            "cdn.test:80",
+            "cdn.test.",
+            "a_b-c~1",
+            "x:",
+            "[::1]",
+            "[::1]:8080",
+            "%c3",
+        ] {
+            assert!(is_host(host.as_bytes()), "{host}");
+        }
+        let none = [
+            "", ":80", "a b", "u@x", "x/v", "x:y", "x?y", "x, y", "x:123456", "a:b:80", "[::1",
+            "::1", "[]", "x\u{e9}",
+        ];
+        for host in none {
+            assert!(!is_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_too_large_however_its_bytes_came() {
+        let filled = |length: usize| [vec![b'a'; length - 4], b"\r\n\r\n".to_vec()].concat();
+        let most = filled(MAX_HEAD_BYTES);
+        assert_eq!(end_of_head(&most, 0), Ok(Some(MAX_HEAD_BYTES)));
+        let more = filled(MAX_HEAD_BYTES + 1);
+        assert_eq!(end_of_head(&more, 0), Err(BadHead::TooLarge));
+        assert_eq!(end_of_head(&more, MAX_HEAD_BYTES), Err(BadHead::TooLarge));
     }
 
     #[test]
