@@ -115,3 +115,19 @@ fn new_request_id() -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_panics_is_on_its_road_no_more() {
+        let count = AtomicUsize::new(0);
+        let unwound = std::panic::catch_unwind(|| {
+            let _active = Active::new(&count);
+            std::panic::resume_unwind(Box::new("a fault of ours"));
+        });
+        assert!(unwound.is_err());
+        assert_eq!(count.load(Relaxed), 0);
+    }
+}

@@ -242,3 +242,77 @@ impl Pulls {
 fn lock(shard: &Mutex<HashMap<Key, Seat>>) -> MutexGuard<'_, HashMap<Key, Seat>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::budget::Budget;
+    use crate::config::{Config, Environment};
+    use crate::path::CanonicalPath;
+    use std::path::Path;
+
+    const ZONE: &str = "[listen]\nhttp = [\"127.0.0.1:0\"]\n[[zone]]\nname = \"a\"\nhostnames = [\"*\"]\n\
+         [zone.token]\nrequired = false\n[zone.origin]\nkind = \"http\"\nendpoints = [\"http://127.0.0.1:1\"]\n";
+
+    fn job(key: &Key, clock: &Clock) -> Job {
+        let config = Config::parse("test", ZONE, Path::new("."), &Environment::from([]));
+        let zone = config.expect("a configuration").zones.remove(0);
+        let viewer = crate::origin::Viewer {
+            ip: [192, 0, 2, 1].into(),
+            https: false,
+            request_id: String::new(),
+            zone_id: 1,
+            loop_count: 0,
+        };
+        Job {
+            key: key.clone(),
+            base: key.clone(),
+            kind: Kind::Segment,
+            origin: Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
+            zone: Arc::new(zone),
+            request: Request {
+                method: crate::origin::Method::Get,
+                path: CanonicalPath::parse("/a.ts").expect("a path"),
+                query: String::new(),
+                validators: None,
+                range: None,
+                if_range: None,
+                forwarded: Vec::new(),
+                viewer,
+                hold: None,
+            },
+            blocking_reload: false,
+            stale: None,
+            place: Guest::uncounted(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pull_that_panics_fails_its_riders_and_leaves_nothing_behind() {
+        let clock = Clock::default();
+        let store = Arc::new(Store::new(Budget::new(16 << 20)));
+        let pulls = Pulls::new(store, clock.clone(), 1 << 20, 10);
+        let key = Key::new(1, &CanonicalPath::parse("/a.ts").expect("a path"), []);
+        let flight = Flight::new();
+        let mut riders = [flight.board(true), flight.board(false)];
+        let seat = Seat {
+            flight: Arc::clone(&flight),
+            base: key.clone(),
+            until: None,
+        };
+        pulls.shard(&key).insert(key.clone(), seat);
+        pulls.counts.in_flight.fetch_add(1, Relaxed);
+        let pull = task::Pull::new(Arc::clone(&pulls), flight, job(&key, &clock));
+        let task = tokio::spawn(async move {
+            let _pull = pull;
+            std::panic::resume_unwind(Box::new("a fault of ours"));
+        });
+        assert!(task.await.is_err_and(|error| error.is_panic()));
+        for rider in &mut riders {
+            let arrival = rider.arrival(false).await;
+            assert!(matches!(arrival, Arrival::Failed(Failure::Reset)));
+        }
+        assert!(pulls.shard(&key).is_empty());
+        assert_eq!(pulls.counts.in_flight.load(Relaxed), 0);
+    }
+}
