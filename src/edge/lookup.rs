@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, PRAGMA, RANGE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, HeaderName, HeaderValue, PRAGMA, RANGE,
+};
 
 use super::Node;
 use super::request::Request;
@@ -296,10 +298,21 @@ fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderValue
     // An object store reads our credentials, never a viewer's.
     let secret =
         |name: &HeaderName| zone.origin.is_s3() && (*name == AUTHORIZATION || *name == COOKIE);
+    // RFC 9110 §7.6.1.
+    let options: Vec<&str> = request
+        .texts(&CONNECTION)
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect();
+    let listed = |name: &HeaderName| {
+        options
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(name.as_str()))
+    };
     let passes = |name: &HeaderName| match zone.cache.policy {
         _ if secret(name) => false,
         CachePolicy::Hls => vary.contains(name),
-        CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name),
+        CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
     };
     let mut entries = request.entries();
     entries.retain(|(name, _)| passes(name));

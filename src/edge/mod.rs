@@ -6,6 +6,7 @@
 //! Unsafe methods, in zones that take them, go `through` Pingora's proxy.
 
 mod account;
+mod authority;
 mod conditional;
 mod headers;
 mod invalidate;
