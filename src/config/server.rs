@@ -145,7 +145,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
         );
     }
     for (key, addresses) in [("http", &http), ("https", &https)] {
-        for address in addresses.iter() {
+        for address in addresses {
             check_address(&table, key, *address);
         }
     }
