@@ -17,6 +17,10 @@ mod edge;
 mod mmdb;
 #[path = "../support/origin/mod.rs"]
 mod origin;
+#[path = "../support/process.rs"]
+mod served;
+#[path = "../support/tls.rs"]
+mod tls;
 
 mod access;
 mod access_log;
