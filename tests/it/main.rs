@@ -13,6 +13,8 @@ mod client;
 #[path = "../support/edge.rs"]
 #[allow(dead_code, reason = "not every module uses all of it")]
 mod edge;
+#[path = "../support/frames.rs"]
+mod frames;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
 #[path = "../support/origin/mod.rs"]
@@ -26,6 +28,7 @@ mod access;
 mod access_log;
 mod architecture;
 mod config;
+mod http2;
 mod http_cache;
 mod lane;
 mod listen;
