@@ -40,6 +40,7 @@ pub const MAX_HEADER_LIST_SIZE: u16 = 6;
 /// RFC 9113 §7.
 pub const NO_ERROR: u32 = 0;
 pub const PROTOCOL_ERROR: u32 = 1;
+pub const INTERNAL_ERROR: u32 = 2;
 pub const FLOW_CONTROL_ERROR: u32 = 3;
 pub const STREAM_CLOSED: u32 = 5;
 pub const FRAME_SIZE_ERROR: u32 = 6;
@@ -254,6 +255,19 @@ fn literal(bytes: &[u8]) -> Option<String> {
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The edge reads no more if it has taken nothing for so long.
+const STUCK: Duration = Duration::from_secs(3);
+
+/// What became of what was poured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poured {
+    All,
+    /// The edge reads no more.
+    Stuck,
+    /// The edge has ended the connection.
+    Ended,
+}
+
 /// One HTTP/2 connection.
 pub struct Http2 {
     stream: TlsStream<TcpStream>,
@@ -291,6 +305,21 @@ impl Http2 {
         written.await.is_ok()
     }
 
+    /// Writes so often, and reads nothing meanwhile.
+    pub async fn pour(&mut self, bytes: &[u8], times: usize) -> Poured {
+        // A record of TLS carries 16 KiB.
+        let batch = (LARGEST / bytes.len()).clamp(1, times);
+        let bytes = bytes.repeat(batch);
+        for _ in 0..times.div_ceil(batch) {
+            match tokio::time::timeout(STUCK, self.write(&bytes)).await {
+                Ok(true) => {}
+                Ok(false) => return Poured::Ended,
+                Err(_) => return Poured::Stuck,
+            }
+        }
+        Poured::All
+    }
+
     /// The next frame; `None` at the connection's end, whatever ended it.
     pub async fn next(&mut self) -> Option<Frame> {
         let reading = tokio::time::timeout(PATIENCE, self.whole(9));
@@ -303,6 +332,11 @@ impl Http2 {
             stream: stream & MAX_WINDOW,
             payload: self.whole(length as usize).await?,
         })
+    }
+
+    /// Waits for the connection's end, however long.
+    pub async fn end(&mut self) {
+        while self.whole(1).await.is_some() {}
     }
 
     /// The first frame that is wanted; skips what comes before it.

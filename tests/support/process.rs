@@ -70,6 +70,15 @@ impl Process {
         })
     }
 
+    /// Bytes of memory that it has at the moment.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size") << 10
+    }
+
     /// Puts another configuration in the file's place and asks for a reload;
     /// returns the log line that tells what came of it.
     pub fn reload(&mut self, setup: &Setup) -> String {

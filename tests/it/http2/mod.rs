@@ -1,12 +1,17 @@
-//! HTTP/2, frame by frame: what RFC 9113 and RFC 7541 ask of a server.
+//! HTTP/2, frame by frame: what RFC 9113 and RFC 7541 ask of a server, and what
+//! an attacker may try.
 
+mod attack;
 mod case;
 mod definitions;
+mod floods;
 mod flow;
 mod framing;
 mod hpack;
 mod messages;
+mod readers;
 mod requests;
+mod resets;
 mod streams;
 
 use std::net::SocketAddr;
@@ -87,7 +92,7 @@ struct Edge {
     ground: Ground,
     edge: TestEdge,
     door: Door,
-    _held: Gate,
+    held: Gate,
 }
 
 impl Edge {
@@ -101,7 +106,7 @@ impl Edge {
             ground,
             edge,
             door,
-            _held: held,
+            held,
         }
     }
 }
