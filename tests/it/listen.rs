@@ -2,20 +2,17 @@
 //! cut pull looks like over HTTP/2.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::CertificateDer;
+use rustls::{RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::edge::{Setup, TestEdge, signed};
 use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object};
+use crate::tls::{self, BOTH, certify};
 
 /// Certificates for two names, and an edge that has them.
 struct Tls {
@@ -25,25 +22,6 @@ struct Tls {
     roots: RootCertStore,
     certificates: Vec<CertificateDer<'static>>,
     files: TempDir,
-}
-
-/// Writes a new certificate for a name and its key; returns the entry of the
-/// configuration and the certificate.
-fn certify(folder: &Path, name: &str) -> (String, CertificateDer<'static>) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-    let stem = name.replace('*', "any");
-    let write = |suffix: &str, text: String| {
-        let path = folder.join(format!("{stem}.{suffix}"));
-        std::fs::write(&path, text).expect("written");
-        path.display().to_string()
-    };
-    let pem = write("pem", cert.pem());
-    let key = write("key", signing_key.serialize_pem());
-    (
-        format!("{{ cert = {pem:?}, key = {key:?} }}"),
-        cert.der().clone(),
-    )
 }
 
 async fn start() -> Tls {
@@ -85,26 +63,9 @@ impl Tls {
         alpn: &str,
         versions: &[&'static SupportedProtocolVersion],
     ) -> TlsStream<TcpStream> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .expect("versions");
-        let mut config = builder
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-        let stream = TcpStream::connect(self.address())
-            .await
-            .expect("the edge accepts");
-        let name = ServerName::try_from(name.to_owned()).expect("a name");
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .expect("a handshake")
+        tls::connect(self.address(), &self.roots, name, alpn, versions).await
     }
 }
-
-const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {

@@ -1,118 +1,16 @@
 //! The binary as a service manager runs it: readiness, signals, a drain under
 //! load, and exit codes.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::edge::{Connection, KEY, Setup, metrics, signed};
+use crate::edge::{Connection, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
-
-fn signal(pid: u32, name: &str) {
-    let sent = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {pid}")])
-        .status();
-    assert!(sent.is_ok_and(|status| status.success()));
-}
-
-/// A served node; ended when dropped.
-struct Process {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    files: TempDir,
-}
-
-impl Process {
-    fn start(setup: &Setup) -> Self {
-        Self::start_with(setup, &[])
-    }
-
-    fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Self {
-        let files = TempDir::new().expect("a folder");
-        let config = files.path().join("warren.toml");
-        std::fs::write(&config, setup.toml()).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_warren"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .env("KEY", KEY)
-            .envs(environment.iter().copied())
-            .env("ACCESS", "dev-access-key")
-            .env("SECRET", "dev-secret-key")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        Self {
-            child,
-            stderr,
-            files,
-        }
-    }
-
-    /// The plain and the admin listener's addresses, as the first line of the
-    /// log says.
-    fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).expect("a line");
-        let address = |before: &str| {
-            let after = line.split_once(before).map(|(_, rest)| rest);
-            let text = after.and_then(|rest| rest.split([']', ',', '"']).next());
-            text.and_then(|text| text.parse().ok())
-                .unwrap_or_else(|| panic!("no address behind {before} in {line:?}"))
-        };
-        (address("\"http\":\"["), address("\"admin\":\""))
-    }
-
-    /// Puts another configuration in the file's place and asks for a reload;
-    /// returns the log line that tells what came of it.
-    fn reload(&mut self, setup: &Setup) -> String {
-        let config = self.files.path().join("warren.toml");
-        std::fs::write(config, setup.toml()).expect("written");
-        self.signal("HUP");
-        self.line_with("reloaded")
-    }
-
-    /// The next line of the log that has this text.
-    fn line_with(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert!(self.stderr.read_line(&mut line).expect("a line") > 0);
-        }
-        line
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    /// What the process said to its end.
-    async fn end(self) -> (ExitStatus, String) {
-        let ended = tokio::task::spawn_blocking(move || {
-            let mut process = self;
-            let mut text = String::new();
-            let _ = process.stderr.read_to_string(&mut text);
-            (process.child.wait().expect("it ends"), text)
-        });
-        tokio::time::timeout(Duration::from_secs(30), ended)
-            .await
-            .expect("it ends in time")
-            .expect("it is waited for")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::served::{Process, signal};
 
 async fn origin() -> DevOrigin {
     let origin = DevOrigin::start(DevOriginOptions::default())
