@@ -47,8 +47,9 @@ impl Server<'_> {
                 request.range = range
                     .map(str::to_owned)
                     .filter(|_| request.method == OriginMethod::Get);
-                let opened = self.visit.admitted.origin.open(&request);
-                let opened = timeout(self.query.patience(), opened).await;
+                let opened = Box::pin(self.visit.admitted.origin.open(&request));
+                let opened = timeout(self.query.patience(), opened);
+                let opened = sender.waiting(opened).await?;
                 opened.unwrap_or(Err(Failure::AnswerTimeout))
             }
         };
@@ -130,7 +131,8 @@ impl Server<'_> {
         loop {
             buffer.resize(PASS_BUFFER_BYTES, 0);
             let asked = || self.query.request();
-            let read = steady.read(&mut exchange, &mut buffer, asked).await;
+            let read = steady.read(&mut exchange, &mut buffer, asked);
+            let read = sender.waiting(read).await?;
             let count = read.map_err(Cut::Pull)?;
             if count == 0 || is_head {
                 return Ok(sender.end().await?);

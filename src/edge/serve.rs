@@ -115,8 +115,8 @@ impl Server<'_> {
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
-        let arrival = timeout(self.query.patience(), self.arrival(&mut rider)).await;
-        let arrival = arrival.unwrap_or_else(|_| {
+        let arrival = timeout(self.query.patience(), self.arrival(&mut rider));
+        let arrival = sender.waiting(arrival).await?.unwrap_or_else(|_| {
             self.visit.node.pulls.counts.fail(Failure::AnswerTimeout);
             Arrival::Failed(Failure::AnswerTimeout)
         });
@@ -314,7 +314,8 @@ impl Server<'_> {
             .await?;
         let mut at = range.start;
         while at < range.end {
-            let Some(bytes) = rider.next(at, range.end).await.map_err(Cut::Pull)? else {
+            let next = sender.waiting(rider.next(at, range.end)).await?;
+            let Some(bytes) = next.map_err(Cut::Pull)? else {
                 break;
             };
             at += bytes.len() as u64;

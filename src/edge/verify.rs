@@ -12,6 +12,7 @@ use http::header::{HeaderName, REFERER};
 
 use super::authority::{is_host, origin_form};
 use super::lane::BadHead;
+use super::lane::head::MAX_HEADER_LINES;
 use super::request::Request;
 use super::{Node, Site};
 use crate::clock::unix_seconds;
@@ -171,6 +172,9 @@ impl<'r> Visitor<'r> {
     pub fn admit(&self, node: &Node, request: &Request<'_>) -> Result<Admitted<'_>, Refused> {
         if self.target.len() > node.listen.max_target {
             return Err(Refused::TargetTooLong);
+        }
+        if request.lines() > MAX_HEADER_LINES {
+            return Err(Refused::Head(BadHead::TooLarge));
         }
         let target = Target::parse(&self.target)?;
         if !request.host().is_some_and(|host| is_host(host.as_bytes())) {

@@ -179,7 +179,6 @@ async fn answers_that_nobody_reads_are_not_heaped_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "h2 writes a warning for each, and the default log filter lets it through"]
 async fn no_frame_of_a_viewer_writes_to_the_log() {
     let target = Target::start().await;
     let mut client = target.door.open().await;

@@ -135,7 +135,6 @@ async fn a_head_that_never_ends_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "nothing bounds the time from the handshake to the preface"]
 async fn a_preface_that_never_comes_is_given_up() {
     let mut ground = Ground::new().await;
     ground.setup.listen.push_str("head_timeout = \"1s\"\n");
