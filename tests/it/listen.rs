@@ -129,8 +129,8 @@ async fn http11_is_served_over_tls_12_and_13() {
 /// Status, headers and the body, or the error that cut it.
 type Answer = (u16, http::HeaderMap, Result<Vec<u8>, h2::Error>);
 
-async fn read(response: h2::client::ResponseFuture) -> Answer {
-    let (head, mut body) = response.await.expect("a head").into_parts();
+async fn read(response: http::Response<h2::RecvStream>) -> Answer {
+    let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();
     let end = loop {
         match body.data().await {
@@ -148,21 +148,28 @@ async fn read(response: h2::client::ResponseFuture) -> Answer {
 }
 
 async fn h2_get(tls: &Tls, targets: &[String]) -> Vec<Answer> {
+    h2_get_then(tls, targets, || ()).await
+}
+
+/// Asks for everything at once, and does something when all heads are there.
+async fn h2_get_then(tls: &Tls, targets: &[String], then: impl FnOnce()) -> Vec<Answer> {
     let stream = tls.connect("one.test", "h2", BOTH).await;
     let (client, connection) = h2::client::handshake(stream)
         .await
         .expect("an HTTP/2 handshake");
     let driver = tokio::spawn(connection);
     let mut client = client.ready().await.expect("ready");
-    let mut reading = Vec::new();
-    for target in targets {
+    let asked = targets.iter().map(|target| {
         let uri = format!("https://one.test{target}");
         let request = http::Request::get(uri).body(()).expect("a request");
-        // All streams are read at once: they share the connection's window.
-        reading.push(tokio::spawn(read(
-            client.send_request(request, true).expect("sent").0,
-        )));
+        client.send_request(request, true).expect("sent").0
+    });
+    let mut reading = Vec::new();
+    for response in asked.collect::<Vec<_>>() {
+        // All bodies are read at once: they share the connection's window.
+        reading.push(tokio::spawn(read(response.await.expect("a head"))));
     }
+    then();
     let mut out = Vec::new();
     for answer in reading {
         out.push(answer.await.expect("the stream was read"));
@@ -215,7 +222,9 @@ async fn a_truncated_pull_resets_the_stream_and_leaves_the_connection() {
         signed(&tls.edge.clock, "/cut.ts"),
         signed(&tls.edge.clock, "/whole.ts"),
     ];
-    let answers = h2_get(&tls, &targets).await;
+    // A cut that came before the head had left would take the head with it.
+    let gate = tls.origin.hold("/cut.ts", Some(400_000));
+    let answers = h2_get_then(&tls, &targets, || gate.release()).await;
     assert_eq!(answers[0].0, 200);
     let reset = answers[0].2.as_ref().is_err_and(h2::Error::is_reset);
     assert!(reset, "a cut body is no whole one");
