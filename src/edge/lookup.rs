@@ -319,15 +319,21 @@ fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderValue
     entries
 }
 
+/// What the edge answers itself, or says anew of each request.
 fn is_ours(name: &HeaderName) -> bool {
     let text = name.as_str();
-    *name == RANGE
+    is_of_an_edge(name)
+        || *name == RANGE
         || text.starts_with("if-")
-        || text.starts_with("cdn-")
-        || text.starts_with("x-amz-")
-        || text.starts_with("x-forwarded-")
         || matches!(
             text,
-            "host" | "accept-encoding" | "forwarded" | "via" | "content-length" | "expect"
+            "host" | "accept-encoding" | "content-length" | "expect"
         )
+}
+
+/// What edges tell origins of viewers: no viewer's to say.
+pub fn is_of_an_edge(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let prefixes = ["cdn-", "x-amz-", "x-forwarded-"];
+    prefixes.iter().any(|prefix| text.starts_with(prefix)) || matches!(text, "forwarded" | "via")
 }
