@@ -1,5 +1,7 @@
 //! The viewer's part of a step: what is written, and the answers that come.
 
+use std::time::Duration;
+
 use super::file::Step;
 use super::text::{bytes, fill};
 use crate::edge::{Connection, Reply, TestEdge, signed};
@@ -8,6 +10,9 @@ use crate::edge::{Connection, Reply, TestEdge, signed};
 /// connection are all answers to what stood in front of it.
 const FENCE: &[u8] = b"GET / HTTP/1.1\r\nHost: cdn.test\r\nCDN-LoopCount: 4\r\n\r\n";
 const FENCE_STATUS: u16 = 508;
+
+/// How long an answer is asked for again.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Which turn of a step, and who takes it.
 pub struct Turn<'s> {
@@ -25,6 +30,7 @@ impl Turn<'_> {
     /// of them.
     pub async fn ask(&self, edge: &TestEdge) -> Option<Reply> {
         match (&self.step.get, &self.step.raw) {
+            (Some(path), None) if self.step.eventually => Some(self.until(path, edge).await),
             (Some(path), None) => Some(self.get(path, edge).await),
             (None, Some(raw)) => self.raw(raw, edge).await,
             (None, None) => None,
@@ -62,6 +68,22 @@ impl Turn<'_> {
             body: Vec::new(),
             whole: true,
         }
+    }
+
+    /// Asks until the answer is the one that is waited for.
+    async fn until(&self, path: &str, edge: &TestEdge) -> Reply {
+        let asking = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            loop {
+                tick.tick().await;
+                let reply = self.get(path, edge).await;
+                if Some(reply.cache()) == self.step.cache.as_deref() {
+                    return reply;
+                }
+            }
+        };
+        let reply = tokio::time::timeout(PATIENCE, asking).await;
+        reply.unwrap_or_else(|_| panic!("{}: it never came", self.at))
     }
 
     async fn raw(&self, raw: &str, edge: &TestEdge) -> Option<Reply> {

@@ -121,6 +121,10 @@ pub struct Step {
     /// The step is played so often, with `{n}` counting from 0.
     #[serde(default = "once")]
     pub times: usize,
+    /// The request is sent again until its answer has this `cache`: for what
+    /// only a real second brings.
+    #[serde(default)]
+    pub eventually: bool,
     /// Only the head of the answer is read; the viewer then stands still until
     /// the edge has given him up.
     #[serde(default)]
@@ -138,7 +142,8 @@ pub struct Step {
     pub length: Option<usize>,
     /// At most so many bytes of body.
     pub at_most: Option<usize>,
-    /// The body came to the end that its head promised.
+    /// The body came to the end that its head promised; `false`: it did not, or
+    /// the failure came first and is the answer.
     #[serde(default = "yes")]
     pub whole: bool,
     /// Headers that must be there with this value; an empty one must be absent.
