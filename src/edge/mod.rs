@@ -6,7 +6,7 @@
 //! Unsafe methods, in zones that take them, go `through` Pingora's proxy.
 
 mod account;
-mod conditional;
+pub mod conditional;
 mod headers;
 mod invalidate;
 pub mod lane;
@@ -15,7 +15,7 @@ mod multipart;
 mod pacing;
 mod pass;
 mod proxy;
-mod range;
+pub mod range;
 mod request;
 mod respond;
 mod road;

@@ -8,7 +8,7 @@ mod endpoints;
 mod exchange;
 mod failure;
 mod request;
-mod response;
+pub mod response;
 pub mod resume;
 mod s3_error;
 mod settings;
