@@ -7,7 +7,7 @@
 
 mod account;
 mod authority;
-mod conditional;
+pub mod conditional;
 mod headers;
 mod invalidate;
 pub mod lane;
@@ -17,7 +17,7 @@ mod multipart;
 mod pacing;
 mod pass;
 mod proxy;
-mod range;
+pub mod range;
 mod request;
 mod respond;
 mod road;

@@ -141,6 +141,14 @@ impl TestEdge {
         }
     }
 
+    /// As [`Self::settled`], for a wait that may be long: a tick, not a spin.
+    pub async fn idle(&self) {
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
+        while self.running.node.active_requests() > 0 {
+            tick.tick().await;
+        }
+    }
+
     /// Waits until this many requests ride a pull that others started.
     pub async fn riding(&self, count: u64) {
         let collapsed = &self.running.node.pulls.counts.collapsed;
