@@ -20,6 +20,7 @@ mod proxy;
 pub mod range;
 mod request;
 mod respond;
+mod ride;
 mod road;
 mod sender;
 mod serve;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod flight;
+mod landing;
 mod resume;
 mod task;
 

@@ -413,7 +413,6 @@ async fn a_clock_that_differs_is_learned_from_the_origin() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "`Origin::try_once` tries every kept connection before a fresh one"]
 async fn a_request_that_breaks_its_connection_is_not_sent_over_every_kept_one() {
     const KEPT: usize = 20;
     let origin = origin().await;
