@@ -317,3 +317,70 @@ async fn who_brings_no_key_or_asks_wrongly_is_told_what_to_do() {
     let right = call(&edge, "POST", "/v1/purge", KEY, "{\"all\":true}").await;
     assert_eq!(right.status, 200, "who guesses locks out nobody");
 }
+
+/// The binary, as an operator runs it.
+async fn warren(arguments: Vec<String>, key: &'static str) -> (Option<i32>, String, String) {
+    let run = move || {
+        std::process::Command::new(env!("CARGO_BIN_EXE_warren"))
+            .arg("purge")
+            .args(arguments)
+            .env("WARREN_ACCESS_KEY", key)
+            .output()
+            .expect("the binary runs")
+    };
+    let done = tokio::task::spawn_blocking(run).await.expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    (done.status.code(), text(done.stdout), text(done.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn warren_purge_says_what_it_did_and_why_it_did_not() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    caches(&edge).await;
+    let files = tempfile::TempDir::new().expect("a folder");
+    let list = files.path().join("urls.txt");
+    std::fs::write(
+        &list,
+        "http://cdn.test/v/s1/a.ts\n\n http://cdn.test/v/s1/b.ts\n",
+    )
+    .expect("written");
+    let admin = format!("http://{}", edge.running.admin);
+    let run = |more: &[&str], key| {
+        let mut all: Vec<String> = more.iter().map(|it| (*it).to_owned()).collect();
+        all.extend(["--admin".to_owned(), admin.clone()]);
+        warren(all, key)
+    };
+    let file = list.display().to_string();
+    let (code, out, _) = run(&["--file", &file, "--dry-run"], KEY).await;
+    assert_eq!(
+        (code, out),
+        (Some(0), format!("{admin}: 2 objects would be purged\n"))
+    );
+    assert_eq!(caches(&edge).await, ["HIT"; 4]);
+    let (code, out, _) = run(&["http://cdn.test/v/s1/a.ts", "--tag", "big"], KEY).await;
+    assert_eq!((code, out.contains("1 of")), (Some(0), false), "{out}");
+    assert_eq!(caches(&edge).await, ["MISS", "HIT", "HIT", "MISS"]);
+    let (code, out, _) = run(&["--all", "--zone", "test", "--soft", "--json"], KEY).await;
+    let answer: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &answer["purged"]), (Some(0), &json!(4)));
+    let (code, _, why) = run(&["--all"], "wrong").await;
+    assert!(
+        code == Some(1) && why.contains("401") && why.contains("access_keys"),
+        "{why}"
+    );
+    let (code, _, why) = run(&["/a"], KEY).await;
+    assert!(code == Some(1) && why.contains("names no host"), "{why}");
+    let (code, _, why) = run(&[], KEY).await;
+    assert!(code == Some(2) && why.contains("--prefix"), "{why}");
+    let away = vec![
+        "--all".into(),
+        "--admin".into(),
+        "http://127.0.0.1:1".into(),
+    ];
+    let (code, _, why) = warren(away, KEY).await;
+    assert!(
+        code == Some(1) && why.contains("cannot be reached"),
+        "{why}"
+    );
+}
