@@ -17,6 +17,8 @@ mod edge;
 mod mmdb;
 #[path = "../support/origin/mod.rs"]
 mod origin;
+#[path = "../support/process.rs"]
+mod support_process;
 
 mod access;
 mod access_log;

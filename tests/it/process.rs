@@ -1,117 +1,25 @@
 //! The binary as a service manager runs it: readiness, signals, a drain under
 //! load, and exit codes.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::edge::{Connection, KEY, Setup, metrics, signed};
+use crate::edge::{Connection, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
+use crate::support_process::{Process, free_port, signal};
 
-fn signal(pid: u32, name: &str) {
-    let sent = Command::new("sh")
-        .args(["-c", &format!("kill -{name} {pid}")])
-        .status();
-    assert!(sent.is_ok_and(|status| status.success()));
+fn start(setup: &Setup) -> Process {
+    start_with(setup, &[])
 }
 
-/// A served node; ended when dropped.
-struct Process {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-    files: TempDir,
-}
-
-impl Process {
-    fn start(setup: &Setup) -> Self {
-        Self::start_with(setup, &[])
-    }
-
-    fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Self {
-        let files = TempDir::new().expect("a folder");
-        let config = files.path().join("warren.toml");
-        std::fs::write(&config, setup.toml()).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_warren"))
-            .args(["serve", "--config"])
-            .arg(&config)
-            .env("KEY", KEY)
-            .envs(environment.iter().copied())
-            .env("ACCESS", "dev-access-key")
-            .env("SECRET", "dev-secret-key")
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        Self {
-            child,
-            stderr,
-            files,
-        }
-    }
-
-    /// The plain and the admin listener's addresses, as the first line of the
-    /// log says.
-    fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).expect("a line");
-        let address = |before: &str| {
-            let after = line.split_once(before).map(|(_, rest)| rest);
-            let text = after.and_then(|rest| rest.split([']', ',', '"']).next());
-            text.and_then(|text| text.parse().ok())
-                .unwrap_or_else(|| panic!("no address behind {before} in {line:?}"))
-        };
-        (address("\"http\":\"["), address("\"admin\":\""))
-    }
-
-    /// Puts another configuration in the file's place and asks for a reload;
-    /// returns the log line that tells what came of it.
-    fn reload(&mut self, setup: &Setup) -> String {
-        let config = self.files.path().join("warren.toml");
-        std::fs::write(config, setup.toml()).expect("written");
-        self.signal("HUP");
-        self.line_with("reloaded")
-    }
-
-    /// The next line of the log that has this text.
-    fn line_with(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert!(self.stderr.read_line(&mut line).expect("a line") > 0);
-        }
-        line
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.child.id(), name);
-    }
-
-    /// What the process said to its end.
-    async fn end(self) -> (ExitStatus, String) {
-        let ended = tokio::task::spawn_blocking(move || {
-            let mut process = self;
-            let mut text = String::new();
-            let _ = process.stderr.read_to_string(&mut text);
-            (process.child.wait().expect("it ends"), text)
-        });
-        tokio::time::timeout(Duration::from_secs(30), ended)
-            .await
-            .expect("it ends in time")
-            .expect("it is waited for")
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Process {
+    let binary = Path::new(env!("CARGO_BIN_EXE_warren"));
+    Process::start(binary, setup, environment)
 }
 
 async fn origin() -> DevOrigin {
@@ -127,7 +35,7 @@ async fn sigterm_lets_every_running_request_end_and_takes_no_more() {
     const VIEWERS: usize = 50;
     let origin = origin().await;
     let gate = origin.hold("/a.ts", None);
-    let mut process = Process::start(&Setup::s3(origin.addr()));
+    let mut process = start(&Setup::s3(origin.addr()));
     let (address, admin) = process.addresses();
     let target = signed(&warren::clock::Clock::default(), "/a.ts");
     let mut viewers = Vec::new();
@@ -166,7 +74,7 @@ async fn a_request_that_outlasts_the_grace_period_does_not_hold_the_node() {
     let gate = origin.hold("/a.ts", None);
     let mut setup = Setup::s3(origin.addr());
     setup.listen.push_str("grace_period = \"1s\"\n");
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let mut viewer = Connection::open(process.addresses().0).await;
     viewer
         .send(
@@ -189,7 +97,7 @@ async fn a_port_that_is_taken_ends_the_start_and_names_the_address() {
     let address = taken.local_addr().expect("an address").to_string();
     let mut setup = Setup::s3(origin.addr());
     setup.listen = format!("http = [\"127.0.0.1:0\", \"{address}\"]\n");
-    let (status, log) = Process::start(&setup).end().await;
+    let (status, log) = start(&setup).end().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(
         log.contains(&format!("cannot listen on {address}")),
@@ -257,7 +165,7 @@ async fn a_reload_under_load_drops_no_request_and_a_bad_file_changes_nothing() {
     let origin = origin().await;
     origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
     let setup = Setup::s3(origin.addr());
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, admin) = process.addresses();
     let target = signed(&warren::clock::Clock::default(), "/small.ts");
     let mut first = Connection::open(address).await;
@@ -315,7 +223,7 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
     let mut setup = Setup::s3(origin.addr());
     setup.listen = setup.listen.replace("\"0s\"", "\"500ms\"");
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, admin) = process.addresses();
     // One who says nothing does not hold the node.
     let _idle = Connection::open(address).await;
@@ -339,12 +247,6 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     assert!(status.success() && log.contains("\"stopped\""), "{log}");
 }
 
-/// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
     let origin = origin().await;
@@ -353,7 +255,7 @@ async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
     // The new process finds its sockets by their addresses.
     setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
     setup.admin = format!("127.0.0.1:{}", free_port());
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, admin) = process.addresses();
     let crowd = Crowd::of(8, address);
     process.signal("USR2");
@@ -381,7 +283,7 @@ async fn an_upgrade_that_does_not_start_leaves_the_node_as_it_is() {
     let origin = origin().await;
     let mut setup = Setup::s3(origin.addr());
     setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, _) = process.addresses();
     std::fs::write(process.files.path().join("warren.toml"), "nonsense").expect("written");
     process.signal("USR2");
@@ -404,7 +306,7 @@ async fn a_service_manager_is_told_what_the_node_does() {
         ("NOTIFY_SOCKET", path.to_str().expect("text")),
         ("WATCHDOG_USEC", "100000"),
     ];
-    let mut process = Process::start_with(&setup, &environment);
+    let mut process = start_with(&setup, &environment);
     let told = async |what: &str| {
         let mut buffer = [0; 512];
         loop {
