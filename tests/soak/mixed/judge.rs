@@ -26,8 +26,10 @@ pub struct Seen {
     pub statuses: BTreeMap<u16, u64>,
     /// Bytes that are not the object's, or an end before its end that looks like one.
     pub corrupt: u64,
-    /// Statuses, cuts and missing answers that nothing explains.
+    /// Statuses and cuts that nothing explains.
     pub unexplained: u64,
+    /// Requests whose connection ended before any head.
+    pub unanswered: u64,
     shown: BTreeMap<&'static str, usize>,
 }
 
@@ -56,7 +58,7 @@ impl Judge {
         seen.requests += 1;
         let Ok(answer) = result else {
             let why = result.as_ref().err().map(ToString::to_string);
-            seen.unexplained += 1;
+            seen.unanswered += 1;
             seen.show(case, calm, &why.unwrap_or_default());
             return false;
         };

@@ -3,6 +3,7 @@
 mod crowd;
 mod faults;
 mod judge;
+mod requests;
 mod world;
 
 use std::path::Path;
@@ -96,6 +97,12 @@ fn judge(judge: &Judge, troubles: usize, report: &mut Report) {
             statuses.join(", ")
         ),
         seen.unexplained == 0,
+    );
+    report.check(
+        "connections that ended before an answer's head",
+        "0",
+        seen.unanswered.to_string(),
+        seen.unanswered == 0,
     );
 }
 
