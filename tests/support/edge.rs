@@ -169,12 +169,7 @@ impl TestEdge {
 
     /// The value of one series, 0 where it is not there.
     pub async fn metric(&self, series: &str) -> f64 {
-        let text = self.metrics().await;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok())
-            .unwrap_or_default()
+        metric(self.running.admin, series).await
     }
 }
 
@@ -183,6 +178,16 @@ pub async fn metrics(admin: SocketAddr) -> String {
     let mut connection = Connection::open(admin).await;
     connection.send("GET", "/metrics", &[]).await;
     String::from_utf8(connection.reply("GET").await.body).expect("metrics are text")
+}
+
+/// The value of one series of a node, 0 where it is not there.
+pub async fn metric(admin: SocketAddr, series: &str) -> f64 {
+    let text = metrics(admin).await;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+        .unwrap_or_default()
 }
 
 /// A target signed with the test key.
