@@ -188,6 +188,7 @@ def mistakes(command):
     folder = ["token_path=/v/s1/"]
     good = sign(command, "/v/s1/a.ts")
     path_form = sign(command, "/v/s1/a.ts", params=folder, options=["--form", "path"])
+    ignoring = sign(command, "/v/s1/a.ts", params=[*folder, "token_ignore_params=true"], options=["--form", "path"])
     far = sign(command, "/v/s1/a.ts", EXPIRES + 401 * 86400)
     flagless = ["--validate-ip"]
     table = [
@@ -206,12 +207,18 @@ def mistakes(command):
         ("an encoded folder", sign(command, "/a b/c.ts", params=["token_path=/a%20b/"]), [], "wrong_path"),
         ("no address where one is demanded", good, flagless, "wrong_ip"),
         ("the same with SHA-256", sign(command, "/v/s1/a.ts", options=["--scheme", "sha256"]), flagless, "bad_signature"),
+        ("a parameter of a player's", path_form + "?_HLS_msn=4", [], "bad_signature"),
+        ("the same, provided for", ignoring + "?_HLS_msn=4", [], "ok"),
         ("an encoded slash", BASE + "/v%2Fs1/a.ts" + good.partition("a.ts")[2], [], "bad_path"),
         ("a raw space", BASE + "/v/s1/a b.ts" + good.partition("a.ts")[2], [], "bad_path"),
     ]
     for name, url, options, reason in table:
         said = explain(url, *options)
         expect(said["reason"] == reason, f"{name}: {url}: {said}")
+    reasons = {reason for _, _, _, reason in table} - {"ok"}
+    refused = (ROOT / "docs" / "backend.md").read_text().partition("## When a URL is refused")[2]
+    missing = {reason for reason in reasons if f"`{reason}`" not in refused}
+    expect(not missing, f"docs/backend.md does not speak of {missing}")
 
 
 def vectors(command):
