@@ -130,9 +130,23 @@ def every_key_is_documented():
         own = {name for name in names if f"{table}.{name}" not in tables or f"{table}.{name}" in NESTED}
         findings += [f"[{table}] {name} has no row in docs/configuration.md" for name in sorted(own - rows)]
         findings += [f"docs/configuration.md has {name} in [{table}], which `check` does not know" for name in sorted(rows - names)]
+        defaults = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| `([^`|]*)` \| ", section(text, heading_of(table)), re.M))
         brackets = f"[[{table}]]" if table == "zone" else f"[{table}]"
         part = example.partition(f"\n{brackets}")[2].partition("\n[")[0]
         findings += [f"[{table}] {name} is not in config/warren.toml" for name in sorted(own) if not re.search(rf"^(# )?{name} = ", part, re.M)]
+        for name, value in re.findall(r"^(\w+) = ([^#\n]*)", part, re.M):
+            if defaults.get(name, value.strip()) != value.strip():
+                findings.append(f"[{table}] {name}: the default is {defaults[name]} in docs/configuration.md and {value.strip()} in config/warren.toml")
+    conclude(findings)
+
+
+def every_log_field_is_documented(line):
+    """`line` is one of the access log in JSON, parsed."""
+    described = section(page("metrics.md"), "### `access = \"json\"`")
+    rows, sample = first_cells(described), described.partition("```json")[2].partition("```")[0]
+    findings = [f"docs/metrics.md has no row for the log field {name}" for name in sorted(line.keys() - rows)]
+    findings += [f"docs/metrics.md has the log field {name}, which there is not" for name in sorted(rows - line.keys())]
+    findings += [f"the sample line in docs/metrics.md lacks {name}" for name in line if f'"{name}":' not in sample]
     conclude(findings)
 
 
