@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::budget::{Budget, CHUNK_BYTES};
+use super::budget::{Budget, CHUNK_BYTES, LARGEST_EXACT};
 use super::chunk::ChunkWriter;
 
 /// A complete body. All pieces but the last have [`CHUNK_BYTES`].
@@ -160,10 +160,9 @@ impl BodyWriter {
     /// of its own size, unless the budget has no room for both just now.
     pub fn finish(mut self) -> Body {
         if let Some(last) = self.current.take().filter(|last| last.filled() > 0) {
-            let shrunk = if last.is_full() {
-                None
-            } else {
-                self.budget.exact(last.filled())
+            let shrunk = match last.is_full() || last.filled() > LARGEST_EXACT {
+                true => None,
+                false => self.budget.exact(last.filled()),
             };
             self.sealed.push(match shrunk {
                 Some(mut exact) => {

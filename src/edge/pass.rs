@@ -154,16 +154,27 @@ impl Server<'_> {
             insert(&mut head, CONTENT_LENGTH, length.clone());
         }
         headers::stamp(&mut head, code, &stamp);
-        record.status = code;
-        sender.head(head, length.is_some() || is_head).await?;
         let mut buffer = BytesMut::new();
         let mut steady = Steady::new(&self.visit.node.pulls.counts);
+        let mut begun = Some(head);
         loop {
             buffer.resize(PASS_BUFFER_BYTES, 0);
             let asked = || self.query.request();
             let read = steady.read(&mut exchange, &mut buffer, asked);
-            let read = sender.waiting(read).await?;
-            let count = read.map_err(Cut::Pull)?;
+            let count = match sender.waiting(read).await? {
+                Ok(count) => count,
+                // The head waits for the first bytes: there still is an answer.
+                Err(failure) if begun.is_some() => {
+                    record.reason = Some(failure.name());
+                    let response = respond::failed(failure, &stamp);
+                    return self.short(response, sender, record).await;
+                }
+                Err(failure) => return Err(Cut::Pull(failure)),
+            };
+            if let Some(head) = begun.take() {
+                record.status = code;
+                sender.head(head, length.is_some() || is_head).await?;
+            }
             if count == 0 || is_head {
                 return Ok(sender.end().await?);
             }

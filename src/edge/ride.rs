@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, RANGE};
 use tokio::time::timeout;
 
@@ -50,7 +51,7 @@ impl Server<'_> {
             Arrival::Failed(Failure::AnswerTimeout)
         });
         match arrival {
-            Arrival::Streaming(live) => self.stream(&live, rider, sender, record).await,
+            Arrival::Streaming(live) => self.stream(&live, rider, stale, sender, record).await,
             Arrival::Landed(landing) => {
                 let status = match (landing.object.bypass, landing.revalidated, landing.replaced) {
                     (Some(_), _, _) => CacheStatus::Bypass,
@@ -120,11 +121,25 @@ impl Server<'_> {
             .await
     }
 
+    /// The first bytes of a part, within what is left of the viewer's patience.
+    async fn next(
+        &self,
+        rider: &mut Rider,
+        at: u64,
+        end: u64,
+        sender: &mut Sender<'_>,
+    ) -> Result<Result<Option<Bytes>, Failure>, Cut> {
+        let next = timeout(self.query.patience(), rider.next(at, end));
+        let next = sender.waiting(next).await?;
+        Ok(next.unwrap_or(Err(Failure::AnswerTimeout)))
+    }
+
     /// Sends a body while it arrives.
     async fn stream(
         &self,
         live: &Arc<LiveHead>,
         mut rider: Rider,
+        stale: Option<Arc<Object>>,
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
@@ -157,6 +172,18 @@ impl Server<'_> {
                     .await;
             }
         };
+        // A part may lie beyond the place of a cut: its head waits for its
+        // first byte, as that of the whole does.
+        let mut next = match range.is_empty() {
+            true => None,
+            false => match self
+                .next(&mut rider, range.start, range.end, sender)
+                .await?
+            {
+                Ok(bytes) => bytes,
+                Err(failure) => return self.failed(failure, stale, sender, record).await,
+            },
+        };
         let sized = live.length.map(|length| (&range, length));
         let head = finish_head(live.head.clone(), code, &stamp, sized);
         record.status = code;
@@ -164,13 +191,13 @@ impl Server<'_> {
             .head(head, live.length.is_some() || code == 304)
             .await?;
         let mut at = range.start;
-        while at < range.end {
-            let next = sender.waiting(rider.next(at, range.end)).await?;
-            let Some(bytes) = next.map_err(Cut::Pull)? else {
-                break;
-            };
+        while let Some(bytes) = next.take() {
             at += bytes.len() as u64;
             sender.body(bytes, at == range.end).await?;
+            if at < range.end {
+                let more = sender.waiting(rider.next(at, range.end)).await?;
+                next = more.map_err(Cut::Pull)?;
+            }
         }
         if at < range.end || range.is_empty() {
             sender.end().await?;

@@ -50,7 +50,7 @@ async fn ask(origin: &Arc<Origin>, index: usize) -> Result<(), Failure> {
     let wait = settings.deadlines.connect;
     let target = origin.endpoints.target(index, false, wait, clock).await?;
     let wire = health_check(settings, target.endpoint);
-    let asked = origin.ask(&target, &wire, Method::Get, CHECK_TIMEOUT);
+    let asked = origin.ask(&target, &wire, Method::Get, CHECK_TIMEOUT, true);
     let mut exchange = asked.await?;
     let alive = settings.health.is_alive(exchange.head.status);
     exchange.drain().await;

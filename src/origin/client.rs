@@ -197,21 +197,23 @@ impl Origin {
         let now = self.endpoints.server_time(clock.wall());
         let wire = request.to_wire(&self.settings, target.endpoint, self.signer.as_ref(), now);
         let patience = request.hold.unwrap_or_default().max(deadlines.first_byte);
-        let mut exchange = self.ask(&target, &wire, request.method, patience).await?;
+        let asked = self.ask(&target, &wire, request.method, patience, !same);
+        let mut exchange = asked.await?;
         let reason = exchange.error_reason(self.signer.is_some()).await;
         Ok((exchange, reason))
     }
 
-    /// Sends bytes and reads the head of what comes back.
+    /// Sends bytes, over a kept connection too where `kept_too` says so, and
+    /// reads the head of what comes back.
     pub(super) async fn ask(
         self: &Arc<Self>,
         target: &Target<'_>,
         wire: &[u8],
         method: Method,
         patience: Duration,
+        mut kept_too: bool,
     ) -> Result<Exchange, Failure> {
         let peer = self.peer(target);
-        let mut kept_too = true;
         loop {
             let (stream, reused) = self.connect(&peer, kept_too).await?;
             let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream);

@@ -9,6 +9,7 @@ use pingora::protocols::Stream;
 use pingora::upstreams::peer::HttpPeer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::client::Origin;
@@ -241,7 +242,10 @@ impl Exchange {
         let Some(stream) = self.stream.as_mut() else {
             return Ok(());
         };
-        match stream.read_buf(&mut self.ahead).now_or_never() {
+        // Unconstrained: a task that has had its share is told "not yet" of bytes
+        // that are there.
+        let more = unconstrained(stream.read_buf(&mut self.ahead));
+        match more.now_or_never() {
             None => Ok(()),
             Some(Ok(1..)) => Err(Failure::Overlong),
             Some(_) => {
