@@ -34,12 +34,20 @@ soak: toolchain ## pressure and endurance against the release binary, about five
 	cargo build --locked --release --bin warren --example soak
 	ulimit -n "$$(ulimit -Hn)" && target/release/examples/soak $(ARGS)
 
+FUZZ_TARGETS = lane token_url path range playlist config response
+TARGET ?= $(FUZZ_TARGETS)
 SECONDS ?= 60
-COVERAGE = -C passes=sancov-module -C llvm-args=-sanitizer-coverage-level=4 -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table
-fuzz: toolchain ## random bytes into the lane's reading of connections, for SECONDS=60
-	mkdir -p tests/fuzz/corpus
-	cargo rustc --locked --manifest-path tests/fuzz/Cargo.toml --target-dir target --bin lane -- $(COVERAGE)
-	target/debug/lane -max_total_time=$(SECONDS) -max_len=4096 tests/fuzz/corpus
+FUZZ = tests/fuzz
+fuzz: toolchain ## whatever bytes come, at each parser for SECONDS=60; TARGET=range is one of them
+	@command -v c++ >/dev/null || { echo "c++ is needed: apt-get install g++ (or make judges)" >&2; exit 1; }
+	RUSTC_WRAPPER=$(CURDIR)/$(FUZZ)/rustc cargo build --locked --manifest-path $(FUZZ)/Cargo.toml --target-dir target $(TARGET:%=--bin %)
+	@set -e; mkdir -p $(FUZZ)/artifacts; for target in $(TARGET); do \
+	  corpus=$(FUZZ)/corpus/$$target log=$(FUZZ)/artifacts/$$target.log; mkdir -p $$corpus; \
+	  target/debug/$$target -max_total_time=$(SECONDS) -max_len=4096 -print_final_stats=1 \
+	    -artifact_prefix=$(FUZZ)/artifacts/$$target- $$corpus $(FUZZ)/seeds/$$target >$$log 2>&1 \
+	    || { cat $$log; exit 1; }; \
+	  echo "$$target: $$(sed -n 's/^stat::number_of_executed_units: *//p' $$log) inputs"; \
+	done
 
 judges: ## install what tests/judges needs (Debian, PyPI and npm packages)
 	tests/judges/install

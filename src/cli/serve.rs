@@ -77,7 +77,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn log_to_stderr(environment: &Environment) {
     let filter = environment
         .get("WARREN_LOG")
-        .unwrap_or("info,pingora_core=off,pingora_proxy=off");
+        .unwrap_or("info,h2=off,pingora_core=off,pingora_proxy=off");
     let filter = tracing_subscriber::EnvFilter::new(filter);
     tracing_subscriber::fmt()
         .json()

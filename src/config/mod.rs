@@ -76,6 +76,9 @@ fn read(root: &Section<'_>) -> Option<Config> {
     let access_log = server::access_log(root);
     let country_database = server::country_database(root);
     let zones = zone::zones(root);
+    if let (Some(listen), Some(admin)) = (&listen, &admin) {
+        server::check_listeners(root, listen, admin);
+    }
     Some(Config {
         listen: listen?,
         certificates: certificates?,

@@ -2,7 +2,7 @@
 //! `log` and `geo`.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -144,6 +144,11 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
             "write http = [\"0.0.0.0:8080\"] under [listen]",
         );
     }
+    for (key, addresses) in [("http", &http), ("https", &https)] {
+        for address in addresses {
+            check_address(&table, key, *address);
+        }
+    }
     if !https.is_empty() && certificates.is_some_and(<[_]>::is_empty) {
         let hint =
             "write [tls] certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]";
@@ -204,6 +209,42 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     })
 }
 
+/// Whether the machine has an address: any port of it can be had then, but for
+/// those that somebody has.
+fn check_address(table: &Section<'_>, key: &'static str, address: SocketAddr) {
+    if let Err(error) = std::net::TcpListener::bind((address.ip(), 0)) {
+        table.problem(
+            key,
+            format!("{address}: {error}"),
+            "addresses of this machine",
+            "0.0.0.0 and [::] are all of them",
+        );
+    }
+}
+
+/// Two listeners cannot have one address.
+pub(super) fn check_listeners(root: &Section<'_>, listen: &Listen, admin: &Admin) {
+    let viewers = listen.http.iter().map(|at| ("listen.http", at));
+    let viewers = viewers.chain(listen.https.iter().map(|at| ("listen.https", at)));
+    let mut seen: Vec<(&str, &SocketAddr)> = Vec::new();
+    for (key, address) in viewers.chain([("admin.listen", &admin.listen)]) {
+        let taken = seen.iter().find(|(_, other)| *other == address);
+        if let Some((other, _)) = taken.filter(|_| address.port() != 0) {
+            root.problem(
+                if key == "admin.listen" {
+                    "admin"
+                } else {
+                    "listen"
+                },
+                format!("{key} and {other} both have {address}"),
+                "an address of its own for each listener",
+                "change the port of one of them",
+            );
+        }
+        seen.push((key, address));
+    }
+}
+
 pub(super) fn certificates(root: &Section<'_>) -> Option<Vec<Certificate>> {
     let table = root.section("tls");
     let mut out = Some(Vec::new());
@@ -241,6 +282,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
         text.parse().ok()
     });
     let listen = listen.unwrap_or(DEFAULT_ADMIN);
+    check_address(&table, "listen", listen);
     let mut access_keys = Vec::new();
     let entries = table.sections("access_keys");
     for entry in &entries {
@@ -314,12 +356,32 @@ pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {
         _ => None,
     });
     let file = table.file("access_file");
+    if let Some(why) = file.as_deref().and_then(cannot_append) {
+        let hint = "make the folder, and let the user that serves write there";
+        table.problem("access_file", why, "a file that can be appended to", hint);
+    }
     let anonymise_ip = table.flag("anonymise_ip", true);
     table.finish().then_some(AccessLog {
         format: format.unwrap_or(LogFormat::Json),
         file,
         anonymise_ip,
     })
+}
+
+/// Why a file cannot be appended to. One that was not there is not there
+/// afterwards.
+fn cannot_append(path: &Path) -> Option<String> {
+    let there = path.exists();
+    let opened = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path);
+    if opened.is_ok() && !there {
+        let _ = std::fs::remove_file(path);
+    }
+    opened
+        .err()
+        .map(|error| format!("{}: {error}", path.display()))
 }
 
 pub(super) fn country_database(root: &Section<'_>) -> Option<Option<PathBuf>> {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, PRAGMA, RANGE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, HeaderName, HeaderValue, PRAGMA, RANGE,
+};
 
 use super::Node;
 use super::request::Request;
@@ -117,10 +119,12 @@ impl<'a> Query<'a> {
                 failure,
             })
         };
-        match self
-            .demand
-            .state(&object.freshness, self.visit.request.entry.came)
-        {
+        let now = self.visit.request.entry.came;
+        let state = match self.demand.refuses(&object.freshness, now) {
+            true => State::Expired,
+            false => object.state(now),
+        };
+        match state {
             State::Fresh => hit(object, CacheStatus::Hit, None),
             State::StaleWhileRevalidate => {
                 let failure = pulls.store.recent_failure(&self.key);
@@ -167,7 +171,7 @@ impl<'a> Query<'a> {
     fn join(&self, stale: Option<Arc<Object>>) -> Joined {
         let Visit { node, admitted, .. } = self.visit;
         let job = self.place().map(|place| {
-            || Job {
+            |born| Job {
                 key: self.key.clone(),
                 base: self.base.clone(),
                 kind: self.kind,
@@ -177,6 +181,7 @@ impl<'a> Query<'a> {
                 blocking_reload: self.selected.is_blocking_reload(),
                 stale,
                 place,
+                born,
             }
         });
         let place = Place {
@@ -184,6 +189,8 @@ impl<'a> Query<'a> {
             base: &self.base,
             kind: self.kind,
             demand: self.demand,
+            realm: admitted.zone.realm,
+            path: &admitted.target.path,
         };
         node.pulls.join(&place, job)
     }
@@ -296,25 +303,42 @@ fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderValue
     // An object store reads our credentials, never a viewer's.
     let secret =
         |name: &HeaderName| zone.origin.is_s3() && (*name == AUTHORIZATION || *name == COOKIE);
+    // RFC 9110 §7.6.1.
+    let options: Vec<&str> = request
+        .texts(&CONNECTION)
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect();
+    let listed = |name: &HeaderName| {
+        options
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(name.as_str()))
+    };
     let passes = |name: &HeaderName| match zone.cache.policy {
         _ if secret(name) => false,
         CachePolicy::Hls => vary.contains(name),
-        CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name),
+        CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
     };
     let mut entries = request.entries();
     entries.retain(|(name, _)| passes(name));
     entries
 }
 
+/// What the edge answers itself, or says anew of each request.
 fn is_ours(name: &HeaderName) -> bool {
     let text = name.as_str();
-    *name == RANGE
+    is_of_an_edge(name)
+        || *name == RANGE
         || text.starts_with("if-")
-        || text.starts_with("cdn-")
-        || text.starts_with("x-amz-")
-        || text.starts_with("x-forwarded-")
         || matches!(
             text,
-            "host" | "accept-encoding" | "forwarded" | "via" | "content-length" | "expect"
+            "host" | "accept-encoding" | "content-length" | "expect"
         )
+}
+
+/// What edges tell origins of viewers: no viewer's to say.
+pub fn is_of_an_edge(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let prefixes = ["cdn-", "x-amz-", "x-forwarded-"];
+    prefixes.iter().any(|prefix| text.starts_with(prefix)) || matches!(text, "forwarded" | "via")
 }

@@ -6,7 +6,8 @@
 //! Unsafe methods, in zones that take them, go `through` Pingora's proxy.
 
 mod account;
-mod conditional;
+pub mod authority;
+pub mod conditional;
 mod headers;
 mod invalidate;
 pub mod lane;
@@ -16,9 +17,10 @@ mod multipart;
 mod pacing;
 mod pass;
 mod proxy;
-mod range;
+pub mod range;
 mod request;
 mod respond;
+mod ride;
 mod road;
 mod sender;
 mod serve;
@@ -114,4 +116,20 @@ fn new_request_id() -> String {
         text.push(digit(byte));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_panics_is_on_its_road_no_more() {
+        let count = AtomicUsize::new(0);
+        let unwound = std::panic::catch_unwind(|| {
+            let _active = Active::new(&count);
+            std::panic::resume_unwind(Box::new("a fault of ours"));
+        });
+        assert!(unwound.is_err());
+        assert_eq!(count.load(Relaxed), 0);
+    }
 }

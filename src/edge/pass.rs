@@ -1,18 +1,19 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
 use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use tokio::time::timeout;
 
 use super::account::Record;
 use super::headers::{self, Detail};
+use super::range::is_one;
 use super::respond;
 use super::sender::Sender;
 use super::serve::{Cut, Server};
 use super::verify::Refused;
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
-use crate::origin::{Exchange, Failure, Method as OriginMethod};
+use crate::origin::{Exchange, Failure, Method as OriginMethod, Request as OriginRequest};
 use crate::pull::{Steady, viewer_head};
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
@@ -36,19 +37,15 @@ impl Server<'_> {
         } else {
             CacheStatus::Bypass
         };
-        let range = self.visit.request.text(&RANGE);
         let Some(_place) = self.query.place() else {
             return self.refuse(Refused::TooManyHeld, sender, record).await;
         };
-        let exchange = match open.filter(|_| range.is_none()) {
+        let request = self.request();
+        let exchange = match open.filter(|_| request.range.is_none()) {
             Some(exchange) => Ok(*exchange),
             None => {
-                let mut request = self.query.request();
-                request.range = range
-                    .map(str::to_owned)
-                    .filter(|_| request.method == OriginMethod::Get);
-                let opened = self.visit.admitted.origin.open(&request);
-                let opened = timeout(self.query.patience(), opened).await;
+                let opened = timeout(self.query.patience(), Box::pin(self.open(request)));
+                let opened = sender.waiting(opened).await?;
                 opened.unwrap_or(Err(Failure::AnswerTimeout))
             }
         };
@@ -66,6 +63,40 @@ impl Server<'_> {
                 .await
             }
         }
+    }
+
+    /// What is asked of the origin, with the one range that the viewer wants.
+    fn request(&self) -> OriginRequest {
+        let mut request = self.query.request();
+        let range = self.visit.request.text(&RANGE);
+        let range = range.filter(|range| request.method == OriginMethod::Get && is_one(range));
+        if let Some(range) = range {
+            request.range = Some(range.to_owned());
+            let condition = self.visit.request.text(&IF_RANGE);
+            request.if_range = condition.map(|text| text.trim().to_owned());
+        }
+        request
+    }
+
+    /// Asks the origin. A part of another object than the viewer has the
+    /// beginning of is never sent: some object stores do not read If-Range.
+    async fn open(&self, request: OriginRequest) -> Result<Exchange, Failure> {
+        let origin = &self.visit.admitted.origin;
+        let answer = origin.open(&request).await?;
+        let holds = |condition: &String| {
+            let same = |name| answer.head.text(name) == Some(condition.as_str());
+            (condition.starts_with('"') && same(ETAG)) || same(LAST_MODIFIED)
+        };
+        if answer.head.status != 206 || request.if_range.as_ref().is_none_or(holds) {
+            return Ok(answer);
+        }
+        drop(answer);
+        let whole = OriginRequest {
+            range: None,
+            if_range: None,
+            ..request
+        };
+        origin.open(&whole).await
     }
 
     /// Sends an answer straight from the origin, one buffer at a time: the
@@ -130,7 +161,8 @@ impl Server<'_> {
         loop {
             buffer.resize(PASS_BUFFER_BYTES, 0);
             let asked = || self.query.request();
-            let read = steady.read(&mut exchange, &mut buffer, asked).await;
+            let read = steady.read(&mut exchange, &mut buffer, asked);
+            let read = sender.waiting(read).await?;
             let count = read.map_err(Cut::Pull)?;
             if count == 0 || is_head {
                 return Ok(sender.end().await?);

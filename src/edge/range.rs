@@ -36,6 +36,13 @@ pub fn wanted(value: &str, length: u64) -> Answer {
     }
 }
 
+/// Whether a value asks for one range of bytes: what may be passed on to an
+/// origin, which several would make send more than the object.
+pub fn is_one(value: &str) -> bool {
+    let spec = strip_unit(value).map(str::trim);
+    spec.is_some_and(|spec| !spec.contains(',') && !matches!(one(spec, u64::MAX), One::Malformed))
+}
+
 enum One {
     Malformed,
     /// No byte of the body is in it.
@@ -130,6 +137,29 @@ mod tests {
         assert_eq!(many(17), Answer::Whole);
         assert_eq!(wanted("bytes=0-", 0), Answer::Unsatisfiable);
         assert_eq!(wanted("bytes=-5", 0), Answer::Unsatisfiable);
+    }
+
+    #[test]
+    fn one_range_is_passed_on_and_nothing_else() {
+        for one in [
+            "bytes=0-1",
+            "bytes=5-",
+            "bytes=-5",
+            "Bytes = 1-2",
+            "bytes=0-",
+        ] {
+            assert!(is_one(one), "{one}");
+        }
+        for other in [
+            "bytes=0-1,3-4",
+            "bytes=9-0",
+            "bytes=",
+            "bytes=x",
+            "lines=1-2",
+            "0-1",
+        ] {
+            assert!(!is_one(other), "{other}");
+        }
     }
 
     proptest! {

@@ -121,6 +121,14 @@ impl<'r> Request<'r> {
         }
     }
 
+    /// How many header lines it has.
+    pub fn lines(&self) -> usize {
+        match self.headers {
+            Headers::Map(map) => map.len(),
+            Headers::Lines(lines) => lines.len(),
+        }
+    }
+
     pub fn contains(&self, name: &HeaderName) -> bool {
         match self.headers {
             Headers::Map(map) => map.contains_key(name),

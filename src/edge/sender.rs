@@ -66,6 +66,27 @@ impl<'s> Sender<'s> {
         self.first_byte
     }
 
+    /// Waits for the origin, for as long as the viewer is there.
+    pub async fn waiting<T>(&mut self, origin: impl Future<Output = T>) -> Result<T, Lost> {
+        tokio::select! {
+            biased;
+            done = origin => Ok(done),
+            () = self.gone() => Err(Lost::Gone),
+        }
+    }
+
+    /// Waits until the viewer is gone. Over HTTP/1.1 nothing tells but a write.
+    async fn gone(&mut self) {
+        let closed = match &mut self.wire {
+            Wire::Session(session) => session.watch_h2_stream_close(),
+            Wire::Lane(_) => None,
+        };
+        match closed {
+            Some(closed) => drop(closed.await),
+            None => std::future::pending().await,
+        }
+    }
+
     /// Body bytes handed to the connection.
     pub fn sent(&self) -> u64 {
         self.sent

@@ -1,17 +1,16 @@
-//! The last part: sends what was found.
+//! The last part: sends what was found in memory. What is on its way is for
+//! `ride`, what is not stored for `pass`.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
-use tokio::time::timeout;
 
 use super::account::Record;
-use super::conditional::{Answer, answer, is_not_modified};
+use super::conditional::{Answer, answer};
 use super::headers::{self, Detail, Stamp};
 use super::lookup::{Found, Hit, Query, Visit};
 use super::multipart::Multipart;
@@ -20,14 +19,9 @@ use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
 use super::verify::Refused;
 use crate::cache::head::insert;
-use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::origin::Failure;
-use crate::pull::{Arrival, LiveHead, Rider};
 use crate::telemetry::CacheStatus;
-
-/// Looks in the cache for one request, each behind a pull that others began.
-const MAX_LOOKS: u8 = 4;
 
 /// Why a response did not come to its end. The connection is closed (H1) or
 /// the stream reset (H2): a cut body never looks whole.
@@ -94,105 +88,8 @@ impl Server<'_> {
         self.short(response, sender, record).await
     }
 
-    /// Waits for the answer's head, and for the first byte that goes with it:
-    /// nothing is promised to the viewer before there is one.
-    async fn arrival(&self, rider: &mut Rider) -> Arrival {
-        let ranged = self.visit.request.contains(&RANGE);
-        let arrival = rider.arrival(ranged).await;
-        if !matches!(arrival, Arrival::Streaming(_)) {
-            return arrival;
-        }
-        match rider.next(0, u64::MAX).await {
-            Ok(_) => arrival,
-            Err(failure) => Arrival::Failed(failure),
-        }
-    }
-
-    async fn ride(
-        &self,
-        mut rider: Rider,
-        stale: Option<Arc<Object>>,
-        sender: &mut Sender<'_>,
-        record: &mut Record,
-    ) -> Result<(), Cut> {
-        let arrival = timeout(self.query.patience(), self.arrival(&mut rider)).await;
-        let arrival = arrival.unwrap_or_else(|_| {
-            self.visit.node.pulls.counts.fail(Failure::AnswerTimeout);
-            Arrival::Failed(Failure::AnswerTimeout)
-        });
-        match arrival {
-            Arrival::Streaming(live) => self.stream(&live, rider, sender, record).await,
-            Arrival::Landed(landing) => {
-                let status = match (landing.object.bypass, landing.revalidated, landing.replaced) {
-                    (Some(_), _, _) => CacheStatus::Bypass,
-                    (None, true, _) => CacheStatus::Revalidated,
-                    (None, false, true) => CacheStatus::Expired,
-                    (None, false, false) => CacheStatus::Miss,
-                };
-                record.bypass = landing.object.bypass;
-                record.reason = landing.object.bypass.map(Bypass::name);
-                let detail = Detail::forward(status, rider.starter, record.reason);
-                self.object(&landing.object, status, detail, sender, record)
-                    .await
-            }
-            Arrival::Parted => self.again(sender, record).await,
-            // The starter's credentials made it private; without any it may not be.
-            Arrival::Handed(Bypass::Authorization, None)
-                if !self.visit.request.contains(&AUTHORIZATION) =>
-            {
-                self.again(sender, record).await
-            }
-            Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
-            Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
-        }
-    }
-
-    /// Looks anew, because the pull that was ridden brought nothing for this
-    /// request; in the end it asks for itself.
-    async fn again(&self, sender: &mut Sender<'_>, record: &mut Record) -> Result<(), Cut> {
-        if self.looks == MAX_LOOKS {
-            return self.pass(Bypass::Vary, None, sender, record).await;
-        }
-        let query = Query::of(self.visit);
-        let server = Server {
-            visit: self.visit,
-            query: &query,
-            looks: self.looks + 1,
-        };
-        let found = query.find();
-        Box::pin(server.serve(found, sender, record)).await
-    }
-
-    /// Answers a pull that failed before its first byte.
-    async fn failed(
-        &self,
-        failure: Failure,
-        stale: Option<Arc<Object>>,
-        sender: &mut Sender<'_>,
-        record: &mut Record,
-    ) -> Result<(), Cut> {
-        record.reason = Some(failure.name());
-        let now = self.visit.node.clock.monotonic();
-        let usable = stale.filter(|object| object.freshness.covers_errors(now));
-        let Some(object) = usable else {
-            record.cache = CacheStatus::Miss;
-            let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);
-            return self
-                .short(respond::failed(failure, &stamp), sender, record)
-                .await;
-        };
-        let hit = Hit {
-            object,
-            status: CacheStatus::Stale,
-            failure: Some(failure),
-        };
-        let detail = self.visit.hit_detail(&hit);
-        self.object(&hit.object, hit.status, detail, sender, record)
-            .await
-    }
-
     /// Sends a whole object, or what the request wants of it.
-    async fn object(
+    pub(super) async fn object(
         &self,
         object: &Object,
         status: CacheStatus,
@@ -269,63 +166,6 @@ impl Server<'_> {
         Ok(sender.body(Bytes::from(framing.closing()), true).await?)
     }
 
-    /// Sends a body while it arrives.
-    async fn stream(
-        &self,
-        live: &Arc<LiveHead>,
-        mut rider: Rider,
-        sender: &mut Sender<'_>,
-        record: &mut Record,
-    ) -> Result<(), Cut> {
-        let status = if live.replaced {
-            CacheStatus::Expired
-        } else {
-            CacheStatus::Miss
-        };
-        record.cache = status;
-        record.fingerprint = Some(live.fingerprint.clone());
-        let detail = Detail::forward(status, rider.starter, None);
-        let stamp = self.visit.stamp(status, Some(live.age_on_arrival), detail);
-        let wanted = match live.length {
-            Some(length) => answer(self.visit.request, &live.validators, length),
-            None if is_not_modified(self.visit.request, &live.validators) => Answer::NotModified,
-            None => Answer::Whole,
-        };
-        let (code, range) = match (wanted, live.length) {
-            // Several parts of a body that still arrives: the whole serves as well.
-            (Answer::Whole | Answer::Parts(_), length) => (200, 0..length.unwrap_or(u64::MAX)),
-            (Answer::NotModified, _) => (304, 0..0),
-            (Answer::Part(range), _) => (206, range),
-            (Answer::Unsatisfiable, length) => {
-                return self
-                    .short(
-                        respond::unsatisfiable(length.unwrap_or_default(), &stamp),
-                        sender,
-                        record,
-                    )
-                    .await;
-            }
-        };
-        let sized = live.length.map(|length| (&range, length));
-        let head = finish_head(live.head.clone(), code, &stamp, sized);
-        record.status = code;
-        sender
-            .head(head, live.length.is_some() || code == 304)
-            .await?;
-        let mut at = range.start;
-        while at < range.end {
-            let Some(bytes) = rider.next(at, range.end).await.map_err(Cut::Pull)? else {
-                break;
-            };
-            at += bytes.len() as u64;
-            sender.body(bytes, at == range.end).await?;
-        }
-        if at < range.end || range.is_empty() {
-            sender.end().await?;
-        }
-        Ok(())
-    }
-
     pub(super) async fn short(
         &self,
         response: Response,
@@ -396,7 +236,7 @@ pub async fn send_short(
 }
 
 /// Adds what depends on this response: status, length, range, stamp.
-fn finish_head(
+pub(super) fn finish_head(
     mut head: ResponseHeader,
     code: u16,
     stamp: &Stamp<'_>,

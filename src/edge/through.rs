@@ -12,7 +12,7 @@ use pingora::{Error, ErrorType, Result};
 use super::Node;
 use super::headers::{self, Stamp};
 use super::invalidate::Changing;
-use super::lookup::Visit;
+use super::lookup::{Visit, is_of_an_edge};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
 use crate::origin::{Failure, Origin};
@@ -103,7 +103,7 @@ pub fn rewrite(
     let theirs: Vec<HeaderName> = upstream
         .headers
         .keys()
-        .filter(|name| name.as_str().starts_with("x-amz-"))
+        .filter(|name| is_of_an_edge(name))
         .cloned()
         .collect();
     for name in theirs {

@@ -10,8 +10,9 @@ use std::borrow::Cow;
 use http::Method;
 use http::header::{HeaderName, REFERER};
 
+use super::authority::{is_host, origin_form};
 use super::lane::BadHead;
-use super::lane::head::is_host;
+use super::lane::head::MAX_HEADER_LINES;
 use super::request::Request;
 use super::{Node, Site};
 use crate::clock::unix_seconds;
@@ -172,6 +173,9 @@ impl<'r> Visitor<'r> {
         if self.target.len() > node.listen.max_target {
             return Err(Refused::TargetTooLong);
         }
+        if request.lines() > MAX_HEADER_LINES {
+            return Err(Refused::Head(BadHead::TooLarge));
+        }
         let target = Target::parse(&self.target)?;
         if !request.host().is_some_and(|host| is_host(host.as_bytes())) {
             return Err(Refused::BadHost);
@@ -217,32 +221,7 @@ impl<'r> Visitor<'r> {
     }
 }
 
-/// An absolute form is taken without its scheme and authority, which the
-/// codec has held against Host already (RFC 9112 §3.2.2).
-fn origin_form(raw: &str) -> &str {
-    let Some((scheme, rest)) = raw.split_once("://") else {
-        return raw;
-    };
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    match rest.find('/') {
-        Some(slash) if known => &rest[slash..],
-        _ => raw,
-    }
-}
-
 fn loop_count(request: &Request<'_>) -> u32 {
     let value = request.text(&CDN_LOOP_COUNT);
     value.and_then(|text| text.parse().ok()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::origin_form;
-
-    #[test]
-    fn an_absolute_form_loses_scheme_and_authority() {
-        assert_eq!(origin_form("http://cdn.example/a?b"), "/a?b");
-        assert_eq!(origin_form("/a://b/c"), "/a://b/c");
-        assert_eq!(origin_form("http://cdn.example"), "http://cdn.example");
-    }
 }

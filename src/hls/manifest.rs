@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Pace;
+use super::{MAX_TARGET, Pace};
 
 /// Where a dynamic manifest names no update period.
 const UNKNOWN_PERIOD: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ impl Manifest {
         let period = attribute(element, "minimumUpdatePeriod").and_then(parse_duration);
         Some(Self {
             pace: Pace::Live {
-                target: period.unwrap_or(UNKNOWN_PERIOD),
+                target: period.unwrap_or(UNKNOWN_PERIOD).min(MAX_TARGET),
             },
         })
     }

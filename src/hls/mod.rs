@@ -14,6 +14,10 @@ use std::time::Duration;
 /// Bodies above this are no playlists: not scanned, and not stored as one.
 pub const MAX_PLAYLIST_BYTES: usize = 1 << 20;
 
+/// The longest target duration or update period believed; a longer one is read
+/// as this, so that multiples of it are durations, too.
+const MAX_TARGET: Duration = Duration::from_secs(3600);
+
 /// How an object changes, as far as its body tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pace {

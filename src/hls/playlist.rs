@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use super::Pace;
+use super::{MAX_TARGET, Pace};
 
-/// The longest target duration believed; a longer one is read as this.
-const MAX_TARGET: Duration = Duration::from_secs(3600);
 /// Where a live playlist names no target duration (RFC 8216 demands one).
 const UNKNOWN_TARGET: Duration = Duration::from_secs(2);
 /// URIs of each sort remembered from one playlist.

@@ -11,7 +11,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::tls::TlsSettings;
@@ -24,11 +23,15 @@ use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
 use crate::config::Listen;
+use crate::edge::lane::head::MAX_HEAD_BYTES;
 use crate::edge::{Edge, Lane, Node, REQUESTS_PER_CONNECTION};
 
-/// An idle HTTP/2 connection is closed after this; without it they pile up.
-const H2_IDLE: Duration = Duration::from_secs(90);
 const H2_STREAMS: u32 = 100;
+/// Streams of one connection that the edge had to reset for what its viewer did
+/// (CVE-2025-8671), and streams that were reset before they were taken up
+/// (CVE-2023-44487): one more ends the connection. h2's own numbers of today.
+const H2_RESETS: usize = 1024;
+const H2_PENDING_RESETS: usize = 20;
 /// Bytes that one HTTP/2 stream may have waiting in the connection.
 const H2_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Connections that the kernel may hold before they are accepted.
@@ -121,7 +124,6 @@ pub fn service(
     let mut proxy = http_proxy(&Arc::new(conf), Edge::new(Arc::clone(node)));
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
-    options.h2_idle_timeout = Some(H2_IDLE);
     proxy.server_options = Some(options);
     proxy.h2_options = Some(h2_options());
     let mut service = Service::new("edge".to_owned(), Lane::new(Arc::clone(node), proxy));
@@ -157,5 +159,8 @@ fn h2_options() -> H2Options {
     let mut options = default_h2_options();
     options.max_concurrent_streams(H2_STREAMS);
     options.max_send_buffer_size(H2_SEND_BUFFER_BYTES);
+    options.max_header_list_size(MAX_HEAD_BYTES as u32);
+    options.max_local_error_reset_streams(Some(H2_RESETS));
+    options.max_pending_accept_reset_streams(H2_PENDING_RESETS);
     options
 }

@@ -211,15 +211,17 @@ impl Origin {
         patience: Duration,
     ) -> Result<Exchange, Failure> {
         let peer = self.peer(target);
+        let mut kept_too = true;
         loop {
-            let (stream, reused) = self.connect(&peer).await?;
+            let (stream, reused) = self.connect(&peer, kept_too).await?;
             let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream);
             let answered = exchange.send(wire, method == Method::Head);
             match timeout(patience, answered).await {
                 Ok(Ok(())) => return Ok(exchange),
                 // A kept connection that the origin has closed meanwhile is no
                 // sign of trouble: a fresh one does not count as another try.
-                Ok(Err(Failure::Reset)) if reused => {}
+                // Not another kept one: it may be this request that ends them.
+                Ok(Err(Failure::Reset)) if reused => kept_too = false,
                 Ok(Err(failure)) => return Err(failure),
                 Err(_) => return Err(Failure::FirstByteTimeout),
             }
@@ -240,11 +242,13 @@ impl Origin {
             .release_stream(stream, peer.reuse_hash(), Some(POOL_IDLE));
     }
 
-    async fn connect(&self, peer: &HttpPeer) -> Result<(Stream, bool), Failure> {
-        self.connector
-            .get_stream(peer)
-            .await
-            .map_err(|error| connect_failure(&error))
+    /// A connection, and whether it is a kept one.
+    async fn connect(&self, peer: &HttpPeer, kept_too: bool) -> Result<(Stream, bool), Failure> {
+        let connected = match kept_too {
+            true => self.connector.get_stream(peer).await,
+            false => self.connector.new_stream(peer).await.map(|it| (it, false)),
+        };
+        connected.map_err(|error| connect_failure(&error))
     }
 }
 

@@ -10,7 +10,7 @@ mod exchange;
 mod failure;
 mod health;
 mod request;
-mod response;
+pub mod response;
 pub mod resume;
 mod s3_error;
 mod settings;

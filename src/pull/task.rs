@@ -1,36 +1,32 @@
 //! The detached task of a pull: open, decide by the head, stream while filling,
-//! check the end, store.
+//! check the end. What it brings becomes an object in `landing`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
-use pingora::http::ResponseHeader;
 use tokio::time::timeout;
 
-use super::answer::{self, Asked, Course, Told};
-use super::flight::{Flight, Landing, LiveHead};
+use super::answer::{self, Asked, Course};
+use super::flight::Flight;
 use super::resume::Steady;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
-use crate::cache::cache_control::CacheControl;
-use crate::cache::head::{HeadFacts, HeadLines, update};
-use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
-use crate::cache::object::{ENTRY_OVERHEAD, Object};
-use crate::cache::store::Named;
+use crate::cache::lifetime::Bypass;
 use crate::cache::vary;
-use crate::hls::{Kind, Pace};
-use crate::origin::{Exchange, Failure, Framing, Validators};
+use crate::hls::Kind;
+use crate::origin::{Exchange, Failure};
 use crate::zone::CachePolicy;
 
 /// A pull under way. Dropping it before its end (a panic) fails the flight, so
 /// no rider waits for ever.
 pub(super) struct Pull {
-    pulls: Arc<Pulls>,
-    flight: Arc<Flight>,
-    job: Job,
-    linger: bool,
+    pub(super) pulls: Arc<Pulls>,
+    pub(super) flight: Arc<Flight>,
+    pub(super) job: Job,
+    /// What was not admitted to the cache stays reachable for a little.
+    pub(super) linger: bool,
 }
 
 impl Pull {
@@ -234,203 +230,6 @@ impl Pull {
     fn outgrown(&self) -> Failure {
         self.pulls.store.pass(&self.job.key, Bypass::TooLarge);
         Failure::TooLarge
-    }
-
-    fn live_head(&self, exchange: &Exchange) -> LiveHead {
-        let headers = &exchange.head.headers;
-        let lifetime = self.keep(exchange, None).ok();
-        LiveHead {
-            head: self.viewer_head(exchange, lifetime),
-            length: exchange.head.length(),
-            validators: answer::validators(headers),
-            age_on_arrival: self.age(headers),
-            fingerprint: self.job.key.fingerprint(),
-            replaced: self.job.stale.is_some(),
-        }
-    }
-
-    fn land(&mut self, exchange: &Exchange, body: Body) {
-        let headers = &exchange.head.headers;
-        let told = match (self.job.kind, exchange.head.status) {
-            (Kind::Playlist | Kind::Manifest, 200) => {
-                let whole: Vec<u8> = body.slices(0..body.len()).flatten().collect();
-                answer::told(self.job.kind, headers, &whole)
-            }
-            _ => Told::default(),
-        };
-        let kept = self.keep(exchange, told.pace);
-        if kept.is_ok() {
-            self.remember(&told);
-        }
-        let head = self.viewer_head(exchange, kept.ok());
-        let object = Object {
-            body,
-            pace: told.pace,
-            ..self.object(headers, head, kept)
-        };
-        self.store(object, false);
-    }
-
-    /// An object without a body, as far as an answer's head makes it.
-    fn object(
-        &self,
-        headers: &HeaderMap,
-        head: ResponseHeader,
-        kept: Result<Lifetime, Bypass>,
-    ) -> Object {
-        Object {
-            status: head.status.as_u16(),
-            lines: HeadLines::of(&head),
-            head,
-            body: Body::default(),
-            kind: self.job.kind,
-            pace: None,
-            freshness: Freshness {
-                stored_at: self.pulls.clock.monotonic(),
-                age_on_arrival: self.age(headers),
-                lifetime: kept.unwrap_or_default(),
-            },
-            validators: answer::validators(headers),
-            control: CacheControl::of(headers),
-            fingerprint: self.job.key.fingerprint(),
-            bypass: kept.err(),
-            permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
-        }
-    }
-
-    /// The origin said 304: the stored body lives on with a new lifetime.
-    fn confirm(&mut self, headers: &HeaderMap) {
-        let Some(stale) = self.job.stale.clone() else {
-            return;
-        };
-        let control = match CacheControl::is_said(headers) {
-            true => CacheControl::of(headers),
-            false => stale.control,
-        };
-        let now = self.pulls.clock.wall();
-        let validators = answer::merge(answer::validators(headers), &stale.validators);
-        let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
-        let kept = answer::keep(&facts, Framing::Length(0), &self.job.zone.cache);
-        if kept.is_ok() {
-            self.remember(&Told {
-                pace: stale.pace,
-                ..Told::default()
-            });
-        }
-        let for_viewer = HeadFacts {
-            status: stale.status,
-            origin: headers,
-            shared: true,
-            kind: stale.kind,
-            path: &self.job.request.path,
-            lifetime: kept.ok(),
-            as_it_came: self.job.zone.cache.policy == CachePolicy::Origin,
-            zone_id: self.job.zone.id,
-            cors: self.job.zone.cors,
-            pulled_at: now,
-        };
-        let mut head = stale.head.clone();
-        update(&mut head, &for_viewer);
-        let object = Object {
-            body: stale.body.clone(),
-            pace: stale.pace,
-            validators,
-            control,
-            ..self.object(headers, head, kept)
-        };
-        self.store(object, true);
-    }
-
-    /// Stores, then lands, then (on drop) leaves the map: in that order there
-    /// is no instant with neither an object nor a flight.
-    fn store(&mut self, object: Object, revalidated: bool) {
-        let object = Arc::new(object);
-        if object.bypass.is_none() && !self.flight.invalid.load(Relaxed) {
-            self.pulls.store.insert(&self.job.key, Arc::clone(&object));
-            self.linger = !self
-                .pulls
-                .store
-                .holds(&self.job.key, self.job.kind, &object);
-        }
-        self.flight.land(Landing {
-            object,
-            revalidated,
-            replaced: self.job.stale.is_some(),
-        });
-    }
-
-    /// What later requests of this folder need to know of a playlist.
-    fn remember(&self, told: &Told) {
-        let (zone, path) = (self.job.zone.realm, &self.job.request.path);
-        match told.pace {
-            Some(Pace::Live { target } | Pace::LowLatency { target }) => {
-                self.pulls.store.note_folder(zone, path, Some(target));
-            }
-            Some(Pace::Ended) => self.pulls.store.note_folder(zone, path, None),
-            Some(Pace::Multivariant) | None => {}
-        }
-        let keys = told.keys.iter().map(|uri| (uri, Named::Key));
-        let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
-        for (uri, named) in keys.chain(hints) {
-            if let Some(path) = path.join(uri) {
-                self.pulls.store.note_name(zone, path, named);
-            }
-        }
-    }
-
-    fn keep(&self, exchange: &Exchange, pace: Option<Pace>) -> Result<Lifetime, Bypass> {
-        let headers = &exchange.head.headers;
-        let validators = answer::validators(headers);
-        let facts = self.facts(
-            exchange.head.status,
-            pace,
-            CacheControl::of(headers),
-            headers,
-            &validators,
-        );
-        answer::keep(&facts, exchange.head.framing, &self.job.zone.cache)
-    }
-
-    fn facts(
-        &self,
-        status: u16,
-        pace: Option<Pace>,
-        cache_control: CacheControl,
-        headers: &HeaderMap,
-        validators: &Validators,
-    ) -> Answer {
-        Answer {
-            status,
-            kind: self.job.kind,
-            pace,
-            cache_control,
-            expires_in: answer::expires_in(headers, self.pulls.clock.wall())
-                .filter(|_| !cache_control.targeted),
-            age: self.age(headers),
-            has_validator: validators.etag.is_some() || validators.last_modified.is_some(),
-            blocking_reload: self.job.blocking_reload,
-            live_folder: self
-                .pulls
-                .store
-                .live_folder(self.job.zone.realm, &self.job.request.path),
-        }
-    }
-
-    fn age(&self, headers: &HeaderMap) -> std::time::Duration {
-        answer::age_on_arrival(headers, self.job.zone.cache.policy, self.pulls.clock.wall())
-    }
-
-    fn viewer_head(&self, exchange: &Exchange, lifetime: Option<Lifetime>) -> ResponseHeader {
-        let now = self.pulls.clock.wall();
-        answer::viewer_head(
-            &self.job.zone,
-            self.job.kind,
-            &self.job.request.path,
-            &exchange.head,
-            lifetime,
-            true,
-            now,
-        )
     }
 
     fn report(&self, failure: Failure) {

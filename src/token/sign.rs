@@ -104,9 +104,10 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn split(url: &'a str) -> Result<Self, SignError> {
         let url = url.split('#').next().unwrap_or_default();
+        // A path may hold `://`; a scheme holds no slash.
         let path_start = match url.split_once("://") {
+            _ if url.starts_with('/') => 0,
             Some((scheme, rest)) => scheme.len() + 3 + rest.find(['/', '?']).unwrap_or(rest.len()),
-            None if url.starts_with('/') => 0,
             None => return Err(SignError::NotAUrl(url.to_owned())),
         };
         let (base, target) = url.split_at(path_start);

@@ -34,7 +34,11 @@ fn requests(bytes: &[u8], cut: usize) -> (Vec<(usize, usize, bool)>, Option<BadH
             Ok((_, Way::Proxy(body))) => body.bytes_of_request(end, come.len()),
             Err(bad) => return (found, Some(bad)),
         };
-        assert!((end..=come.len()).contains(&taken), "{taken} of {}", come.len());
+        assert!(
+            (end..=come.len()).contains(&taken),
+            "{taken} of {}",
+            come.len()
+        );
         found.push((at, at + taken, taken == end));
         at += taken;
     }

@@ -216,6 +216,73 @@ fn exit_codes_say_what_happened() {
 }
 
 #[test]
+fn check_finds_what_would_end_a_start() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("empty.pem"), "").expect("written");
+    let s3 = |more: &str| GOOD.replace("bucket = ", &format!("{more}\nbucket = "));
+    let table = [
+        (
+            "no such folder",
+            format!("{GOOD}\n[log]\naccess_file = \"no/such.log\"\n"),
+            "log.access_file",
+        ),
+        (
+            "a folder for a file",
+            format!("{GOOD}\n[log]\naccess_file = \".\"\n"),
+            "log.access_file",
+        ),
+        (
+            "no authorities",
+            s3("ca_file = \"empty.pem\""),
+            "origin.ca_file",
+        ),
+        (
+            "no such authorities",
+            s3("ca_file = \"none.pem\""),
+            "origin.ca_file",
+        ),
+        (
+            "not our address",
+            GOOD.replace("127.0.0.1:0", "192.0.2.1:80"),
+            "listen.http",
+        ),
+        (
+            "one address twice",
+            GOOD.replace("\"127.0.0.1:0\"", "\"127.0.0.1:9\", \"127.0.0.1:9\""),
+            "listen",
+        ),
+        (
+            "admin among viewers",
+            format!(
+                "{}\n[admin]\nlisten = \"127.0.0.1:9\"\n",
+                GOOD.replace("127.0.0.1:0", "127.0.0.1:9")
+            ),
+            "admin",
+        ),
+    ];
+    for (name, text, key) in table {
+        let file = at("warren.toml");
+        std::fs::write(&file, text).expect("written");
+        let file = file.to_str().expect("a name");
+        let [checked, served] = ["check", "serve"].map(|it| warren(&[it, "--config", file]));
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert_eq!(checked.status.code(), Some(64), "{name}: {said}");
+        assert!(said.contains(&format!("{key}\n")), "{name}: {said}");
+        assert_eq!(served.stderr, checked.stderr, "{name}: serve says the same");
+    }
+    let file = at("warren.toml");
+    let log = at("access.log");
+    let text = format!("{GOOD}\n[log]\naccess_file = \"access.log\"\n");
+    std::fs::write(&file, text).expect("written");
+    assert_eq!(
+        code(&["check", "--config", file.to_str().expect("a name")]),
+        Some(0)
+    );
+    assert!(!log.exists(), "check leaves nothing behind");
+}
+
+#[test]
 fn what_sign_makes_explain_allows_and_says_why() {
     let signed = warren(&[
         "sign",

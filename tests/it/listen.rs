@@ -2,20 +2,17 @@
 //! cut pull looks like over HTTP/2.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::CertificateDer;
+use rustls::{RootCertStore, SupportedProtocolVersion};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::edge::{Setup, TestEdge, signed};
 use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object};
+use crate::tls::{self, BOTH, certify};
 
 /// Certificates for two names, and an edge that has them.
 struct Tls {
@@ -25,25 +22,6 @@ struct Tls {
     roots: RootCertStore,
     certificates: Vec<CertificateDer<'static>>,
     files: TempDir,
-}
-
-/// Writes a new certificate for a name and its key; returns the entry of the
-/// configuration and the certificate.
-fn certify(folder: &Path, name: &str) -> (String, CertificateDer<'static>) {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed([name.to_owned()]).expect("a certificate");
-    let stem = name.replace('*', "any");
-    let write = |suffix: &str, text: String| {
-        let path = folder.join(format!("{stem}.{suffix}"));
-        std::fs::write(&path, text).expect("written");
-        path.display().to_string()
-    };
-    let pem = write("pem", cert.pem());
-    let key = write("key", signing_key.serialize_pem());
-    (
-        format!("{{ cert = {pem:?}, key = {key:?} }}"),
-        cert.der().clone(),
-    )
 }
 
 async fn start() -> Tls {
@@ -85,26 +63,9 @@ impl Tls {
         alpn: &str,
         versions: &[&'static SupportedProtocolVersion],
     ) -> TlsStream<TcpStream> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .expect("versions");
-        let mut config = builder
-            .with_root_certificates(self.roots.clone())
-            .with_no_client_auth();
-        config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-        let stream = TcpStream::connect(self.address())
-            .await
-            .expect("the edge accepts");
-        let name = ServerName::try_from(name.to_owned()).expect("a name");
-        TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .expect("a handshake")
+        tls::connect(self.address(), &self.roots, name, alpn, versions).await
     }
 }
-
-const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
@@ -168,8 +129,8 @@ async fn http11_is_served_over_tls_12_and_13() {
 /// Status, headers and the body, or the error that cut it.
 type Answer = (u16, http::HeaderMap, Result<Vec<u8>, h2::Error>);
 
-async fn read(response: h2::client::ResponseFuture) -> Answer {
-    let (head, mut body) = response.await.expect("a head").into_parts();
+async fn read(response: http::Response<h2::RecvStream>) -> Answer {
+    let (head, mut body) = response.into_parts();
     let mut bytes = Vec::new();
     let end = loop {
         match body.data().await {
@@ -187,21 +148,28 @@ async fn read(response: h2::client::ResponseFuture) -> Answer {
 }
 
 async fn h2_get(tls: &Tls, targets: &[String]) -> Vec<Answer> {
+    h2_get_then(tls, targets, || ()).await
+}
+
+/// Asks for everything at once, and does something when all heads are there.
+async fn h2_get_then(tls: &Tls, targets: &[String], then: impl FnOnce()) -> Vec<Answer> {
     let stream = tls.connect("one.test", "h2", BOTH).await;
     let (client, connection) = h2::client::handshake(stream)
         .await
         .expect("an HTTP/2 handshake");
     let driver = tokio::spawn(connection);
     let mut client = client.ready().await.expect("ready");
-    let mut reading = Vec::new();
-    for target in targets {
+    let asked = targets.iter().map(|target| {
         let uri = format!("https://one.test{target}");
         let request = http::Request::get(uri).body(()).expect("a request");
-        // All streams are read at once: they share the connection's window.
-        reading.push(tokio::spawn(read(
-            client.send_request(request, true).expect("sent").0,
-        )));
+        client.send_request(request, true).expect("sent").0
+    });
+    let mut reading = Vec::new();
+    for response in asked.collect::<Vec<_>>() {
+        // All bodies are read at once: they share the connection's window.
+        reading.push(tokio::spawn(read(response.await.expect("a head"))));
     }
+    then();
     let mut out = Vec::new();
     for answer in reading {
         out.push(answer.await.expect("the stream was read"));
@@ -254,7 +222,9 @@ async fn a_truncated_pull_resets_the_stream_and_leaves_the_connection() {
         signed(&tls.edge.clock, "/cut.ts"),
         signed(&tls.edge.clock, "/whole.ts"),
     ];
-    let answers = h2_get(&tls, &targets).await;
+    // A cut that came before the head had left would take the head with it.
+    let gate = tls.origin.hold("/cut.ts", Some(400_000));
+    let answers = h2_get_then(&tls, &targets, || gate.release()).await;
     assert_eq!(answers[0].0, 200);
     let reset = answers[0].2.as_ref().is_err_and(h2::Error::is_reset);
     assert!(reset, "a cut body is no whole one");

@@ -13,17 +13,22 @@ mod client;
 #[path = "../support/edge.rs"]
 #[allow(dead_code, reason = "not every module uses all of it")]
 mod edge;
+#[path = "../support/frames.rs"]
+mod frames;
 #[path = "../support/mmdb.rs"]
 mod mmdb;
 #[path = "../support/origin/mod.rs"]
 mod origin;
 #[path = "../support/process.rs"]
-mod support_process;
+mod served;
+#[path = "../support/tls.rs"]
+mod tls;
 
 mod access;
 mod access_log;
 mod architecture;
 mod config;
+mod http2;
 mod http_cache;
 mod lane;
 mod limits;
@@ -32,6 +37,7 @@ mod origin_requests;
 mod origins;
 mod process;
 mod pulls;
+mod purge;
 mod road;
 mod scenarios;
 mod serve;

@@ -241,3 +241,24 @@ async fn a_signed_zone_keeps_the_token_to_itself() {
     assert_eq!(edge.send("GET", &target, &[]).await.status, 200, "{target}");
     assert_eq!(origin.requests()[0].target, "/v/a.ts?q=1");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_connection_lists_ends_here_on_both_ways() {
+    let origin = packager().await;
+    let mut setup = Setup::http(origin.addr());
+    setup.cache = "policy = \"origin\"\nmethods = \"any\"\n".into();
+    let edge = setup.start().await;
+    let headers = [
+        ("Connection", "keep-alive, X-Hop"),
+        ("X-Hop", "1"),
+        ("Keep-Alive", "timeout=5"),
+        ("X-End", "2"),
+    ];
+    for method in ["GET", "HEAD", "POST"] {
+        origin.clear();
+        edge.send(method, "/v/a.ts", &headers).await;
+        let seen = &origin.requests()[0];
+        let got = ["x-hop", "keep-alive", "x-end"].map(|name| seen.header(name));
+        assert_eq!(got, [None, None, Some("2")], "{method}");
+    }
+}

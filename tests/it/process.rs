@@ -2,7 +2,6 @@
 //! load, and exit codes.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,16 +10,7 @@ use tempfile::TempDir;
 
 use crate::edge::{Connection, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
-use crate::support_process::{Process, free_port, signal};
-
-fn start(setup: &Setup) -> Process {
-    start_with(setup, &[])
-}
-
-fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Process {
-    let binary = Path::new(env!("CARGO_BIN_EXE_warren"));
-    Process::start(binary, setup, environment)
-}
+use crate::served::{Process, free_port, signal};
 
 async fn origin() -> DevOrigin {
     let origin = DevOrigin::start(DevOriginOptions::default())
@@ -35,7 +25,7 @@ async fn sigterm_lets_every_running_request_end_and_takes_no_more() {
     const VIEWERS: usize = 50;
     let origin = origin().await;
     let gate = origin.hold("/a.ts", None);
-    let mut process = start(&Setup::s3(origin.addr()));
+    let mut process = Process::start(&Setup::s3(origin.addr()));
     let (address, admin) = process.addresses();
     let target = signed(&warren::clock::Clock::default(), "/a.ts");
     let mut viewers = Vec::new();
@@ -74,7 +64,7 @@ async fn a_request_that_outlasts_the_grace_period_does_not_hold_the_node() {
     let gate = origin.hold("/a.ts", None);
     let mut setup = Setup::s3(origin.addr());
     setup.listen.push_str("grace_period = \"1s\"\n");
-    let mut process = start(&setup);
+    let mut process = Process::start(&setup);
     let mut viewer = Connection::open(process.addresses().0).await;
     viewer
         .send(
@@ -97,7 +87,7 @@ async fn a_port_that_is_taken_ends_the_start_and_names_the_address() {
     let address = taken.local_addr().expect("an address").to_string();
     let mut setup = Setup::s3(origin.addr());
     setup.listen = format!("http = [\"127.0.0.1:0\", \"{address}\"]\n");
-    let (status, log) = start(&setup).end().await;
+    let (status, log) = Process::start(&setup).end().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(
         log.contains(&format!("cannot listen on {address}")),
@@ -106,9 +96,10 @@ async fn a_port_that_is_taken_ends_the_start_and_names_the_address() {
 }
 
 /// A viewer who asks again and again, on one connection for as long as it is
-/// kept; ends when `until` says so, or when nobody accepts. Returns how many
-/// answers were whole and right. A request on an accepted connection that gets
-/// none is a failure.
+/// kept; ends when `until` says so, or when nobody accepts: a connection that the
+/// kernel took for a listener that closes meanwhile ends without a word. Returns
+/// how many answers were whole and right. A request on an accepted connection
+/// that gets none is a failure.
 async fn viewer(address: SocketAddr, target: String, until: Arc<AtomicBool>) -> usize {
     let mut answers = 0;
     while !until.load(Relaxed) {
@@ -116,9 +107,15 @@ async fn viewer(address: SocketAddr, target: String, until: Arc<AtomicBool>) -> 
             break;
         };
         let mut connection = Connection::of(probe);
+        let request = format!("GET {target} HTTP/1.1\r\nHost: cdn.test\r\n\r\n");
+        let mut first = true;
         loop {
-            connection.send("GET", &target, &[]).await;
-            let reply = connection.reply("GET").await;
+            connection.write_if_open(request.as_bytes()).await;
+            let Some(reply) = connection.reply_or_end("GET").await else {
+                assert!(first, "an accepted connection ended without an answer");
+                return answers;
+            };
+            first = false;
             assert!(reply.whole && reply.status == 200, "{reply:?}");
             assert_eq!(reply.body.len(), 1_000);
             answers += 1;
@@ -165,7 +162,7 @@ async fn a_reload_under_load_drops_no_request_and_a_bad_file_changes_nothing() {
     let origin = origin().await;
     origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
     let setup = Setup::s3(origin.addr());
-    let mut process = start(&setup);
+    let mut process = Process::start(&setup);
     let (address, admin) = process.addresses();
     let target = signed(&warren::clock::Clock::default(), "/small.ts");
     let mut first = Connection::open(address).await;
@@ -223,7 +220,7 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
     let mut setup = Setup::s3(origin.addr());
     setup.listen = setup.listen.replace("\"0s\"", "\"500ms\"");
-    let mut process = start(&setup);
+    let mut process = Process::start(&setup);
     let (address, admin) = process.addresses();
     // One who says nothing does not hold the node.
     let _idle = Connection::open(address).await;
@@ -255,7 +252,7 @@ async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
     // The new process finds its sockets by their addresses.
     setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
     setup.admin = format!("127.0.0.1:{}", free_port());
-    let mut process = start(&setup);
+    let mut process = Process::start(&setup);
     let (address, admin) = process.addresses();
     let crowd = Crowd::of(8, address);
     process.signal("USR2");
@@ -283,7 +280,7 @@ async fn an_upgrade_that_does_not_start_leaves_the_node_as_it_is() {
     let origin = origin().await;
     let mut setup = Setup::s3(origin.addr());
     setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
-    let mut process = start(&setup);
+    let mut process = Process::start(&setup);
     let (address, _) = process.addresses();
     std::fs::write(process.files.path().join("warren.toml"), "nonsense").expect("written");
     process.signal("USR2");
@@ -306,7 +303,7 @@ async fn a_service_manager_is_told_what_the_node_does() {
         ("NOTIFY_SOCKET", path.to_str().expect("text")),
         ("WATCHDOG_USEC", "100000"),
     ];
-    let mut process = start_with(&setup, &environment);
+    let mut process = Process::start_with(&setup, &environment);
     let told = async |what: &str| {
         let mut buffer = [0; 512];
         loop {

@@ -411,3 +411,25 @@ async fn a_clock_that_differs_is_learned_from_the_origin() {
         "one refused for its time, one signed with the origin's"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_breaks_its_connection_is_not_sent_over_every_kept_one() {
+    const KEPT: usize = 20;
+    let origin = origin().await;
+    let gate = origin.hold("seg.ts", None);
+    let edge = Setup::s3(origin.addr()).start().await;
+    let mut viewers = Vec::new();
+    for i in 0..KEPT {
+        origin.put(&format!("/media/{i}/seg.ts"), "segment", "video/mp2t");
+        viewers.push(asking(&edge, &format!("/{i}/seg.ts"), &[]).await);
+    }
+    gate.arrived(KEPT).await;
+    gate.release();
+    for viewer in &mut viewers {
+        assert_eq!(viewer.reply("GET").await.status, 200);
+    }
+    origin.fault("poison.ts", Fault::CloseBeforeHead);
+    assert_eq!(edge.get("/poison.ts").await.status, 502);
+    let sent = origin.count("poison.ts");
+    assert!(sent <= 3, "sent {sent} times: one kept, and two tries");
+}

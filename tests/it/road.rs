@@ -1,7 +1,9 @@
 //! The main road: a signed URL from a private bucket, through memory.
 
-use crate::edge::Setup;
-use crate::origin::{DevOrigin, DevOriginOptions};
+use std::time::Duration;
+
+use crate::edge::{Setup, signed};
+use crate::origin::{DevOrigin, DevOriginOptions, Object};
 
 async fn origin() -> DevOrigin {
     DevOrigin::start(DevOriginOptions::default())
@@ -88,4 +90,56 @@ async fn a_reload_that_moves_a_zones_number_mixes_up_no_objects() {
             .status,
         403
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wall_clock_that_jumps_moves_tokens_and_no_lifetime() {
+    const YEAR_MS: i64 = 365 * 86_400_000;
+    let origin = origin().await;
+    for name in ["a.ts", "i.m3u8", "old.ts", "new.ts"] {
+        let object = Object::new("#EXTM3U\n#EXT-X-ENDLIST\n", "text/plain");
+        origin.put_object(
+            &format!("/media/{name}"),
+            object.with_cache_control("max-age=50"),
+        );
+    }
+    for policy in ["hls", "origin"] {
+        let mut setup = Setup::s3(origin.addr());
+        setup.cache = format!("policy = \"{policy}\"\n");
+        let edge = setup.start().await;
+        let early = signed(&edge.clock, "/a.ts");
+        assert_eq!(edge.get("/a.ts").await.cache(), "MISS");
+        assert_eq!(edge.get("/i.m3u8").await.cache(), "MISS");
+        edge.clock.advance(Duration::from_secs(10));
+        for (jump, cold) in [
+            (-20 * YEAR_MS, "/old.ts"),
+            (YEAR_MS, "/new.ts"),
+            (0, "/new.ts"),
+        ] {
+            edge.clock.set_wall_ahead(jump);
+            for path in ["/a.ts", "/i.m3u8"] {
+                let reply = edge.get(path).await;
+                assert_eq!(
+                    (reply.status, reply.cache()),
+                    (200, "HIT"),
+                    "{policy} {jump}"
+                );
+                let age: u64 = reply
+                    .header("age")
+                    .and_then(|age| age.parse().ok())
+                    .expect("an age");
+                assert!((10..15).contains(&age), "{policy} {jump}: {age}");
+            }
+            assert_eq!(edge.get(cold).await.status, 200, "{policy} {jump}");
+            // Behind, it lives too long; ahead, it is over.
+            let status = edge.send("GET", &early, &[]).await.status;
+            assert_eq!(status, if jump == 0 { 200 } else { 403 }, "{policy} {jump}");
+        }
+        edge.clock.advance(Duration::from_secs(50));
+        let later = edge.get("/i.m3u8").await;
+        assert!(
+            ["REVALIDATED", "UPDATING"].contains(&later.cache()),
+            "{policy}: {later:?}"
+        );
+    }
 }

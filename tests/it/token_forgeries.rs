@@ -286,3 +286,12 @@ fn one_flipped_bit_of_a_token_is_a_bad_signature() {
         }
     }
 }
+
+#[test]
+fn a_path_that_holds_a_scheme_is_signed_as_the_path_that_it_is() {
+    let key = Key::new("k", KEY).expect("not empty");
+    let path = "/mirror/http://origin.test/a.ts";
+    let options = warren::token::sign::Options::default();
+    let url = warren::token::sign::sign(path, &key, Scheme::Hs256, NOW + 3600, &options);
+    assert_eq!(verdict(&url.expect("signs")), "ok");
+}

@@ -20,7 +20,7 @@ mod edge;
 mod origin;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
-mod support_process;
+mod served;
 
 mod crawl;
 mod edge_process;

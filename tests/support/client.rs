@@ -121,7 +121,7 @@ impl Connection {
                 .find(|(n, _)| n.eq_ignore_ascii_case(name))
                 .map(|(_, v)| v.clone())
         };
-        let bodiless = method == "HEAD" || matches!(status, 204 | 304);
+        let bodiless = method == "HEAD" || matches!(status, 100..=199 | 204 | 304);
         let (body, whole) = if bodiless {
             (Vec::new(), true)
         } else if let Some(length) = header("content-length") {

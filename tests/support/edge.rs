@@ -20,6 +20,8 @@ pub struct Setup {
     pub listen: String,
     pub server: String,
     pub admin: String,
+    /// Keys of the admin API.
+    pub access_keys: &'static str,
     pub log: String,
     pub memory: &'static str,
     pub zone: String,
@@ -38,6 +40,7 @@ impl Setup {
             listen: "http = [\"127.0.0.1:0\"]\ndrain_delay = \"0s\"\n".into(),
             server: String::new(),
             admin: "127.0.0.1:0".into(),
+            access_keys: "[]",
             log: "access = \"off\"\n".into(),
             memory: "64MiB",
             zone: "hostnames = [\"*\"]\n".into(),
@@ -64,10 +67,11 @@ impl Setup {
 
     pub fn toml(&self) -> String {
         format!(
-            "[listen]\n{}\n[admin]\nlisten = \"{}\"\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
+            "[listen]\n{}\n[admin]\nlisten = \"{}\"\naccess_keys = {}\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
              [[zone]]\nname = \"test\"\nid = 7\n{}\n[zone.token]\n{}\n[zone.origin]\n{}\n[zone.cache]\n{}\n{}",
             self.listen,
             self.admin,
+            self.access_keys,
             self.log,
             self.memory,
             self.server,
@@ -138,6 +142,14 @@ impl TestEdge {
     pub async fn settled_but(&self, count: usize) {
         while self.running.node.active_requests() > count {
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// As [`Self::settled`], for a wait that may be long: a tick, not a spin.
+    pub async fn idle(&self) {
+        let mut tick = tokio::time::interval(std::time::Duration::from_millis(1));
+        while self.running.node.active_requests() > 0 {
+            tick.tick().await;
         }
     }
 

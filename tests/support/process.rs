@@ -38,7 +38,18 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(binary: &Path, setup: &Setup, environment: &[(&str, &str)]) -> Self {
+    pub fn start(setup: &Setup) -> Self {
+        Self::start_with(setup, &[])
+    }
+
+    pub fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Self {
+        let Some(binary) = option_env!("CARGO_BIN_EXE_warren") else {
+            panic!("cargo names the binary to tests alone: start_binary() is for tools");
+        };
+        Self::start_binary(Path::new(binary), setup, environment)
+    }
+
+    pub fn start_binary(binary: &Path, setup: &Setup, environment: &[(&str, &str)]) -> Self {
         let files = TempDir::new().expect("a folder");
         let config = files.path().join("warren.toml");
         std::fs::write(&config, setup.toml()).expect("written");
@@ -57,17 +68,36 @@ impl Process {
         Self { child, files, log }
     }
 
-    /// The plain and the admin listener's addresses, as the first line of the
-    /// log says.
+    /// The plain and the admin listener's addresses.
     pub fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let [http, _, admin] = self.listeners();
+        (http.expect("a plain listener"), admin.expect("an admin"))
+    }
+
+    /// The plain, the TLS and the admin listener, as the first line of the log
+    /// says.
+    pub fn listeners(&mut self) -> [Option<SocketAddr>; 3] {
         let line = self.log.next().expect("a line");
-        let address = |before: &str| {
+        ["\"http\":\"[", "\"https\":\"[", "\"admin\":\""].map(|before| {
             let after = line.split_once(before).map(|(_, rest)| rest);
             let text = after.and_then(|rest| rest.split([']', ',', '"']).next());
-            text.and_then(|text| text.parse().ok())
-                .unwrap_or_else(|| panic!("no address behind {before} in {line:?}"))
-        };
-        (address("\"http\":\"["), address("\"admin\":\""))
+            let text = text.unwrap_or_else(|| panic!("nothing behind {before} in {line:?}"));
+            text.parse().ok()
+        })
+    }
+
+    /// Bytes of memory that it has at the moment.
+    pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// A size of proc(5)'s `status`.
+    pub fn status(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size") << 10
     }
 
     /// Puts another configuration in the file's place and asks for a reload;

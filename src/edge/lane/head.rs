@@ -5,6 +5,8 @@ use std::mem::MaybeUninit;
 
 use http::Method;
 
+use crate::edge::authority::{is_host, of_target};
+
 /// Bytes of a request's head. Heads of players are below 2 KiB; a signed URL
 /// may bring 8 KiB of target.
 pub const MAX_HEAD_BYTES: usize = 32 << 10;
@@ -204,7 +206,7 @@ impl<'b> Seen<'b> {
         }
         // RFC 9112 §3.2.2 lets the target win; that the two differ is no
         // accident of a player.
-        let named = authority(target).map(str::as_bytes);
+        let named = of_target(target).map(str::as_bytes);
         if named.is_some_and(|named| !self.host.is_some_and(|it| it.eq_ignore_ascii_case(named))) {
             return Err(BadHead::BadHost);
         }
@@ -259,31 +261,6 @@ impl<'b> Seen<'b> {
             None => self.bad_length = true,
         }
     }
-}
-
-/// Whether a value is a host with or without a port (RFC 9110 §7.2).
-pub fn is_host(value: &[u8]) -> bool {
-    let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
-        Some(colon) if !value.ends_with(b"]") => (&value[..colon], &value[colon + 1..]),
-        _ => (value, &b""[..]),
-    };
-    let bare = host
-        .strip_prefix(b"[")
-        .map_or(Some(host), |rest| rest.strip_suffix(b"]"));
-    let v6 = host.starts_with(b"[");
-    let fine = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || b"-._~%".contains(byte) || (v6 && *byte == b':')
-    };
-    bare.is_some_and(|bare| !bare.is_empty() && bare.iter().all(fine))
-        && port.len() <= 5
-        && port.iter().all(u8::is_ascii_digit)
-}
-
-/// The authority of a target in absolute form.
-fn authority(target: &str) -> Option<&str> {
-    let (scheme, rest) = target.split_once("://")?;
-    let known = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-    known.then(|| &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
 }
 
 fn is(line: &Line<'_>, name: &str) -> bool {
@@ -397,29 +374,6 @@ mod tests {
         ];
         for (head, want) in table {
             assert_eq!(read(&head), want, "{head:?}");
-        }
-    }
-
-    #[test]
-    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
-        for host in [
-            "x",
-            "cdn.test:80",
-            "cdn.test.",
-            "a_b-c~1",
-            "x:",
-            "[::1]",
-            "[::1]:8080",
-            "%c3",
-        ] {
-            assert!(is_host(host.as_bytes()), "{host}");
-        }
-        let none = [
-            "", ":80", "a b", "u@x", "x/v", "x:y", "x?y", "x, y", "x:123456", "a:b:80", "[::1",
-            "::1", "[]", "x\u{e9}",
-        ];
-        for host in none {
-            assert!(!is_host(host.as_bytes()), "{host}");
         }
     }
 

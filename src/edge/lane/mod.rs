@@ -1,12 +1,13 @@
-//! The lane: HTTP/1.1 connections as this edge reads them itself.
+//! The lane: connections of viewers. Those of HTTP/1.1 it reads itself.
 //!
 //! It reads each head, answers a GET or HEAD by the same road as everything
 //! else, and hands whatever is more than that to Pingora's proxy, with the
-//! bytes of this one request. It adds no policy.
+//! bytes of this one request. HTTP/2 is Pingora's to read. It adds no policy.
 
 mod hand_over;
 pub mod head;
 mod hit;
+mod http2;
 mod inbox;
 mod outbox;
 
@@ -70,7 +71,8 @@ impl ServerApp for Lane {
         };
         let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
         if http2 {
-            return self.proxy.process_new(stream, shutdown).await;
+            self.http2(stream, shutdown).await;
+            return None;
         }
         Connection::new(self, stream, shutdown.clone())
             .serve()

@@ -63,7 +63,8 @@ pub(super) fn distort(answer: &mut Answer, fault: &Fault, request: &SeenRequest,
         | Fault::Silence
         | Fault::Drip { .. }
         | Fault::Informational { .. }
-        | Fault::Garbage => {}
+        | Fault::Garbage
+        | Fault::Verbatim { .. } => {}
     }
 }
 

@@ -112,6 +112,15 @@ async fn before_head(
                     .await?;
                 return Ok(Some(Ending::Close));
             }
+            Fault::Verbatim { text, stays_open } => {
+                connection.send(text.as_bytes()).await?;
+                if *stays_open {
+                    connection
+                        .unless_peer_leaves(std::future::pending())
+                        .await?
+                }
+                return Ok(Some(Ending::Close));
+            }
             _ => {}
         }
     }

@@ -63,6 +63,12 @@ pub enum Fault {
     Informational { status: u16 },
     /// Bytes that are no HTTP, then FIN.
     Garbage,
+    /// These bytes in place of an answer, head and all; then FIN, or nothing more.
+    Verbatim {
+        text: String,
+        #[serde(default)]
+        stays_open: bool,
+    },
 }
 
 fn found() -> u16 {

@@ -1,0 +1,114 @@
+//! HTTP/2 connections: Pingora reads them, and this says for how long, and how
+//! much of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
+use pingora::protocols::{Digest, Stream};
+use pingora::server::ShutdownWatch;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::Lane;
+use crate::edge::REQUESTS_PER_CONNECTION;
+
+/// An idle connection is closed after this; without it they pile up.
+const IDLE: Duration = Duration::from_secs(90);
+/// Requests that are none, after which a connection is ended.
+const MOST_REJECTED: usize = 32;
+
+/// Requests that run on one connection.
+#[derive(Default)]
+struct Running {
+    count: AtomicUsize,
+    ended: Notify,
+}
+
+struct Guard(Arc<Running>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.0.count.fetch_sub(1, Relaxed) == 1 {
+            self.0.ended.notify_one();
+        }
+    }
+}
+
+impl Running {
+    fn begin(self: &Arc<Self>) -> Guard {
+        self.count.fetch_add(1, Relaxed);
+        Guard(Arc::clone(self))
+    }
+
+    /// Waits until nothing has run for so long.
+    async fn idle(&self) {
+        while self.count.load(Relaxed) > 0 {
+            self.ended.notified().await;
+        }
+        tokio::time::sleep(IDLE).await;
+    }
+}
+
+impl Lane {
+    /// Serves a connection to its end.
+    pub(super) async fn http2(&self, stream: Stream, shutdown: &ShutdownWatch) {
+        let digest = Arc::new(Digest {
+            ssl_digest: stream.get_ssl_digest(),
+            timing_digest: stream.get_timing_digest(),
+            proxy_digest: stream.get_proxy_digest(),
+            socket_digest: stream.get_socket_digest(),
+        });
+        // Who says nothing behind the TLS handshake is as slow as a slow head.
+        let shaking = handshake(stream, self.proxy.h2_options.clone());
+        let Ok(Ok(mut connection)) = timeout(self.node.listen.head_timeout, shaking).await else {
+            return;
+        };
+        let running = Arc::new(Running::default());
+        let (mut rejected, mut served) = (0, 0);
+        let mut stopping = shutdown.clone();
+        let mut ending = false;
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stopping.changed(), if !ending => {
+                    ending = true;
+                    connection.graceful_shutdown();
+                    continue;
+                }
+                accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
+                () = running.idle() => return,
+            };
+            match accepted {
+                Err(_) | Ok(None) => return,
+                Ok(Some(H2Accept::Rejected)) => {
+                    rejected += 1;
+                    if rejected == MOST_REJECTED {
+                        return;
+                    }
+                }
+                Ok(Some(H2Accept::Session(session))) => {
+                    served += 1;
+                    if served == REQUESTS_PER_CONNECTION && !ending {
+                        ending = true;
+                        connection.graceful_shutdown();
+                    }
+                    self.run(session, running.begin(), shutdown.clone());
+                }
+            }
+        }
+    }
+
+    /// Serves one request in a task of its own.
+    fn run(&self, session: HttpSession, guard: Guard, shutdown: ShutdownWatch) {
+        let proxy = Arc::clone(&self.proxy);
+        tokio::spawn(async move {
+            let _guard = guard;
+            let session = ServerSession::new_http2(session);
+            proxy.process_new_http(session, &shutdown).await;
+        });
+    }
+}
