@@ -30,7 +30,7 @@ bench-hot: toolchain ## the pure functions of the request path, by criterion
 	cargo bench --locked --bench hot -- $(ARGS)
 
 # Ten thousand viewers are as many open files, in this process and in the edge's.
-soak: toolchain ## pressure and endurance against the release binary, about six minutes; ARGS=--help
+soak: toolchain ## pressure and endurance against the release binary, about five minutes; ARGS=--help
 	cargo build --locked --release --bin warren --example soak
 	ulimit -n "$$(ulimit -Hn)" && target/release/examples/soak $(ARGS)
 

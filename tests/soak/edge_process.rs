@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::edge::{Setup, metric};
-use crate::support_process::Process;
+use crate::served::Process;
 
 pub struct EdgeProcess {
     process: Process,
@@ -16,18 +16,13 @@ pub struct EdgeProcess {
 
 impl EdgeProcess {
     pub fn start(binary: &Path, setup: &Setup) -> Self {
-        let mut process = Process::start(binary, setup, &[]);
+        let mut process = Process::start_binary(binary, setup, &[]);
         let (address, admin) = tokio::task::block_in_place(|| process.addresses());
         Self {
             process,
             address,
             admin,
         }
-    }
-
-    /// Bytes resident now.
-    pub fn resident(&self) -> u64 {
-        self.status("VmRSS:")
     }
 
     /// The most bytes that were resident since [`Self::forget_peak`].
@@ -52,13 +47,6 @@ impl EdgeProcess {
 
     pub async fn metric(&self, series: &str) -> f64 {
         metric(self.admin, series).await
-    }
-
-    fn status(&self, field: &str) -> u64 {
-        let status = std::fs::read_to_string(self.proc("status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kibibytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kibibytes.expect("a size in kB") << 10
     }
 
     fn proc(&self, file: &str) -> String {

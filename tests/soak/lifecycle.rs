@@ -13,7 +13,7 @@ use crate::edge::{Setup, signed};
 use crate::edge_process::EdgeProcess;
 use crate::origin::{Body, DevOrigin, DevOriginOptions};
 use crate::report::Report;
-use crate::support_process::{free_port, signal};
+use crate::served::{free_port, signal};
 use crate::viewer::{Request, Viewer};
 
 const VIEWERS: usize = 32;

@@ -20,7 +20,7 @@ mod edge;
 mod origin;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
-mod support_process;
+mod served;
 
 mod crawl;
 mod edge_process;
@@ -44,7 +44,7 @@ use report::Report;
     about = "Pressure and endurance tests against the release binary",
     after_help = "\
 Examples:
-  make soak                                  # every phase, about eight minutes
+  make soak                                  # every phase, about five minutes
   make soak ARGS=\"--minutes 10\"              # what must hold before a release
   make soak ARGS=\"--only herd --only crawl\"
   make soak ARGS=\"--json\" >soak.json

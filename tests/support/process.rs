@@ -38,7 +38,18 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn start(binary: &Path, setup: &Setup, environment: &[(&str, &str)]) -> Self {
+    pub fn start(setup: &Setup) -> Self {
+        Self::start_with(setup, &[])
+    }
+
+    pub fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Self {
+        let Some(binary) = option_env!("CARGO_BIN_EXE_warren") else {
+            panic!("cargo names the binary to tests alone: start_binary() is for tools");
+        };
+        Self::start_binary(Path::new(binary), setup, environment)
+    }
+
+    pub fn start_binary(binary: &Path, setup: &Setup, environment: &[(&str, &str)]) -> Self {
         let files = TempDir::new().expect("a folder");
         let config = files.path().join("warren.toml");
         std::fs::write(&config, setup.toml()).expect("written");
@@ -77,9 +88,14 @@ impl Process {
 
     /// Bytes of memory that it has at the moment.
     pub fn resident(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// A size of proc(5)'s `status`.
+    pub fn status(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
         kib.and_then(|kib| kib.parse::<u64>().ok()).expect("a size") << 10
     }
