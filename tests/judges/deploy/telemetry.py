@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 import urllib.request
 
@@ -71,6 +72,16 @@ def ask(base, expression):
         return json.load(answer)["data"]["result"]
 
 
+def answers(base, expressions):
+    """How many are answered, and those that are not within a while: a rule is evaluated after the scrape that it needs."""
+    silent, deadline = expressions, time.monotonic() + 15
+    while True:
+        silent = [(where, expression) for where, expression in silent if not ask(base, expression)]
+        if time.monotonic() > deadline or all(where in MAY_BE_EMPTY for where, _ in silent):
+            return len(expressions) - len(silent), silent
+        time.sleep(0.5)
+
+
 def main():
     metrics, promtool, *prometheus = sys.argv[1:]
     live = families(pathlib.Path(metrics).read_text())
@@ -124,11 +135,8 @@ def main():
 
     shown = 0
     if prometheus and not problems:
-        for where, expression in asked + [(rule["record"], rule["expr"]) for rule in rules if "record" in rule]:
-            if ask(prometheus[0], expression):
-                shown += 1
-            elif where not in MAY_BE_EMPTY:
-                problems.append(f"{where} shows nothing: {expression}")
+        shown, silent = answers(prometheus[0], asked + [(rule["record"], rule["expr"]) for rule in rules if "record" in rule])
+        problems.extend(f"{where} shows nothing: {expression}" for where, expression in silent if where not in MAY_BE_EMPTY)
 
     for problem in problems:
         print(problem)
