@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 ARGS ?=
 
-.PHONY: help demo test lint deny doc bench bench-hot fuzz judges release deb
+.PHONY: help demo test lint deny doc bench bench-hot soak fuzz judges release deb
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -28,6 +28,11 @@ bench: toolchain ## Warren against nginx, Varnish and Traffic Server on this mac
 
 bench-hot: toolchain ## the pure functions of the request path, by criterion
 	cargo bench --locked --bench hot -- $(ARGS)
+
+# Ten thousand viewers are as many open files, in this process and in the edge's.
+soak: toolchain ## pressure and endurance against the release binary, about six minutes; ARGS=--help
+	cargo build --locked --release --bin warren --example soak
+	ulimit -n "$$(ulimit -Hn)" && target/release/examples/soak $(ARGS)
 
 FUZZ_TARGETS = lane token_url path range playlist config response
 TARGET ?= $(FUZZ_TARGETS)

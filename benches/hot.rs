@@ -22,7 +22,8 @@ use warren::cache::cache_control::CacheControl;
 use warren::cache::head::{HeadFacts, HeadLines, render};
 use warren::cache::key::Key as CacheKey;
 use warren::cache::lifetime::{Freshness, Lifetime};
-use warren::cache::object::Object;
+use warren::cache::object::{Name, Object};
+use warren::cache::purge::{Mode, Purge};
 use warren::cache::store::Store;
 use warren::clock::Clock;
 use warren::hls::{Kind, Playlist};
@@ -92,15 +93,26 @@ fn store(c: &mut Criterion) {
     for key in &keys {
         store.insert(key, object(&store));
     }
-    let mut turn = 0;
-    c.bench_function("store, 1,000 objects", |b| {
-        b.iter(|| {
-            turn = (turn + 1) % keys.len();
-            store
-                .get(black_box(&keys[turn]), Kind::Segment)
-                .map(|object| object.status)
-        })
-    });
+    let mut bench = |name| {
+        let mut turn = 0;
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                turn = (turn + 1) % keys.len();
+                store
+                    .get(black_box(&keys[turn]), Kind::Segment)
+                    .map(|object| object.status)
+            })
+        });
+    };
+    bench("store, 1,000 objects");
+    for at in 0..10_000 {
+        let prefix = Purge::Prefix(format!("/other/{at}/"));
+        store.purges.add(7, &prefix, Mode::Hard);
+        store
+            .purges
+            .add(7, &Purge::Tag(format!("tag-{at}")), Mode::Hard);
+    }
+    bench("store, behind purges of 10,000 prefixes and 10,000 tags");
     assert!(store.get(&keys[0], Kind::Segment).is_some(), "a hit");
 }
 
@@ -163,6 +175,7 @@ fn object(store: &Store) -> Arc<Object> {
         fingerprint: "".into(),
         bypass: None,
         permit: None,
+        name: Name::new(7, path, Vec::new(), 0),
     })
 }
 

@@ -1,31 +1,72 @@
-//! The operator's listener: metrics and health.
+//! The operator's listener: metrics and health for everybody who reaches it,
+//! and an API for those who bring a key.
+
+mod access;
+mod answer;
+mod purge;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::net::TcpListener;
 
+use crate::config::{AccessKey, Rights};
 use crate::edge::Node;
 use crate::telemetry::metrics::Reading;
+use access::Rates;
+use answer::Wrong;
+
+/// What the API works on.
+pub struct Admin {
+    node: Arc<Node>,
+    /// Replaced by a reload.
+    keys: ArcSwap<Vec<AccessKey>>,
+    rates: Rates,
+}
+
+impl Admin {
+    pub fn new(node: Arc<Node>, keys: Vec<AccessKey>) -> Arc<Self> {
+        Arc::new(Self {
+            node,
+            keys: ArcSwap::from_pointee(keys),
+            rates: Rates::default(),
+        })
+    }
+
+    pub fn replace_keys(&self, keys: Vec<AccessKey>) {
+        self.keys.store(Arc::new(keys));
+    }
+
+    /// The name of the key that a call brings.
+    fn enter(&self, headers: &HeaderMap, least: Rights) -> Result<String, Wrong> {
+        let (keys, now) = (self.keys.load(), self.node.clock.monotonic());
+        Ok(access::check(&keys, headers, least, &self.rates, now)?)
+    }
+}
 
 /// Serves until its task is ended, which is after the last request of a drain:
 /// `/readyz` must be able to say that the node is draining.
-pub async fn serve(listener: TcpListener, node: Arc<Node>) {
+pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(node);
+        .route("/v1/purge", post(purge::v1))
+        .route("/purge", post(purge::url).get(purge::url))
+        .route("/pullzone/{id}/purgeCache", post(purge::zone))
+        .with_state(admin);
     if let Err(error) = axum::serve(listener, router).await {
         tracing::error!(%error, "the admin listener ended");
     }
 }
 
-async fn metrics(State(node): State<Arc<Node>>) -> Response {
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let node = &admin.node;
     let sites = node.sites.load();
     let origins = sites
         .iter()
@@ -57,8 +98,8 @@ async fn metrics(State(node): State<Arc<Node>>) -> Response {
 }
 
 /// 503 from the moment the node stops taking connections.
-async fn ready(State(node): State<Arc<Node>>) -> Response {
-    if node.metrics.ready.get() == 1 {
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    if admin.node.metrics.ready.get() == 1 {
         "ready\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()

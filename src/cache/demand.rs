@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::cache_control::{parse_seconds, split_outside_quotes};
-use super::lifetime::{Freshness, State};
+use super::lifetime::Freshness;
 
 /// What a viewer wants beyond what the origin allows. `max-stale` is not among
 /// it: it permits and demands nothing.
@@ -44,17 +44,13 @@ impl Demand {
         out
     }
 
-    /// What may be done with a stored object, by the origin and by the viewer.
-    pub fn state(&self, freshness: &Freshness, now: Instant) -> State {
-        let refused = self.no_cache
+    /// Whether a stored object is too old for the viewer.
+    pub fn refuses(&self, freshness: &Freshness, now: Instant) -> bool {
+        self.no_cache
             || self.max_age.is_some_and(|most| freshness.age(now) > most)
             || self
                 .min_fresh
-                .is_some_and(|least| freshness.remaining(now) < least);
-        match refused {
-            true => State::Expired,
-            false => freshness.state(now),
-        }
+                .is_some_and(|least| freshness.remaining(now) < least)
     }
 }
 
@@ -76,57 +72,33 @@ mod tests {
                 ..Lifetime::default()
             },
         };
-        let table: &[(&str, &[&str], Option<&str>, u64, State)] = &[
-            ("nothing", &[], None, 0, State::Fresh),
-            ("no-cache", &["no-cache"], None, 0, State::Expired),
-            ("pragma", &[], Some("No-Cache"), 0, State::Expired),
+        let table: &[(&str, &[&str], Option<&str>, u64, bool)] = &[
+            ("nothing", &[], None, 0, false),
+            ("no-cache", &["no-cache"], None, 0, true),
+            ("pragma", &[], Some("No-Cache"), 0, true),
             (
                 "pragma beside it",
                 &["max-age=9"],
                 Some("no-cache"),
                 0,
-                State::Fresh,
+                false,
             ),
-            ("young enough", &["max-age=3"], None, 1, State::Fresh),
-            ("too old", &["Max-Age=3"], None, 2, State::Expired),
-            (
-                "fresh for long enough",
-                &["min-fresh=5"],
-                None,
-                3,
-                State::Fresh,
-            ),
-            (
-                "not for long enough",
-                &["min-fresh=5"],
-                None,
-                4,
-                State::Expired,
-            ),
-            ("unreadable", &["max-age=x"], None, 0, State::Expired),
-            ("max-stale", &["max-stale=99"], None, 14, State::Expired),
-            (
-                "several lines",
-                &["a", "b, min-fresh=\"9\""],
-                None,
-                0,
-                State::Expired,
-            ),
-            (
-                "stale, allowed",
-                &["max-age=99"],
-                None,
-                9,
-                State::StaleWhileRevalidate,
-            ),
+            ("young enough", &["max-age=3"], None, 1, false),
+            ("too old", &["Max-Age=3"], None, 2, true),
+            ("fresh for long enough", &["min-fresh=5"], None, 3, false),
+            ("not for long enough", &["min-fresh=5"], None, 4, true),
+            ("unreadable", &["max-age=x"], None, 0, true),
+            ("max-stale", &["max-stale=99"], None, 14, false),
+            ("several lines", &["a", "b, min-fresh=\"9\""], None, 0, true),
+            ("stale, allowed", &["max-age=99"], None, 9, false),
         ];
         for (name, lines, pragma, after, want) in table {
             let demand = Demand::parse(lines.iter().copied(), *pragma);
             let now = start + Duration::from_secs(*after);
-            assert_eq!(demand.state(&freshness, now), *want, "{name}");
+            assert_eq!(demand.refuses(&freshness, now), *want, "{name}");
         }
         let both = Demand::parse(["no-store, only-if-cached"].into_iter(), None);
         assert!(both.no_store && both.only_if_cached);
-        assert_eq!(both.state(&freshness, start), State::Fresh);
+        assert!(!both.refuses(&freshness, start));
     }
 }

@@ -22,6 +22,8 @@ const LIVE_FRESH_LEAST: Duration = Duration::from_millis(500);
 const LOW_LATENCY_FRESH_MOST: Duration = secs(1);
 const MISSING_FRESH: Duration = secs(2);
 const MISSING_LIVE_PLAYLIST_FRESH: Duration = secs(1);
+/// Whatever target duration a playlist claims.
+const MISSING_FRESH_MOST: Duration = secs(60);
 
 /// How long an object may be served, from its arrival.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -259,9 +261,9 @@ fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> 
 fn missing(answer: &Answer, overrides: &Overrides) -> Duration {
     let is_playlist = matches!(answer.kind, Kind::Playlist | Kind::Manifest);
     match answer.live_folder {
-        Some(target) if answer.blocking_reload => target * 4,
+        Some(target) if answer.blocking_reload => (target * 4).min(MISSING_FRESH_MOST),
         Some(_) if is_playlist => MISSING_LIVE_PLAYLIST_FRESH,
-        Some(target) => target,
+        Some(target) => target.min(MISSING_FRESH_MOST),
         None => overrides.missing.unwrap_or(MISSING_FRESH),
     }
 }
@@ -497,6 +499,15 @@ mod tests {
                     ..answer(Kind::Segment, None, "")
                 },
                 life(6_000, 0, 0),
+            ),
+            (
+                "404 beside a playlist of hours",
+                Answer {
+                    status: 404,
+                    live_folder: Some(secs(3600)),
+                    ..answer(Kind::Segment, None, "")
+                },
+                life(60_000, 0, 0),
             ),
             (
                 "404 of a live playlist",

@@ -9,5 +9,6 @@ pub mod head;
 pub mod key;
 pub mod lifetime;
 pub mod object;
+pub mod purge;
 pub mod store;
 pub mod vary;

@@ -1,6 +1,8 @@
 //! A stored object. A hit clones an `Arc` of it and nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
 
 use pingora::http::ResponseHeader;
 
@@ -8,9 +10,11 @@ use super::body::Body;
 use super::budget::Permit;
 use super::cache_control::CacheControl;
 use super::head::HeadLines;
-use super::lifetime::{Bypass, Freshness};
+use super::lifetime::{Bypass, Freshness, State};
+use super::purge::{Epoch, Mode, Purges};
 use crate::hls::{Kind, Pace};
 use crate::origin::Validators;
+use crate::path::CanonicalPath;
 
 /// Bytes that an entry costs besides its body: the object, its head in both
 /// forms, its key and moka's own records.
@@ -36,6 +40,48 @@ pub struct Object {
     pub bypass: Option<Bypass>,
     /// The budget's share for head and key.
     pub permit: Option<Permit>,
+    pub name: Name,
+}
+
+/// What a purge may name an object by.
+pub struct Name {
+    pub realm: u32,
+    pub path: CanonicalPath,
+    pub tags: Vec<String>,
+    /// The last purge when its pull began.
+    pub born: Epoch,
+    /// The last purge that it was compared with, and whether one made it stale.
+    compared: AtomicU64,
+}
+
+/// The lowest bit of [`Name::compared`]; the number stands above it.
+const STALE: u64 = 1;
+
+impl Name {
+    pub fn new(realm: u32, path: CanonicalPath, tags: Vec<String>, born: Epoch) -> Self {
+        Self {
+            realm,
+            path,
+            tags,
+            born,
+            compared: AtomicU64::new(born << 1),
+        }
+    }
+
+    /// What purges have made of it.
+    pub fn purged(&self, purges: &Purges) -> Option<Mode> {
+        let latest = purges.latest();
+        let compared = self.compared.load(Relaxed);
+        if compared >> 1 == latest {
+            return (compared & STALE != 0).then_some(Mode::Soft);
+        }
+        let mode = purges.since(self.born, self.realm, self.path.as_str(), &self.tags);
+        if mode != Some(Mode::Hard) {
+            let stale = if mode.is_some() { STALE } else { 0 };
+            self.compared.store(latest << 1 | stale, Relaxed);
+        }
+        mode
+    }
 }
 
 impl Object {
@@ -44,6 +90,15 @@ impl Object {
         u32::try_from(self.body.len())
             .unwrap_or(u32::MAX)
             .saturating_add(ENTRY_OVERHEAD as u32)
+    }
+
+    /// What may be done with it now.
+    pub fn state(&self, now: Instant) -> State {
+        let purged = self.name.compared.load(Relaxed) & STALE != 0;
+        match self.freshness.state(now) {
+            State::Fresh | State::StaleWhileRevalidate if purged => State::StaleIfError,
+            state => state,
+        }
     }
 
     /// Whether this says that there is no such object.

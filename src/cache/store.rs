@@ -13,7 +13,8 @@ use moka::sync::Cache;
 use super::budget::Budget;
 use super::key::Key;
 use super::lifetime::Bypass;
-use super::object::Object;
+use super::object::{Name, Object};
+use super::purge::{Mode, Purges};
 use super::vary::{MAX_NAMES, Variation};
 use crate::hls::Kind;
 use crate::origin::Failure;
@@ -41,6 +42,7 @@ pub struct Store {
     small: Cache<Key, Arc<Object>>,
     large: Cache<Key, Arc<Object>>,
     pub budget: Budget,
+    pub purges: Purges,
     /// Keys whose answers may not be shared.
     passing: Cache<Key, Bypass>,
     /// Keys whose last refresh failed.
@@ -101,6 +103,7 @@ impl Store {
             small: objects(small),
             large: objects(stored - small),
             budget,
+            purges: Purges::default(),
             passing: Cache::builder()
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(PASS_FOR)
@@ -123,13 +126,30 @@ impl Store {
         }
     }
 
-    /// The object under a key, fresh or not.
+    /// The object under a key, fresh or not; not one that was purged.
     pub fn get(&self, key: &Key, kind: Kind) -> Option<Arc<Object>> {
         let (first, second) = match kind {
             Kind::Segment | Kind::Other => (&self.large, &self.small),
             _ => (&self.small, &self.large),
         };
-        first.get(key).or_else(|| second.get(key))
+        let object = first.get(key).or_else(|| second.get(key))?;
+        if object.name.purged(&self.purges) == Some(Mode::Hard) {
+            self.small.invalidate(key);
+            self.large.invalidate(key);
+            return None;
+        }
+        Some(object)
+    }
+
+    /// How many stored objects these purges would end; those that are gone
+    /// already do not count.
+    pub fn count(&self, wanted: &Purges) -> usize {
+        let all = self.small.iter().chain(self.large.iter());
+        let names = |name: &Name| {
+            let found = wanted.since(0, name.realm, name.path.as_str(), &name.tags);
+            found.is_some() && name.purged(&self.purges) != Some(Mode::Hard)
+        };
+        all.filter(|(_, object)| names(&object.name)).count()
     }
 
     pub fn insert(&self, key: &Key, object: Arc<Object>) {

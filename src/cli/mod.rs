@@ -4,6 +4,7 @@
 mod check;
 mod explain;
 mod key;
+mod purge;
 mod serve;
 mod service_manager;
 mod sign;
@@ -38,6 +39,8 @@ enum Command {
     Sign(sign::Arguments),
     /// Say whether the edge would let a URL in, and if not, why.
     Explain(explain::Arguments),
+    /// Purge what running edges have stored.
+    Purge(purge::Arguments),
     /// Load an edge as players do.
     Swarm(swarm::Arguments),
 }
@@ -49,6 +52,7 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Purge(arguments) => purge::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
     }
 }

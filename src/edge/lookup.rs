@@ -119,10 +119,12 @@ impl<'a> Query<'a> {
                 failure,
             })
         };
-        match self
-            .demand
-            .state(&object.freshness, self.visit.request.entry.came)
-        {
+        let now = self.visit.request.entry.came;
+        let state = match self.demand.refuses(&object.freshness, now) {
+            true => State::Expired,
+            false => object.state(now),
+        };
+        match state {
             State::Fresh => hit(object, CacheStatus::Hit, None),
             State::StaleWhileRevalidate => {
                 let failure = pulls.store.recent_failure(&self.key);
@@ -169,7 +171,7 @@ impl<'a> Query<'a> {
     fn join(&self, stale: Option<Arc<Object>>) -> Joined {
         let Visit { node, admitted, .. } = self.visit;
         let job = self.place().map(|place| {
-            || Job {
+            |born| Job {
                 key: self.key.clone(),
                 base: self.base.clone(),
                 kind: self.kind,
@@ -179,6 +181,7 @@ impl<'a> Query<'a> {
                 blocking_reload: self.selected.is_blocking_reload(),
                 stale,
                 place,
+                born,
             }
         });
         let place = Place {
@@ -186,6 +189,8 @@ impl<'a> Query<'a> {
             base: &self.base,
             kind: self.kind,
             demand: self.demand,
+            realm: admitted.zone.realm,
+            path: &admitted.target.path,
         };
         node.pulls.join(&place, job)
     }

@@ -6,7 +6,7 @@
 //! Unsafe methods, in zones that take them, go `through` Pingora's proxy.
 
 mod account;
-mod authority;
+pub mod authority;
 pub mod conditional;
 mod headers;
 mod invalidate;

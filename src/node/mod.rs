@@ -17,7 +17,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin;
+use crate::admin::{self, Admin};
 use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
@@ -58,6 +58,7 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
     let admin_listener = admin_listener.map_err(|error| error.to_string())?;
     let certificates = Certificates::load(&config.certificates)?;
     let fixed = Fixed::of(&config);
+    let access_keys = config.admin.access_keys.clone();
     let (node, zones) = build(config, clock)?;
     let node = Arc::new(node);
     let resolver = certificates.map(|certificates| {
@@ -68,7 +69,8 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
     let edge_task = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
-    let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&node)));
+    let admin = Admin::new(Arc::clone(&node), access_keys);
+    let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&admin)));
     node.metrics.ready.set(1);
     let addresses = |bound: &[listen::Bound]| bound.iter().map(|bound| bound.address).collect();
     Ok(Running {
@@ -77,7 +79,7 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
         admin: sockets.admin.address,
         node,
         sockets,
-        reloading: Reloading::new(fixed, resolver, zones),
+        reloading: Reloading::new(fixed, resolver, zones, admin),
         shutdown,
         edge_task,
         admin_task,

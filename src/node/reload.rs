@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Running, countries};
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::{AccessLog, Cache, Config, Listen};
 use crate::edge::Site;
@@ -104,14 +105,21 @@ pub(super) struct Reloading {
     /// `None` where nothing is served over TLS.
     resolver: Option<Arc<CertificateResolver>>,
     zones: Mutex<Zones>,
+    admin: Arc<Admin>,
 }
 
 impl Reloading {
-    pub fn new(fixed: Fixed, resolver: Option<Arc<CertificateResolver>>, zones: Zones) -> Self {
+    pub fn new(
+        fixed: Fixed,
+        resolver: Option<Arc<CertificateResolver>>,
+        zones: Zones,
+        admin: Arc<Admin>,
+    ) -> Self {
         Self {
             fixed,
             resolver,
             zones: Mutex::new(zones),
+            admin,
         }
     }
 }
@@ -132,6 +140,7 @@ impl Running {
             node.metrics.set_certificates(&certificates.expiries);
             resolver.replace(certificates);
         }
+        self.reloading.admin.replace_keys(config.admin.access_keys);
         let mut zones = self
             .reloading
             .zones

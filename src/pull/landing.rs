@@ -15,7 +15,8 @@ use crate::cache::body::Body;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::head::{HeadFacts, HeadLines, update};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
-use crate::cache::object::{ENTRY_OVERHEAD, Object};
+use crate::cache::object::{ENTRY_OVERHEAD, Name, Object};
+use crate::cache::purge::tags;
 use crate::cache::store::Named;
 use crate::hls::{Kind, Pace};
 use crate::origin::{Exchange, Framing, Validators};
@@ -83,7 +84,19 @@ impl Pull {
             fingerprint: self.job.key.fingerprint(),
             bypass: kept.err(),
             permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
+            name: self.name(headers),
         }
+    }
+
+    /// What a purge may name the object by. A 304 that names no tags leaves
+    /// those that there are.
+    fn name(&self, headers: &HeaderMap) -> Name {
+        let mut tags = tags(headers);
+        if let Some(stale) = self.job.stale.as_ref().filter(|_| tags.is_empty()) {
+            tags.clone_from(&stale.name.tags);
+        }
+        let path = self.job.request.path.clone();
+        Name::new(self.job.zone.realm, path, tags, self.job.born)
     }
 
     /// The origin said 304: the stored body lives on with a new lifetime.
@@ -133,7 +146,9 @@ impl Pull {
     /// is no instant with neither an object nor a flight.
     fn store(&mut self, object: Object, revalidated: bool) {
         let object = Arc::new(object);
-        if object.bypass.is_none() && !self.flight.invalid.load(Relaxed) {
+        let purged = object.name.purged(&self.pulls.store.purges).is_some();
+        let valid = !purged && !self.flight.invalid.load(Relaxed);
+        if object.bypass.is_none() && valid {
             self.pulls.store.insert(&self.job.key, Arc::clone(&object));
             self.linger = !self
                 .pulls

@@ -23,11 +23,13 @@ use crate::cache::demand::Demand;
 use crate::cache::key::Key;
 use crate::cache::lifetime::State;
 use crate::cache::object::Object;
+use crate::cache::purge::Epoch;
 use crate::cache::store::Store;
 use crate::cache::vary::Variation;
 use crate::clock::Clock;
 use crate::hls::Kind;
 use crate::origin::{Failure, Origin, Request};
+use crate::path::CanonicalPath;
 use crate::per_address::Guest;
 use crate::zone::Zone;
 use flight::Flight;
@@ -52,6 +54,8 @@ pub struct Job {
     pub stale: Option<Arc<Object>>,
     /// The viewer's place for a pull that the origin may hold back.
     pub place: Guest,
+    /// The last purge before it was begun.
+    pub born: Epoch,
 }
 
 /// What a request looks for.
@@ -60,6 +64,8 @@ pub struct Place<'k> {
     pub base: &'k Key,
     pub kind: Kind,
     pub demand: Demand,
+    pub realm: u32,
+    pub path: &'k CanonicalPath,
 }
 
 /// How a request for a key is answered.
@@ -89,6 +95,7 @@ pub struct Pulls {
 struct Seat {
     flight: Arc<Flight>,
     base: Key,
+    born: Epoch,
     /// Set once it has landed without being admitted: until then reachable.
     until: Option<Instant>,
 }
@@ -135,12 +142,19 @@ impl Pulls {
     }
 
     /// Rides the pull of a key, and where there is none starts `job`.
-    pub fn join(self: &Arc<Self>, place: &Place<'_>, job: Option<impl FnOnce() -> Job>) -> Joined {
+    pub fn join(
+        self: &Arc<Self>,
+        place: &Place<'_>,
+        job: Option<impl FnOnce(Epoch) -> Job>,
+    ) -> Joined {
         let (key, now) = (place.key, self.clock.monotonic());
-        let good = |object: &Object| place.demand.state(&object.freshness, now) == State::Fresh;
+        let good = |object: &Object| {
+            !place.demand.refuses(&object.freshness, now) && object.state(now) == State::Fresh
+        };
         let mut seats = self.shard(key);
         if let Some(seat) = seats.get(key) {
-            let reachable = seat.until.is_none_or(|until| now < until);
+            let reachable =
+                seat.until.is_none_or(|until| now < until) && !self.is_overtaken(seat.born, place);
             let landed = seat.flight.landed();
             if reachable && landed.is_none_or(|landing| good(&landing.object)) {
                 if seat.flight.riders() >= self.max_riders {
@@ -161,6 +175,7 @@ impl Pulls {
         let Some(job) = job else {
             return Joined::Alone;
         };
+        let born = self.store.purges.latest();
         let flight = Flight::new();
         let rider = flight.board(true);
         seats.insert(
@@ -168,14 +183,26 @@ impl Pulls {
             Seat {
                 flight: Arc::clone(&flight),
                 base: place.base.clone(),
+                born,
                 until: None,
             },
         );
         drop(seats);
         self.counts.started.fetch_add(1, Relaxed);
         self.counts.in_flight.fetch_add(1, Relaxed);
-        tokio::spawn(task::run(task::Pull::new(Arc::clone(self), flight, job())));
+        tokio::spawn(task::run(task::Pull::new(
+            Arc::clone(self),
+            flight,
+            job(born),
+        )));
         Joined::Riding(rider)
+    }
+
+    /// Whether what a pull brings was purged while it was under way.
+    fn is_overtaken(&self, born: Epoch, place: &Place<'_>) -> bool {
+        let purges = &self.store.purges;
+        let since = || purges.since_begun(born, place.realm, place.path.as_str());
+        born < purges.latest() && since().is_some()
     }
 
     /// Takes a finished flight off the map; one that was not admitted to the
@@ -203,6 +230,7 @@ impl Pulls {
         let seat = Seat {
             flight: Arc::clone(flight),
             base: job.base.clone(),
+            born: job.born,
             until: None,
         };
         // In this order a like request finds the flight at each instant.
@@ -249,7 +277,6 @@ mod tests {
     use super::*;
     use crate::cache::budget::Budget;
     use crate::config::{Config, Environment};
-    use crate::path::CanonicalPath;
     use std::path::Path;
 
     const ZONE: &str = "[listen]\nhttp = [\"127.0.0.1:0\"]\n[[zone]]\nname = \"a\"\nhostnames = [\"*\"]\n\
@@ -285,6 +312,7 @@ mod tests {
             blocking_reload: false,
             stale: None,
             place: Guest::uncounted(),
+            born: 0,
         }
     }
 
@@ -299,6 +327,7 @@ mod tests {
         let seat = Seat {
             flight: Arc::clone(&flight),
             base: key.clone(),
+            born: 0,
             until: None,
         };
         pulls.shard(&key).insert(key.clone(), seat);

@@ -54,6 +54,8 @@ pub struct Metrics {
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     certificate_expiries: IntGaugeVec,
+    purges: IntCounterVec,
+    purged: IntCounter,
     endpoints_up: IntGaugeVec,
     circuits_opened: IntCounterVec,
     hot: Hot,
@@ -119,6 +121,11 @@ impl Metrics {
             let gauge = IntGauge::new(name, help)?;
             add(Box::new(gauge.clone())).map(|()| gauge)
         };
+        let purged = IntCounter::new(
+            "warren_purged_objects_total",
+            "Stored objects that purges have named.",
+        )?;
+        add(Box::new(purged.clone()))?;
         let ready = gauge("warren_ready", "1 while the node takes new requests.")?;
         let build = gauges(
             "warren_build_info",
@@ -205,6 +212,12 @@ impl Metrics {
                 "When a certificate ends, in Unix time.",
                 &["file"],
             )?,
+            purges: counters(
+                "warren_purges_total",
+                "Calls that purge, by what they do.",
+                &["kind"],
+            )?,
+            purged,
             endpoints_up: gauges(
                 "warren_origin_endpoint_up",
                 "1 where an endpoint is asked, 0 where it is left alone.",
@@ -267,6 +280,15 @@ impl Metrics {
 
     pub fn count_refusal(&self, zone: &str, reason: &str) {
         self.refusals.with_label_values(&[zone, reason]).inc();
+    }
+
+    /// A purge that named so many stored objects.
+    pub fn count_purge(&self, dry_run: bool, objects: usize) {
+        let kind = if dry_run { "dry_run" } else { "purge" };
+        self.purges.with_label_values(&[kind]).inc();
+        if !dry_run {
+            self.purged.inc_by(objects as u64);
+        }
     }
 
     pub fn count_bypass(&self, reason: &str) {

@@ -88,7 +88,11 @@ impl<T> ByHost<T> {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.all.iter().map(|belongs| &**belongs)
+        self.all().map(|belongs| &**belongs)
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.all.iter()
     }
 
     /// What belongs to the zone of a `Host` or `:authority` value, port and

@@ -40,7 +40,7 @@ fuzz_target!(|body: &[u8]| {
     for body in [body, &with_element] {
         if let Some(manifest) = Manifest::scan(body) {
             if let Pace::Live { target } = manifest.pace {
-                assert!(!target.is_zero());
+                assert!(!target.is_zero() && target <= MAX_TARGET);
             }
         }
     }

@@ -37,6 +37,7 @@ mod origin_requests;
 mod origins;
 mod process;
 mod pulls;
+mod purge;
 mod road;
 mod scenarios;
 mod serve;

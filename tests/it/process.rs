@@ -2,6 +2,7 @@
 //! load, and exit codes.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,7 +11,16 @@ use tempfile::TempDir;
 
 use crate::edge::{Connection, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
-use crate::served::{Process, signal};
+use crate::served::{Process, free_port, signal};
+
+pub fn start(setup: &Setup) -> Process {
+    start_with(setup, &[])
+}
+
+fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Process {
+    let binary = Path::new(env!("CARGO_BIN_EXE_warren"));
+    Process::start(binary, setup, environment)
+}
 
 async fn origin() -> DevOrigin {
     let origin = DevOrigin::start(DevOriginOptions::default())
@@ -25,7 +35,7 @@ async fn sigterm_lets_every_running_request_end_and_takes_no_more() {
     const VIEWERS: usize = 50;
     let origin = origin().await;
     let gate = origin.hold("/a.ts", None);
-    let mut process = Process::start(&Setup::s3(origin.addr()));
+    let mut process = start(&Setup::s3(origin.addr()));
     let (address, admin) = process.addresses();
     let target = signed(&warren::clock::Clock::default(), "/a.ts");
     let mut viewers = Vec::new();
@@ -64,7 +74,7 @@ async fn a_request_that_outlasts_the_grace_period_does_not_hold_the_node() {
     let gate = origin.hold("/a.ts", None);
     let mut setup = Setup::s3(origin.addr());
     setup.listen.push_str("grace_period = \"1s\"\n");
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let mut viewer = Connection::open(process.addresses().0).await;
     viewer
         .send(
@@ -87,7 +97,7 @@ async fn a_port_that_is_taken_ends_the_start_and_names_the_address() {
     let address = taken.local_addr().expect("an address").to_string();
     let mut setup = Setup::s3(origin.addr());
     setup.listen = format!("http = [\"127.0.0.1:0\", \"{address}\"]\n");
-    let (status, log) = Process::start(&setup).end().await;
+    let (status, log) = start(&setup).end().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(
         log.contains(&format!("cannot listen on {address}")),
@@ -162,7 +172,7 @@ async fn a_reload_under_load_drops_no_request_and_a_bad_file_changes_nothing() {
     let origin = origin().await;
     origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
     let setup = Setup::s3(origin.addr());
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, admin) = process.addresses();
     let target = signed(&warren::clock::Clock::default(), "/small.ts");
     let mut first = Connection::open(address).await;
@@ -220,7 +230,7 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     origin.put("/media/small.ts", vec![5; 1_000], "video/mp2t");
     let mut setup = Setup::s3(origin.addr());
     setup.listen = setup.listen.replace("\"0s\"", "\"500ms\"");
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, admin) = process.addresses();
     // One who says nothing does not hold the node.
     let _idle = Connection::open(address).await;
@@ -244,12 +254,6 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     assert!(status.success() && log.contains("\"stopped\""), "{log}");
 }
 
-/// A port that nobody has at the moment.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address").port()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
     let origin = origin().await;
@@ -258,7 +262,7 @@ async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
     // The new process finds its sockets by their addresses.
     setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
     setup.admin = format!("127.0.0.1:{}", free_port());
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, admin) = process.addresses();
     let crowd = Crowd::of(8, address);
     process.signal("USR2");
@@ -286,7 +290,7 @@ async fn an_upgrade_that_does_not_start_leaves_the_node_as_it_is() {
     let origin = origin().await;
     let mut setup = Setup::s3(origin.addr());
     setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
-    let mut process = Process::start(&setup);
+    let mut process = start(&setup);
     let (address, _) = process.addresses();
     std::fs::write(process.files.path().join("warren.toml"), "nonsense").expect("written");
     process.signal("USR2");
@@ -309,7 +313,7 @@ async fn a_service_manager_is_told_what_the_node_does() {
         ("NOTIFY_SOCKET", path.to_str().expect("text")),
         ("WATCHDOG_USEC", "100000"),
     ];
-    let mut process = Process::start_with(&setup, &environment);
+    let mut process = start_with(&setup, &environment);
     let told = async |what: &str| {
         let mut buffer = [0; 512];
         loop {

@@ -9,7 +9,7 @@ use warren::cache::cache_control::CacheControl;
 use warren::cache::head::{HeadLines, empty};
 use warren::cache::key::Key;
 use warren::cache::lifetime::{Freshness, Lifetime};
-use warren::cache::object::Object;
+use warren::cache::object::{Name, Object};
 use warren::cache::store::Store;
 use warren::clock::Clock;
 use warren::hls::Kind;
@@ -54,6 +54,7 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
         fingerprint: "".into(),
         bypass: None,
         permit: store.budget.take(1024),
+        name: Name::new(1, CanonicalPath::parse("/").expect("a path"), Vec::new(), 0),
     }))
 }
 

@@ -20,6 +20,8 @@ pub struct Setup {
     pub listen: String,
     pub server: String,
     pub admin: String,
+    /// Keys of the admin API.
+    pub access_keys: &'static str,
     pub log: String,
     pub memory: &'static str,
     pub zone: String,
@@ -38,6 +40,7 @@ impl Setup {
             listen: "http = [\"127.0.0.1:0\"]\ndrain_delay = \"0s\"\n".into(),
             server: String::new(),
             admin: "127.0.0.1:0".into(),
+            access_keys: "[]",
             log: "access = \"off\"\n".into(),
             memory: "64MiB",
             zone: "hostnames = [\"*\"]\n".into(),
@@ -64,10 +67,11 @@ impl Setup {
 
     pub fn toml(&self) -> String {
         format!(
-            "[listen]\n{}\n[admin]\nlisten = \"{}\"\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
+            "[listen]\n{}\n[admin]\nlisten = \"{}\"\naccess_keys = {}\n[log]\n{}\n[cache]\nmemory = \"{}\"\n{}\n\
              [[zone]]\nname = \"test\"\nid = 7\n{}\n[zone.token]\n{}\n[zone.origin]\n{}\n[zone.cache]\n{}\n{}",
             self.listen,
             self.admin,
+            self.access_keys,
             self.log,
             self.memory,
             self.server,
@@ -165,12 +169,7 @@ impl TestEdge {
 
     /// The value of one series, 0 where it is not there.
     pub async fn metric(&self, series: &str) -> f64 {
-        let text = self.metrics().await;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        line.and_then(|value| value.parse().ok())
-            .unwrap_or_default()
+        metric(self.running.admin, series).await
     }
 }
 
@@ -179,6 +178,16 @@ pub async fn metrics(admin: SocketAddr) -> String {
     let mut connection = Connection::open(admin).await;
     connection.send("GET", "/metrics", &[]).await;
     String::from_utf8(connection.reply("GET").await.body).expect("metrics are text")
+}
+
+/// The value of one series of a node, 0 where it is not there.
+pub async fn metric(admin: SocketAddr, series: &str) -> f64 {
+    let text = metrics(admin).await;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+        .unwrap_or_default()
 }
 
 /// A target signed with the test key.

@@ -1,13 +1,21 @@
-//! The binary in a process of its own.
+//! The binary in a process of its own, with its log.
 
-use std::io::{BufRead, BufReader, Read};
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::edge::{KEY, Setup};
+
+/// A process that says nothing for so long says nothing any more.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Lines kept of a log that nobody reads; the oldest go first.
+const MAX_LINES: usize = 10_000;
 
 pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("sh")
@@ -16,39 +24,37 @@ pub fn signal(pid: u32, name: &str) {
     assert!(sent.is_ok_and(|status| status.success()));
 }
 
+/// A port that nobody has at the moment.
+pub fn free_port() -> u16 {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("an address").port()
+}
+
 /// A served node; ended when dropped.
 pub struct Process {
     pub child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
     pub files: TempDir,
+    log: Log,
 }
 
 impl Process {
-    pub fn start(setup: &Setup) -> Self {
-        Self::start_with(setup, &[])
-    }
-
-    pub fn start_with(setup: &Setup, environment: &[(&str, &str)]) -> Self {
+    pub fn start(binary: &Path, setup: &Setup, environment: &[(&str, &str)]) -> Self {
         let files = TempDir::new().expect("a folder");
         let config = files.path().join("warren.toml");
         std::fs::write(&config, setup.toml()).expect("written");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_warren"))
+        let mut child = Command::new(binary)
             .args(["serve", "--config"])
             .arg(&config)
             .env("KEY", KEY)
-            .envs(environment.iter().copied())
             .env("ACCESS", "dev-access-key")
             .env("SECRET", "dev-secret-key")
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary runs");
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        Self {
-            child,
-            stderr,
-            files,
-        }
+        let log = Log::of(child.stderr.take().expect("a pipe"));
+        Self { child, files, log }
     }
 
     /// The plain and the admin listener's addresses.
@@ -60,8 +66,7 @@ impl Process {
     /// The plain, the TLS and the admin listener, as the first line of the log
     /// says.
     pub fn listeners(&mut self) -> [Option<SocketAddr>; 3] {
-        let mut line = String::new();
-        self.stderr.read_line(&mut line).expect("a line");
+        let line = self.log.next().expect("a line");
         ["\"http\":\"[", "\"https\":\"[", "\"admin\":\""].map(|before| {
             let after = line.split_once(before).map(|(_, rest)| rest);
             let text = after.and_then(|rest| rest.split([']', ',', '"']).next());
@@ -90,12 +95,13 @@ impl Process {
 
     /// The next line of the log that has this text.
     pub fn line_with(&mut self, text: &str) -> String {
-        let mut line = String::new();
-        while !line.contains(text) {
-            line.clear();
-            assert!(self.stderr.read_line(&mut line).expect("a line") > 0);
+        loop {
+            let line = self.log.next();
+            let line = line.unwrap_or_else(|| panic!("the log ended without {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
         }
-        line
     }
 
     pub fn signal(&self, name: &str) {
@@ -107,7 +113,9 @@ impl Process {
         let ended = tokio::task::spawn_blocking(move || {
             let mut process = self;
             let mut text = String::new();
-            let _ = process.stderr.read_to_string(&mut text);
+            while let Some(line) = process.log.next() {
+                text.push_str(&line);
+            }
             (process.child.wait().expect("it ends"), text)
         });
         tokio::time::timeout(Duration::from_secs(30), ended)
@@ -121,5 +129,53 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Standard error, read to its end so that the process never waits for a reader.
+struct Log(Arc<(Mutex<Lines>, Condvar)>);
+
+#[derive(Default)]
+struct Lines {
+    unread: VecDeque<String>,
+    ended: bool,
+}
+
+impl Log {
+    fn of(stderr: ChildStderr) -> Self {
+        let log = Self(Arc::default());
+        let shared = Self(Arc::clone(&log.0));
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(stderr);
+            let mut line = String::new();
+            while reader.read_line(&mut line).is_ok_and(|count| count > 0) {
+                shared.change(|lines| {
+                    lines.unread.push_back(std::mem::take(&mut line));
+                    if lines.unread.len() > MAX_LINES {
+                        lines.unread.pop_front();
+                    }
+                });
+            }
+            shared.change(|lines| lines.ended = true);
+        });
+        log
+    }
+
+    /// Waits for a line; `None` at the end.
+    fn next(&self) -> Option<String> {
+        let waiting = |lines: &mut Lines| lines.unread.is_empty() && !lines.ended;
+        let waited = self.0.1.wait_timeout_while(self.lines(), PATIENCE, waiting);
+        let (mut lines, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "the process says nothing");
+        lines.unread.pop_front()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Lines)) {
+        change(&mut self.lines());
+        self.0.1.notify_all();
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

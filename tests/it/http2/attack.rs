@@ -11,6 +11,7 @@ use super::{Door, Ground};
 use crate::edge::Connection;
 use crate::frames::*;
 use crate::origin::Gate;
+use crate::process::start;
 use crate::served::Process;
 
 /// What an attack may cost in memory, whatever it sends.
@@ -32,7 +33,7 @@ impl Target {
         let ground = Ground::new().await;
         ground.origin.put("/held.ts", &b"held"[..], "video/mp2t");
         let held = ground.origin.hold("/held.ts", None);
-        let mut process = Process::start(&ground.setup);
+        let mut process = start(&ground.setup);
         let [http, https, _] = process.listeners();
         let door = ground.door(https.expect("a TLS listener"));
         let mut target = Self {

@@ -33,6 +33,7 @@ REFUSED = {
     "no secret": ["existingSecret="],
     "an unknown key": BARE + ["replicas=3"],
     "an unknown key below": BARE + ["cache.size=1GiB"],
+    "a right that is none": BARE + ["adminRights=write"],
     "a size that Warren refuses": BARE + ["cache.memory=1GB"],
     "a port that needs a capability": BARE + ["listen.httpPort=80"],
     "seconds with a unit": BARE + ["listen.drainDelaySeconds=10s"],

@@ -1,0 +1,115 @@
+//! Answers of the admin API: JSON, and errors in the two shapes that clients
+//! know.
+
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+
+use super::access::Denied;
+
+/// Whose clients are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// `application/problem+json` (RFC 9457).
+    Ours,
+    /// `{"ErrorKey", "Field", "Message"}`.
+    Vendor,
+}
+
+/// What is wrong with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    pub status: StatusCode,
+    /// The name: in the answer and in the audit log.
+    pub name: &'static str,
+    /// The field of the call that is at fault.
+    pub field: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Seconds.
+    pub retry_after: Option<u64>,
+}
+
+impl Wrong {
+    pub fn new(name: &'static str, field: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            name,
+            field,
+            message: message.into(),
+            retry_after: None,
+        }
+    }
+
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status, ..self }
+    }
+
+    pub fn answer(&self, style: Style) -> Response {
+        let (kind, body) = match style {
+            Style::Ours => (
+                "application/problem+json",
+                json!({
+                    "type": format!("about:blank#{}", self.name),
+                    "title": self.name,
+                    "status": self.status.as_u16(),
+                    "detail": self.message,
+                    "field": self.field,
+                }),
+            ),
+            Style::Vendor => (
+                "application/json",
+                json!({ "ErrorKey": self.name, "Field": self.field, "Message": self.message }),
+            ),
+        };
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        insert(headers, header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.retry_after {
+            insert(headers, header::RETRY_AFTER, &seconds.to_string());
+        }
+        response
+    }
+}
+
+impl From<Denied> for Wrong {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unknown => Self::new(
+                "unauthorized",
+                "AccessKey",
+                "send one of the keys under [admin] access_keys in the header AccessKey",
+            )
+            .with_status(StatusCode::UNAUTHORIZED),
+            Denied::Rights => Self::new(
+                "forbidden",
+                "AccessKey",
+                "this key's rights do not go so far: see [admin] access_keys",
+            )
+            .with_status(StatusCode::FORBIDDEN),
+            Denied::Rate(seconds) => Self {
+                retry_after: Some(seconds),
+                ..Self::new("rate_limited", "", "too many calls: wait and try again")
+                    .with_status(StatusCode::TOO_MANY_REQUESTS)
+            },
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = value.parse() {
+        headers.insert(name, value);
+    }
+}
+
+/// A value as JSON.
+pub fn ok(value: &impl Serialize) -> Response {
+    match serde_json::to_string(value) {
+        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "cannot render an answer");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}

@@ -1,0 +1,282 @@
+"""Backends in four languages (examples/backend) sign, and the edge decides.
+
+Each signs a table of odd paths in every scheme and form; `warren explain` lets
+the URL in, and refuses it by name once anything in it is changed. Then come the
+vectors, whose tokens each must make.
+"""
+import collections
+import functools
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.parse
+
+from verdict import Skipped, expect
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples" / "backend"
+WARREN = ROOT / "target" / "debug" / "warren"
+BASE = "https://cdn.example.net"
+KEY = "judge-key-0123456789abcdef"
+EXPIRES = 1893456000
+
+ODD_PATHS = [
+    "/v/s1/master.m3u8",
+    "/v/s1/with space.ts",
+    "/v/s1/plus+sign.ts",
+    "/v/s1/ümläut.ts",
+    "/v/s1/日本.ts",
+    "/v/s1/100%.ts",
+    "/v/s1/100%25.ts",
+    "/v/s1/%2F is text.ts",
+    "/v/s1/a=b&c;d,e.ts",
+    "/v/s1/what?.ts",
+    "/v/s1/no#1.ts",
+    "/v/s1/!$'()*:@[]~_-.ts",
+    "/v/s1//twice.ts",
+]
+ADDRESS = "203.0.113.7"
+# What may stand in a token besides path and expiry, as arguments of the examples.
+EXTRAS = {
+    "query": (["--form", "query"], []),
+    "path, one object": (["--form", "path"], []),
+    "path, a folder": (["--form", "path"], ["token_path=/v/s1/"]),
+    "query, a folder, with a limit": (["--form", "query"], ["token_path=/v/s1", "limit=500"]),
+    "path, a folder, for one address, with countries": (
+        ["--form", "path", "--ip", ADDRESS],
+        ["token_path=/v/s1/", "token_countries=CH,FR"],
+    ),
+}
+
+
+def signer(language):
+    """The command that signs in this language."""
+    if language == "Python":
+        return [sys.executable, str(EXAMPLES / "sign.py")]
+    if language == "Node":
+        return [found("node"), str(EXAMPLES / "sign.mjs")]
+    if language == "PHP":
+        return [found("php"), str(EXAMPLES / "sign.php")]
+    return [built_go()]
+
+
+def found(program):
+    path = shutil.which(program)
+    if not path:
+        raise Skipped(f"{program} is not installed")
+    return path
+
+
+@functools.cache
+def built_go():
+    """The Go example, by the Go compiler or else by gcc's."""
+    go, gccgo = shutil.which("go"), shutil.which("gccgo")
+    if not go and not gccgo:
+        raise Skipped("neither go nor gccgo is installed")
+    built_go.folder = tempfile.TemporaryDirectory(prefix="judge-go-")
+    program = f"{built_go.folder.name}/sign"
+    compiler = [go, "build"] if go else [gccgo]
+    environment = {"GOTOOLCHAIN": "local", "GOFLAGS": "", "GOCACHE": f"{built_go.folder.name}/cache"}
+    command = [*compiler, "-o", program, str(EXAMPLES / "sign.go")]
+    subprocess.run(command, check=True, capture_output=True, cwd=EXAMPLES, env={**os.environ, **environment})
+    return program
+
+
+def sign(command, path, expires=EXPIRES, params=(), options=(), key=KEY, base=BASE):
+    """The URL, or None where the example refuses to make one."""
+    environment = {**os.environ, "CDN_BASE_URL": base, "CDN_SECURITY_KEY": key}
+    done = subprocess.run([*command, *options, path, str(expires), *params], capture_output=True, text=True, env=environment)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+@functools.cache
+def explain(url, *options, key=KEY, at=EXPIRES - 60):
+    """What `warren explain` says: its JSON."""
+    command = [str(WARREN), "explain", url, "--key", key, "--at", str(at), "--json", *options]
+    done = subprocess.run(command, capture_output=True, text=True)
+    expect(done.returncode in (0, 1), f"{url}: {done.stderr}")
+    said = json.loads(done.stdout)
+    expect(said["allow"] == (done.returncode == 0), f"{url}: exit code {done.returncode} with {said}")
+    return said
+
+
+def replaced(url, pattern, text):
+    """The URL with one thing changed."""
+    changed = re.sub(pattern, lambda _: text, url, count=1)
+    expect(changed != url, f"nothing to change: {pattern} in {url}")
+    return changed
+
+
+def tampered(url, params):
+    """Changed URLs, and the reasons for which each may be refused."""
+    digest = re.search(r"token=(?:HS256-(?:1-)?)?(.)", url)
+    other = "B" if digest[1] == "A" else "A"
+    yield "the token", url[: digest.start(1)] + other + url[digest.end(1) :], ["bad_signature"]
+    yield "the expiry", replaced(url, rf"expires={EXPIRES}", f"expires={EXPIRES + 3600}"), ["bad_signature"]
+    yield "the path", replaced(url, r"/v/s1/(?=[^/]*[^/])(?!.*/v/s1/)", "/v/s2/"), ["bad_signature", "wrong_path"]
+    yield "one more parameter", url + ("&" if "?" in url else "?") + "x=1", ["bad_signature"]
+    if any(param.startswith("limit=") for param in params):
+        yield "the limit", replaced(url, "limit=500", "limit=9999"), ["bad_signature"]
+    if any(param.startswith("token_countries=") for param in params):
+        yield "the countries", replaced(url, "token_countries=CH", "token_countries=DE"), ["bad_signature"]
+    if any(param.startswith("token_path=") for param in params):
+        yield "the folder", replaced(url, "token_path=%2Fv%2Fs1", "token_path=%2Fv"), ["bad_signature"]
+
+
+def signs_what_the_edge_lets_in(language):
+    def judge():
+        command = signer(language)
+        for path in ODD_PATHS:
+            for scheme in ("hs256", "sha256"):
+                for name, (options, params) in EXTRAS.items():
+                    case = f"{scheme}, {name}, {path}"
+                    url = sign(command, path, params=params, options=["--scheme", scheme, *options])
+                    expect(url and url.startswith(BASE + "/"), f"{case}: no URL, but {url!r}")
+                    viewer = ("--client-ip", ADDRESS, "--country", "CH")
+                    said = explain(url, *viewer)
+                    expect((said["reason"], said["scheme"], said["path"]) == ("ok", scheme, path), f"{case}: {url}: {said}")
+                    if path not in ODD_PATHS[:2]:
+                        continue
+                    for what, changed, reasons in tampered(url, params):
+                        said = explain(changed, *viewer)
+                        expect(not said["allow"] and said["reason"] in reasons, f"{case}, changed {what}: {changed}: {said}")
+                    said = explain(url, *viewer, key="another-key")
+                    expect(said["reason"] == "bad_signature", f"{case}, with another key: {said}")
+                    said = explain(url, *viewer, at=EXPIRES + 1)
+                    expect(said["reason"] == "expired", f"{case}, too late: {said}")
+                    if "--ip" in options:
+                        for elsewhere, reason in [
+                            (("--client-ip", "198.51.100.1", "--country", "CH"), "bad_signature"),
+                            (("--client-ip", ADDRESS, "--country", "DE"), "country_blocked"),
+                        ]:
+                            said = explain(url, *elsewhere)
+                            expect(said["reason"] == reason, f"{case}, {elsewhere}: {said}")
+        addresses(command)
+        mistakes(command)
+        vectors(command)
+    return judge
+
+
+def addresses(command):
+    """HMAC signs 64 bits of IPv6, SHA-256 its whole text; an IPv4-mapped address is IPv4."""
+    table = [
+        ("2001:db8:85a3::1", "hs256", "2001:db8:85a3:0:ffff::9", "ok"),
+        ("2001:db8:85a3::1", "hs256", "2001:db8:85a3:1::1", "bad_signature"),
+        ("::1", "hs256", "::2", "ok"),
+        ("2001:DB8:0:0:1:0:0:1", "sha256", "2001:db8::1:0:0:1", "ok"),
+        ("2001:db8::1", "sha256", "2001:db8::2", "bad_signature"),
+        ("::ffff:203.0.113.7", "hs256", ADDRESS, "ok"),
+        ("::ffff:203.0.113.7", "sha256", ADDRESS, "ok"),
+        ("203.0.113.0", "hs256", ADDRESS, "ok"),
+    ]
+    for signed, scheme, viewer, reason in table:
+        url = sign(command, "/a.ts", options=["--scheme", scheme, "--ip", signed])
+        said = explain(url, "--client-ip", viewer, "--validate-ip")
+        expect(said["reason"] == reason, f"{scheme} for {signed}, seen from {viewer}: {url}: {said}")
+
+
+def mistakes(command):
+    """What the table in docs/backend.md says of a backend's mistakes."""
+    for expires in (EXPIRES * 1000, 60, 0):
+        expect(sign(command, "/a.ts", expires) is None, f"signs until {expires}")
+    expect(sign(command, "/a.ts", key="") is None, "signs without a key")
+    folder = ["token_path=/v/s1/"]
+    good = sign(command, "/v/s1/a.ts")
+    path_form = sign(command, "/v/s1/a.ts", params=folder, options=["--form", "path"])
+    ignoring = sign(command, "/v/s1/a.ts", params=[*folder, "token_ignore_params=true"], options=["--form", "path"])
+    far = sign(command, "/v/s1/a.ts", EXPIRES + 401 * 86400)
+    flagless = ["--validate-ip"]
+    table = [
+        ("no token", BASE + "/v/s1/a.ts", [], "missing"),
+        ("milliseconds", replaced(good, rf"expires={EXPIRES}", f"expires={EXPIRES}000"), [], "malformed"),
+        ("a hexadecimal digest", replaced(good, r"token=[^&]*", "token=" + "0123456789abcdef" * 4), [], "malformed"),
+        ("plain base64", replaced(good, r"(?<=token=HS256-.{10}).", "/"), [], "malformed"),
+        ("both forms", path_form + "?" + good.partition("?")[2], [], "malformed"),
+        ("a parameter twice", sign(command, "/a.ts", params=["v=1"]) + "&v=2", [], "malformed"),
+        ("an ampersand in a value", sign(command, "/a.ts", params=["title=a&b"]), [], "malformed"),
+        ("a folder without its slash", sign(command, "/v/s1/a.ts", params=["token_path=v/s1/"]), [], "malformed"),
+        ("a limit that is none", sign(command, "/v/s1/a.ts", params=["limit=0"]), [], "malformed"),
+        ("a scheme that is off", sign(command, "/a.ts", options=["--scheme", "sha256"]), ["--scheme", "hs256"], "scheme_not_allowed"),
+        ("beyond 400 days", far, [], "expires_too_far"),
+        ("another folder", sign(command, "/v/s2/a.ts", params=folder), [], "wrong_path"),
+        ("an encoded folder", sign(command, "/a b/c.ts", params=["token_path=/a%20b/"]), [], "wrong_path"),
+        ("no address where one is demanded", good, flagless, "wrong_ip"),
+        ("the same with SHA-256", sign(command, "/v/s1/a.ts", options=["--scheme", "sha256"]), flagless, "bad_signature"),
+        ("a parameter of a player's", path_form + "?_HLS_msn=4", [], "bad_signature"),
+        ("the same, provided for", ignoring + "?_HLS_msn=4", [], "ok"),
+        ("an encoded slash", BASE + "/v%2Fs1/a.ts" + good.partition("a.ts")[2], [], "bad_path"),
+        ("a raw space", BASE + "/v/s1/a b.ts" + good.partition("a.ts")[2], [], "bad_path"),
+    ]
+    for name, url, options, reason in table:
+        said = explain(url, *options)
+        expect(said["reason"] == reason, f"{name}: {url}: {said}")
+    reasons = {reason for _, _, _, reason in table} - {"ok"}
+    refused = (ROOT / "docs" / "backend.md").read_text().partition("## When a URL is refused")[2]
+    missing = {reason for reason in reasons if f"`{reason}`" not in refused}
+    expect(not missing, f"docs/backend.md does not speak of {missing}")
+
+
+def vectors(command):
+    """Each token that tests/fixtures/vectors/sign.json expects, and what the edge says of the URL."""
+    table = json.loads((ROOT / "tests" / "fixtures" / "vectors" / "sign.json").read_text())
+    asked = 0
+    for vector in table:
+        name, scheme, expires = vector["name"], vector["scheme"], vector["expires"]
+        split = urllib.parse.urlsplit(vector["url"])
+        query = urllib.parse.parse_qsl(split.query, keep_blank_values=True)
+        # MD5 is not in the examples; they take a path, without dot segments or an encoded slash, and no name twice.
+        odd = not split.path or "/../" in split.path or "%2F" in split.path
+        if scheme not in ("hs256", "sha256") or odd or vector["expected_url"] is None:
+            continue
+        given = collections.defaultdict(str, vector["params"])
+        params = dict(query)
+        for field in ("token_countries", "token_countries_blocked", "limit"):
+            if given[field]:
+                params[field] = str(given[field])
+        if given["token_ignore_params"]:
+            params = {"token_ignore_params": "true"}
+        if given["token_path"]:
+            params["token_path"] = given["token_path"]
+        options = ["--scheme", scheme, "--form", "path" if given["directory"] else "query"]
+        options += ["--ip", vector["ip"]] if vector["ip"] else []
+        path = urllib.parse.unquote(split.path)
+        pairs = [f"{key}={value}" for key, value in params.items()]
+        base = f"{split.scheme}://{split.netloc}"
+        url = sign(command, path, expires, pairs, options, vector["security_key"], base)
+        asked += 1
+        if not 10**9 <= expires < 10**10:
+            expect(url is None, f"{name}: {url}")
+            continue
+        # The vector hashes the mapped text and the examples the IPv4; the edge takes both.
+        mapped = scheme == "sha256" and vector["ip"].startswith("::ffff:")
+        want = vector["expected_url"]
+        same = urllib.parse.unquote(url or "") == urllib.parse.unquote(want)
+        expect(mapped or same and vector["expected_token"] in url, f"{name}: {url} and not {want}")
+        viewer = ["--client-ip", vector["ip"] or "192.0.2.1"]
+        if given["token_countries"]:
+            viewer += ["--country", given["token_countries"][:2]]
+        said = explain(url, *viewer, key=vector["security_key"], at=expires - 60)
+        expect(said["reason"] == vector.get("edge_refuses", "ok"), f"{name}: {url}: {said}")
+    expect(asked >= 95, f"only {asked} vectors were asked")
+
+
+def docs_quote_the_examples():
+    """docs/backend.md shows the files' own text, and docs/tokens.md's Python works."""
+    page = (ROOT / "docs" / "backend.md").read_text()
+    for file in sorted(EXAMPLES.glob("sign.*")):
+        text = file.read_text()
+        quoted = re.search(r"docs/backend\.md begins\n(.*?)\n[^\n]*docs/backend\.md ends", text, re.S)
+        expect(quoted, f"{file.name} has no marks")
+        expect(quoted[1].strip() in page, f"docs/backend.md does not quote {file.name} as it is")
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tokens.md").read_text(), re.S):
+        names = {}
+        exec(compile(code, "docs/tokens.md", "exec"), names)
+        for url in (names["sign"]("/v/s1/a.ts", KEY), names["sign_folder"]("/v/s1/", "/v/s1/a.ts", KEY)):
+            command = [str(WARREN), "explain", url, "--key", KEY]
+            done = subprocess.run(command, capture_output=True, text=True)
+            expect(done.returncode == 0, f"docs/tokens.md: {url}: {done.stdout}")
