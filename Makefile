@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 ARGS ?=
 
-.PHONY: help demo test lint deny doc bench bench-hot soak fuzz judges release
+.PHONY: help demo test lint deny doc bench bench-hot soak fuzz judges release deb
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -54,6 +54,11 @@ judges: ## install what tests/judges needs (Debian, PyPI and npm packages)
 
 release: toolchain ## the binary, optimised
 	cargo build --locked --release
+
+deb: release ## the Debian package, and its debug symbols beside it, in target/debian
+	@PATH="$(CURDIR)/target/judges/bin:$$PATH"; command -v cargo-deb >/dev/null \
+	  || { echo "cargo-deb is needed: cargo install cargo-deb --locked (or make judges)" >&2; exit 1; }; \
+	cargo deb --locked --no-build --dbgsym
 
 # What cargo needs besides Rust: a C compiler and cmake (zlib-ng, through Pingora).
 .PHONY: toolchain
