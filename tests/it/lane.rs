@@ -269,6 +269,11 @@ async fn both_ways_give_the_same_answer_to_the_same_bytes() {
     let lane = setup.start().await;
     setup.lane = false;
     let proxy = setup.start().await;
+    // Several ranges of a body that still arrives get the whole, of one that is
+    // stored the parts: which of both it is when it is asked for is no one's to say.
+    for edge in [&lane, &proxy] {
+        assert_eq!(edge.get("/v/big.ts").await.status, 200);
+    }
     let mut maker = Maker::new(&lane);
     let mut statuses = std::collections::BTreeMap::<u16, usize>::new();
     for number in 0..CASES {
