@@ -18,6 +18,7 @@ pub mod path;
 pub mod per_address;
 pub mod pull;
 pub mod swarm;
+pub mod takedown;
 pub mod telemetry;
 pub mod token;
 pub mod zone;

@@ -42,6 +42,11 @@ impl Wrong {
         }
     }
 
+    pub fn too_many(items: usize, most: usize) -> Self {
+        let message = format!("{items} items; at most {most} in one call");
+        Self::new("too_many_items", "urls", message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }

@@ -3,7 +3,9 @@
 
 mod access;
 mod answer;
+mod place;
 mod purge;
+mod takedown;
 
 use std::sync::Arc;
 
@@ -57,6 +59,12 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/v1/purge", post(purge::v1))
+        .route(
+            "/v1/takedowns",
+            post(takedown::add)
+                .delete(takedown::lift)
+                .get(takedown::list),
+        )
         .route("/purge", post(purge::url).get(purge::url))
         .route("/pullzone/{id}/purgeCache", post(purge::zone))
         .with_state(admin);

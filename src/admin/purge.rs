@@ -11,13 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Admin;
 use super::answer::{Style, Wrong, ok};
+use super::place::{MAX_ITEMS, find, place};
 use crate::cache::purge::{Mode, Purge, Purges};
 use crate::config::Rights;
-use crate::edge::Site;
-use crate::path::CanonicalPath;
-
-/// Urls, prefixes and tags of one call.
-const MAX_ITEMS: usize = 10_000;
 
 /// What `POST /v1/purge` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -73,10 +69,8 @@ pub async fn v1(
             dry_run: call.dry_run,
         })
     };
-    match done.await {
-        Ok(done) => ok(&done),
-        Err(wrong) => Wrong::answer(&wrong, Style::Ours),
-    }
+    let done: Result<Done, Wrong> = done.await;
+    done.map_or_else(|wrong| wrong.answer(Style::Ours), |done| ok(&done))
 }
 
 #[derive(Deserialize)]
@@ -112,10 +106,7 @@ pub async fn url(
         .await;
         Ok(())
     };
-    match done.await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(wrong) => Wrong::answer(&wrong, Style::Vendor),
-    }
+    vendor(done.await, StatusCode::OK)
 }
 
 #[derive(Deserialize)]
@@ -151,10 +142,14 @@ pub async fn zone(
         .await;
         Ok(())
     };
-    match done.await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(wrong) => Wrong::answer(&wrong, Style::Vendor),
-    }
+    vendor(done.await, StatusCode::NO_CONTENT)
+}
+
+fn vendor(done: Result<(), Wrong>, status: StatusCode) -> Response {
+    done.map_or_else(
+        |wrong| wrong.answer(Style::Vendor),
+        |()| status.into_response(),
+    )
 }
 
 /// Counts what is stored of it, and purges.
@@ -183,9 +178,7 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
 fn read(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
     let items = call.urls.len() + call.prefixes.len() + call.tags.len();
     if items > MAX_ITEMS {
-        let message = format!("{items} items; at most {MAX_ITEMS} in one call");
-        return Err(Wrong::new("too_many_items", "urls", message)
-            .with_status(StatusCode::PAYLOAD_TOO_LARGE));
+        return Err(Wrong::too_many(items, MAX_ITEMS));
     }
     if items == 0 && !call.all {
         let message = "name urls, prefixes or tags, or say \"all\": true";
@@ -219,44 +212,4 @@ fn realms(admin: &Admin, call: &Call) -> Result<Vec<u32>, Wrong> {
             Ok(sites.iter().map(|site| site.zone.realm).collect())
         }
     }
-}
-
-/// Zone and canonical path of a URL, or of a path in a zone that is named.
-fn place(
-    admin: &Admin,
-    text: &str,
-    zone: Option<&str>,
-    field: &'static str,
-) -> Result<(Arc<Site>, String), Wrong> {
-    let target = crate::edge::authority::origin_form(text);
-    let site = match crate::edge::authority::of_target(text) {
-        Some(host) => {
-            let sites = admin.node.sites.load();
-            let message = || format!("no zone has the host name {host:?}");
-            let found = sites.find(host).cloned();
-            found.ok_or_else(|| Wrong::new("unknown_host", field, message()))?
-        }
-        None => {
-            let message = format!("{text:?} names no host: write a URL, or name the zone");
-            let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
-            find(admin, zone)?
-        }
-    };
-    let path = target.split(['?', '#']).next().unwrap_or_default();
-    let path = CanonicalPath::parse(path).map_err(|bad| {
-        let message = format!("{text:?} has no canonical path: {bad}");
-        Wrong::new("bad_path", field, message)
-    })?;
-    Ok((site, path.as_str().to_owned()))
-}
-
-/// A zone by its name or its number.
-fn find(admin: &Admin, id: &str) -> Result<Arc<Site>, Wrong> {
-    let sites = admin.node.sites.load();
-    let found = sites
-        .all()
-        .find(|site| site.zone.name == id || site.zone.id.to_string() == id);
-    let message = format!("no zone has the name or number {id:?}");
-    let unknown = || Wrong::new("unknown_zone", "zone", message).with_status(StatusCode::NOT_FOUND);
-    found.cloned().ok_or_else(unknown)
 }

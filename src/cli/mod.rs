@@ -2,6 +2,7 @@
 //! wrong usage, 64 a bad configuration.
 
 mod check;
+mod edges;
 mod explain;
 mod key;
 mod purge;
@@ -9,6 +10,7 @@ mod serve;
 mod service_manager;
 mod sign;
 mod swarm;
+mod takedown;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Purge what running edges have stored.
     Purge(purge::Arguments),
+    /// Take down what may not be served any more, list it, or lift it.
+    Takedown(takedown::Arguments),
     /// Load an edge as players do.
     Swarm(swarm::Arguments),
 }
@@ -53,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
+        Command::Takedown(arguments) => takedown::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
     }
 }

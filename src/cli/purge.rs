@@ -1,26 +1,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
+use http::Method;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
 
-use super::{REFUSED, usage};
-use crate::config::Environment;
+use super::edges::{Edge, Edges, lines_of};
+use super::usage;
 
-const DEFAULT_VARIABLE: &str = "WARREN_ACCESS_KEY";
 /// Items of one call; more go in several.
 const BATCH: usize = 5_000;
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Calls that are told to wait, before this gives up.
-const MAX_WAITS: u32 = 5;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -58,68 +47,34 @@ pub struct Arguments {
     /// Count, and purge nothing.
     #[arg(long)]
     dry_run: bool,
-    /// The edge's admin listener; may be repeated, for several edges.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    admin: Vec<String>,
-    /// The variable that holds the access key [default: WARREN_ACCESS_KEY].
-    #[arg(long, value_name = "NAME", conflicts_with = "key_file")]
-    key_env: Option<String>,
-    /// A file that holds the access key.
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Print what each edge answers as JSON, one line each.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    edges: Edges,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let key = match arguments.key(&Environment::of_process()) {
-        Ok(key) => key,
-        Err(why) => return usage(&why),
-    };
     let calls = match arguments.calls() {
         Ok(calls) => calls,
         Err(why) => return usage(&why),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return usage("the runtime cannot be started");
-    };
-    let mut failed = false;
-    for admin in &arguments.admin {
-        let purged = runtime.block_on(arguments.purge(admin, &key, &calls));
-        failed |= purged.is_err();
-        arguments.tell(admin, &purged);
-    }
-    match failed {
-        true => ExitCode::from(REFUSED),
-        false => ExitCode::SUCCESS,
-    }
+    arguments.edges.each(async |edge| {
+        let purged = arguments.purge(edge, &calls).await?;
+        let done = if arguments.dry_run {
+            "would be purged"
+        } else {
+            "purged"
+        };
+        let objects = if purged == 1 { "object" } else { "objects" };
+        let answer = json!({ "purged": purged, "dry_run": arguments.dry_run });
+        Ok((answer, format!("{purged} {objects} {done}")))
+    })
 }
 
 impl Arguments {
-    fn key(&self, environment: &Environment) -> Result<String, String> {
-        if let Some(file) = &self.key_file {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
-        }
-        let name = self.key_env.as_deref().unwrap_or(DEFAULT_VARIABLE);
-        let key = environment.get(name).filter(|key| !key.is_empty());
-        key.map(str::to_owned)
-            .ok_or_else(|| format!("no access key: set {name}, or use --key-file"))
-    }
-
     /// The bodies of the calls.
     fn calls(&self) -> Result<Vec<Value>, String> {
         let mut urls = self.urls.clone();
         if let Some(file) = &self.file {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
-            let lines = text.lines().map(str::trim);
-            urls.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+            urls.extend(lines_of(file)?);
         }
         let call = |more: Value| {
             let mode = if self.soft { "soft" } else { "hard" };
@@ -143,73 +98,16 @@ impl Arguments {
         }
     }
 
-    /// Makes the calls at one edge; the objects purged, or why not.
-    async fn purge(&self, admin: &str, key: &str, calls: &[Value]) -> Result<u64, String> {
+    /// Makes the calls at one edge; the objects purged.
+    async fn purge(&self, edge: &Edge<'_>, calls: &[Value]) -> Result<u64, String> {
         let mut purged = 0;
         for (at, call) in calls.iter().enumerate() {
-            if calls.len() > 1 && !self.json {
-                eprint!("\r{admin}: {} of {} calls", at + 1, calls.len());
+            if calls.len() > 1 {
+                edge.progress(at + 1, calls.len());
             }
-            let answer = post(admin, key, call).await?;
+            let answer = edge.call(Method::POST, "/v1/purge", call).await?;
             purged += answer["purged"].as_u64().unwrap_or_default();
-        }
-        if calls.len() > 1 && !self.json {
-            eprintln!();
         }
         Ok(purged)
     }
-
-    fn tell(&self, admin: &str, purged: &Result<u64, String>) {
-        let what = if self.dry_run {
-            "would be purged"
-        } else {
-            "purged"
-        };
-        match purged {
-            Ok(purged) if self.json => {
-                println!(
-                    "{}",
-                    json!({ "admin": admin, "purged": purged, "dry_run": self.dry_run })
-                );
-            }
-            Ok(1) => println!("{admin}: 1 object {what}"),
-            Ok(purged) => println!("{admin}: {purged} objects {what}"),
-            Err(why) if self.json => println!("{}", json!({ "admin": admin, "error": why })),
-            Err(why) => eprintln!("error: {admin}: {why}"),
-        }
-    }
-}
-
-/// One call, again where the edge asks to wait.
-async fn post(admin: &str, key: &str, body: &Value) -> Result<Value, String> {
-    let client = Client::builder(TokioExecutor::new()).build_http();
-    for _ in 0..MAX_WAITS {
-        let request = Request::post(format!("{}/v1/purge", admin.trim_end_matches('/')))
-            .header("accesskey", key)
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(bytes::Bytes::from(body.to_string())))
-            .map_err(|error| error.to_string())?;
-        let answered = timeout(CALL_TIMEOUT, client.request(request)).await;
-        let response: Response<Incoming> = answered
-            .map_err(|_| "no answer in time".to_owned())?
-            .map_err(|error| format!("cannot be reached: {error}"))?;
-        let (head, body) = response.into_parts();
-        if head.status == http::StatusCode::TOO_MANY_REQUESTS {
-            let wait = head.headers.get(RETRY_AFTER);
-            let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
-            sleep(Duration::from_secs(wait.unwrap_or(1))).await;
-            continue;
-        }
-        let bytes = body.collect().await.map_err(|error| error.to_string())?;
-        let answer: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
-        return match head.status.is_success() {
-            true => Ok(answer),
-            false => Err(format!(
-                "{} {}",
-                head.status,
-                answer["detail"].as_str().unwrap_or_default()
-            )),
-        };
-    }
-    Err("too many calls: try again later".into())
 }

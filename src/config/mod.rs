@@ -1,6 +1,7 @@
 //! The configuration: TOML that an operator writes, read into the types that
 //! the edge runs on. All problems are found at once, before anything is bound.
 
+mod listen;
 mod origin;
 mod problem;
 mod secret;
@@ -10,9 +11,10 @@ mod units;
 mod values;
 mod zone;
 
+pub use listen::Listen;
 pub use problem::{Problem, Problems};
 pub use secret::Environment;
-pub use server::{AccessKey, AccessLog, Admin, Cache, Certificate, Listen, LogFormat, Rights};
+pub use server::{AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights};
 pub use units::parse_duration;
 
 use std::path::{Path, PathBuf};
@@ -70,14 +72,14 @@ impl Config {
 
 fn read(root: &Section<'_>) -> Option<Config> {
     let certificates = server::certificates(root);
-    let listen = server::listen(root, certificates.as_deref());
+    let listen = listen::listen(root, certificates.as_deref());
     let admin = server::admin(root);
     let cache = server::cache(root);
     let access_log = server::access_log(root);
     let country_database = server::country_database(root);
     let zones = zone::zones(root);
     if let (Some(listen), Some(admin)) = (&listen, &admin) {
-        server::check_listeners(root, listen, admin);
+        listen::check_listeners(root, listen, admin);
     }
     Some(Config {
         listen: listen?,

@@ -3,15 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONNECTION, COOKIE, HeaderName, HeaderValue, PRAGMA, RANGE,
-};
+use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
 use super::Node;
+use super::forward::forwarded;
 use super::request::Request;
 use super::verify::{Admitted, Refused, Visitor};
 use crate::cache::demand::Demand;
-use crate::cache::head::is_hop_by_hop;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
@@ -294,51 +292,4 @@ fn demand(request: &Request<'_>, zone: &Zone) -> Demand {
         true => Demand::parse(request.texts(&CACHE_CONTROL), request.text(&PRAGMA)),
         false => Demand::default(),
     }
-}
-
-/// Under `hls` only what the zone keys by; under `origin` every end-to-end
-/// header but those that the edge answers or sets itself.
-fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderValue)> {
-    let vary = &zone.cache.vary;
-    // An object store reads our credentials, never a viewer's.
-    let secret =
-        |name: &HeaderName| zone.origin.is_s3() && (*name == AUTHORIZATION || *name == COOKIE);
-    // RFC 9110 §7.6.1.
-    let options: Vec<&str> = request
-        .texts(&CONNECTION)
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .collect();
-    let listed = |name: &HeaderName| {
-        options
-            .iter()
-            .any(|it| it.eq_ignore_ascii_case(name.as_str()))
-    };
-    let passes = |name: &HeaderName| match zone.cache.policy {
-        _ if secret(name) => false,
-        CachePolicy::Hls => vary.contains(name),
-        CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
-    };
-    let mut entries = request.entries();
-    entries.retain(|(name, _)| passes(name));
-    entries
-}
-
-/// What the edge answers itself, or says anew of each request.
-fn is_ours(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    is_of_an_edge(name)
-        || *name == RANGE
-        || text.starts_with("if-")
-        || matches!(
-            text,
-            "host" | "accept-encoding" | "content-length" | "expect"
-        )
-}
-
-/// What edges tell origins of viewers: no viewer's to say.
-pub fn is_of_an_edge(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    let prefixes = ["cdn-", "x-amz-", "x-forwarded-"];
-    prefixes.iter().any(|prefix| text.starts_with(prefix)) || matches!(text, "forwarded" | "via")
 }

@@ -8,6 +8,7 @@
 mod account;
 pub mod authority;
 pub mod conditional;
+mod forward;
 mod headers;
 mod invalidate;
 pub mod lane;
@@ -41,6 +42,7 @@ use crate::clock::Clock;
 use crate::config::Listen;
 use crate::origin::Origin;
 use crate::pull::Pulls;
+use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::{Metrics, ZoneCounters};
 use crate::zone::{ByHost, Countries, Zone};
@@ -58,6 +60,7 @@ pub struct Node {
     /// Requests on their road.
     pub active: Arc<AtomicUsize>,
     pub limits: Limits,
+    pub takedowns: Takedowns,
 }
 
 /// A pull zone at work.

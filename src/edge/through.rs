@@ -10,9 +10,10 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
 use super::Node;
+use super::forward::is_of_an_edge;
 use super::headers::{self, Stamp};
 use super::invalidate::Changing;
-use super::lookup::{Visit, is_of_an_edge};
+use super::lookup::Visit;
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
 use crate::origin::{Failure, Origin};

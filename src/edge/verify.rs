@@ -49,6 +49,8 @@ pub enum Refused {
     TooManyHeld,
     /// The viewer wants it from memory or not at all.
     OnlyIfCached,
+    /// The operator has taken it down.
+    TakenDown,
 }
 
 impl Refused {
@@ -66,6 +68,7 @@ impl Refused {
             Refused::TooManyRiders => "max_riders",
             Refused::TooManyHeld => "max_held_per_ip",
             Refused::OnlyIfCached => "only_if_cached",
+            Refused::TakenDown => "taken_down",
         }
     }
 
@@ -81,6 +84,7 @@ impl Refused {
             Refused::TooManyRiders => 503,
             Refused::TooManyHeld => 429,
             Refused::OnlyIfCached => 504,
+            Refused::TakenDown => 451,
         }
     }
 }
@@ -216,6 +220,12 @@ impl<'r> Visitor<'r> {
                 .map_err(Refused::Token)?;
             admitted.limit = grant.limit;
             admitted.token = Some((grant.key_index, grant.scheme));
+        }
+        // Behind the token: who has none learns nothing of it.
+        let now = unix_seconds(request.entry.came_at);
+        let path = admitted.target.path.as_str();
+        if node.takedowns.covers(&zone.name, path, now) {
+            return Err(Refused::TakenDown);
         }
         Ok(admitted)
     }

@@ -79,7 +79,11 @@ fn modules_depend_in_one_direction() {
         ("zone", &["path", "hls", "cache", "token", "origin"]),
         ("pull", &["path", "hls", "clock", "cache", "origin", "zone"]),
         ("listen", &["config", "edge"]),
-        ("config", &["token", "zone", "cache", "origin", "listen"]),
+        ("takedown", &[]),
+        (
+            "config",
+            &["token", "zone", "cache", "origin", "listen", "takedown"],
+        ),
         (
             "telemetry",
             &["config", "cache", "hls", "origin", "pull", "token"],
@@ -97,9 +101,13 @@ fn modules_depend_in_one_direction() {
                 "token",
                 "telemetry",
                 "config",
+                "takedown",
             ],
         ),
-        ("admin", &["path", "cache", "config", "edge", "telemetry"]),
+        (
+            "admin",
+            &["path", "cache", "config", "edge", "takedown", "telemetry"],
+        ),
         ("swarm", &["path", "hls", "clock"]),
     ];
     for (file, text) in sources() {

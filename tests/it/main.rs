@@ -44,5 +44,6 @@ mod serve;
 mod sigv4;
 mod store;
 mod swarm;
+mod takedown;
 mod token_forgeries;
 mod token_vectors;

@@ -27,7 +27,7 @@ async fn origin() -> DevOrigin {
 
 async fn edge(origin: &DevOrigin) -> TestEdge {
     let mut setup = Setup::s3(origin.addr());
-    setup.access_keys = KEYS;
+    setup.access_keys = KEYS.into();
     setup.zone = "hostnames = [\"cdn.test\"]\n".into();
     setup.start().await
 }

@@ -21,7 +21,7 @@ pub struct Setup {
     pub server: String,
     pub admin: String,
     /// Keys of the admin API.
-    pub access_keys: &'static str,
+    pub access_keys: String,
     pub log: String,
     pub memory: &'static str,
     pub zone: String,
@@ -40,7 +40,7 @@ impl Setup {
             listen: "http = [\"127.0.0.1:0\"]\ndrain_delay = \"0s\"\n".into(),
             server: String::new(),
             admin: "127.0.0.1:0".into(),
-            access_keys: "[]",
+            access_keys: "[]".into(),
             log: "access = \"off\"\n".into(),
             memory: "64MiB",
             zone: "hostnames = [\"*\"]\n".into(),

@@ -1,0 +1,54 @@
+//! Which zone and path a call names.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+
+use super::Admin;
+use super::answer::Wrong;
+use crate::edge::Site;
+use crate::edge::authority::{of_target, origin_form};
+use crate::path::CanonicalPath;
+
+/// What one call may name.
+pub const MAX_ITEMS: usize = 10_000;
+
+/// Zone and canonical path of a URL, or of a path in a zone that is named.
+pub fn place(
+    admin: &Admin,
+    text: &str,
+    zone: Option<&str>,
+    field: &'static str,
+) -> Result<(Arc<Site>, String), Wrong> {
+    let target = origin_form(text);
+    let site = match of_target(text) {
+        Some(host) => {
+            let sites = admin.node.sites.load();
+            let message = || format!("no zone has the host name {host:?}");
+            let found = sites.find(host).cloned();
+            found.ok_or_else(|| Wrong::new("unknown_host", field, message()))?
+        }
+        None => {
+            let message = format!("{text:?} names no host: write a URL, or name the zone");
+            let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
+            find(admin, zone)?
+        }
+    };
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    let path = CanonicalPath::parse(path).map_err(|bad| {
+        let message = format!("{text:?} has no canonical path: {bad}");
+        Wrong::new("bad_path", field, message)
+    })?;
+    Ok((site, path.as_str().to_owned()))
+}
+
+/// A zone by its name or its number.
+pub fn find(admin: &Admin, id: &str) -> Result<Arc<Site>, Wrong> {
+    let sites = admin.node.sites.load();
+    let found = sites
+        .all()
+        .find(|site| site.zone.name == id || site.zone.id.to_string() == id);
+    let message = format!("no zone has the name or number {id:?}");
+    let unknown = || Wrong::new("unknown_zone", "zone", message).with_status(StatusCode::NOT_FOUND);
+    found.cloned().ok_or_else(unknown)
+}

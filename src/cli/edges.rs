@@ -1,0 +1,157 @@
+//! Running edges, as commands that are clients of their admin API reach them.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use tokio::time::{sleep, timeout};
+
+use super::{REFUSED, usage};
+use crate::config::Environment;
+
+const DEFAULT_VARIABLE: &str = "WARREN_ACCESS_KEY";
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Times that one call is told to wait, before this gives up.
+const MAX_WAITS: u32 = 5;
+
+#[derive(Args)]
+pub struct Edges {
+    /// An edge's admin listener; may be repeated, for several edges.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    admin: Vec<String>,
+    /// The variable that holds the access key [default: WARREN_ACCESS_KEY].
+    #[arg(long, value_name = "NAME", conflicts_with = "key_file")]
+    key_env: Option<String>,
+    /// A file that holds the access key.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Print what each edge answers as JSON, one line each.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One of them.
+pub struct Edge<'e> {
+    admin: &'e str,
+    key: &'e str,
+    quiet: bool,
+}
+
+impl Edges {
+    /// Does something at each edge, and prints what came of it: JSON, or text.
+    pub fn each(
+        &self,
+        act: impl AsyncFn(&Edge<'_>) -> Result<(Value, String), String>,
+    ) -> ExitCode {
+        let key = match self.key(&Environment::of_process()) {
+            Ok(key) => key,
+            Err(why) => return usage(&why),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let Ok(runtime) = runtime else {
+            return usage("the runtime cannot be started");
+        };
+        let mut code = ExitCode::SUCCESS;
+        for admin in &self.admin {
+            let edge = Edge {
+                admin: admin.trim_end_matches('/'),
+                key: &key,
+                quiet: self.json,
+            };
+            let done = runtime.block_on(act(&edge));
+            if done.is_err() {
+                code = ExitCode::from(REFUSED);
+            }
+            self.tell(admin, done);
+        }
+        code
+    }
+
+    fn tell(&self, admin: &str, done: Result<(Value, String), String>) {
+        match done {
+            Ok((mut answer, _)) if self.json => {
+                answer["admin"] = admin.into();
+                println!("{answer}");
+            }
+            Ok((_, text)) => println!("{admin}: {text}"),
+            Err(why) if self.json => println!("{}", json!({ "admin": admin, "error": why })),
+            Err(why) => eprintln!("error: {admin}: {why}"),
+        }
+    }
+
+    fn key(&self, environment: &Environment) -> Result<String, String> {
+        if let Some(file) = &self.key_file {
+            let text = std::fs::read_to_string(file);
+            let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+        }
+        let name = self.key_env.as_deref().unwrap_or(DEFAULT_VARIABLE);
+        let key = environment.get(name).filter(|key| !key.is_empty());
+        key.map(str::to_owned)
+            .ok_or_else(|| format!("no access key: set {name}, or use --key-file"))
+    }
+}
+
+impl Edge<'_> {
+    /// Says how far it is, to people.
+    pub fn progress(&self, at: usize, of: usize) {
+        if !self.quiet {
+            let end = if at == of { "\n" } else { "" };
+            eprint!("\r{}: {at} of {of} calls{end}", self.admin);
+        }
+    }
+
+    /// One call, again where the edge asks to wait.
+    pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        for _ in 0..MAX_WAITS {
+            let request = Request::builder()
+                .method(method.clone())
+                .uri(format!("{}{path}", self.admin))
+                .header("accesskey", self.key)
+                .header(CONTENT_TYPE, "application/json")
+                .body(Full::new(Bytes::from(body.to_string())))
+                .map_err(|error| error.to_string())?;
+            let answered = timeout(CALL_TIMEOUT, client.request(request)).await;
+            let response = answered
+                .map_err(|_| "no answer in time".to_owned())?
+                .map_err(|error| format!("cannot be reached: {error}"))?;
+            let (head, body) = response.into_parts();
+            if head.status == StatusCode::TOO_MANY_REQUESTS {
+                let wait = head.headers.get(RETRY_AFTER);
+                let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+                sleep(Duration::from_secs(wait.unwrap_or(1))).await;
+                continue;
+            }
+            let bytes = body.collect().await.map_err(|error| error.to_string())?;
+            let answer: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+            let detail = || answer["detail"].as_str().unwrap_or_default().to_owned();
+            return match head.status.is_success() {
+                true => Ok(answer),
+                false => Err(format!("{} {}", head.status, detail())),
+            };
+        }
+        Err("too many calls: try again later".into())
+    }
+}
+
+/// The lines of a file that are not empty.
+pub fn lines_of(file: &Path) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(file);
+    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    let lines = text.lines().map(str::trim);
+    Ok(lines
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect())
+}

@@ -1,0 +1,95 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::edges::{Edge, Edges};
+use super::usage;
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  warren takedown https://cdn.example.net/v/s1/master.m3u8 --reason \"notice 2026-117\"
+  warren takedown --prefix https://cdn.example.net/v/s1/ --reason court --until 1893456000
+  warren takedown --lift --prefix https://cdn.example.net/v/s1/
+  warren takedown --list --json
+
+What is taken down is 451 for everybody, from memory too, and stays so over a
+restart ([admin] state_dir). The access key comes from WARREN_ACCESS_KEY and
+needs the rights admin; --list needs read.
+Exit code 0: done. 1: the edge refused, or could not be reached.")]
+pub struct Arguments {
+    /// URLs, or paths with --zone.
+    urls: Vec<String>,
+    /// Every path that begins so; may be repeated.
+    #[arg(long, value_name = "URL")]
+    prefix: Vec<String>,
+    /// A zone's name or number.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+    /// Who asked, or which notice.
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Serve it again from then on, in Unix seconds.
+    #[arg(long, value_name = "UNIX")]
+    until: Option<u64>,
+    /// Serve again what was taken down.
+    #[arg(long, conflicts_with_all = ["reason", "until", "list"])]
+    lift: bool,
+    /// List what is taken down.
+    #[arg(long, conflicts_with_all = ["reason", "until"])]
+    list: bool,
+    #[command(flatten)]
+    edges: Edges,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let named = !arguments.urls.is_empty() || !arguments.prefix.is_empty();
+    if !arguments.list && !named {
+        return usage("name URLs or --prefix, or use --list");
+    }
+    if !arguments.list && !arguments.lift && arguments.reason.is_none() {
+        return usage("say why with --reason: the list and the audit log keep it");
+    }
+    arguments.edges.each(async |edge| match arguments.list {
+        true => list(edge).await,
+        false => arguments.change(edge).await,
+    })
+}
+
+impl Arguments {
+    async fn change(&self, edge: &Edge<'_>) -> Result<(Value, String), String> {
+        let mut body = json!({ "urls": self.urls, "prefixes": self.prefix, "zone": self.zone });
+        if let Some(reason) = &self.reason {
+            body["reason"] = reason.as_str().into();
+        }
+        if let Some(until) = self.until {
+            body["until"] = until.into();
+        }
+        let (method, field, done) = match self.lift {
+            true => (Method::DELETE, "lifted", "served again"),
+            false => (Method::POST, "taken_down", "taken down"),
+        };
+        let answer = edge.call(method, "/v1/takedowns", &body).await?;
+        let text = format!("{} {done}", answer[field]);
+        Ok((answer, text))
+    }
+}
+
+async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
+    let answer = edge
+        .call(Method::GET, "/v1/takedowns", &Value::Null)
+        .await?;
+    let takedowns = answer["takedowns"].as_array().cloned().unwrap_or_default();
+    let mut lines = vec![format!("{} taken down", takedowns.len())];
+    lines.extend(takedowns.iter().map(|it| {
+        let text = |field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let star = if it["prefix"] == true { "*" } else { "" };
+        let until = it["until"].as_u64().map(|until| format!(", until {until}"));
+        let (zone, path, by) = (text("zone"), text("path"), text("by"));
+        let until = until.unwrap_or_default();
+        format!("  {zone} {path}{star}: {} (by {by}{until})", text("reason"))
+    }));
+    Ok((answer, lines.join("\n")))
+}

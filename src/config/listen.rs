@@ -1,0 +1,172 @@
+//! The `[listen]` table: where viewers are served, and within which limits.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::section::Section;
+use super::server::{Admin, Certificate};
+
+/// Where viewers are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    pub http: Vec<SocketAddr>,
+    pub https: Vec<SocketAddr>,
+    /// Threads that serve viewers; default: one for each core.
+    pub threads: usize,
+    /// An idle connection is closed after this.
+    pub keepalive: Duration,
+    /// From the first byte of a request's head to its last.
+    pub head_timeout: Duration,
+    /// Bytes per second below which a viewer is given up.
+    pub min_send_rate: usize,
+    /// The longest request target; more is 414.
+    pub max_target: usize,
+    /// Connections of viewers at a time; more are closed at once.
+    pub max_connections: usize,
+    /// The same of one address (IPv6: one /64).
+    pub max_connections_per_ip: usize,
+    /// Request heads that have begun and are not whole, at a time.
+    pub max_heads: usize,
+    /// Pulls that the origin may hold back (blocking playlist reloads and
+    /// hinted parts), begun by one address, at a time.
+    pub max_held_per_ip: usize,
+    /// How long new connections are taken after SIGTERM, not ready any more.
+    pub drain_delay: Duration,
+    /// How long running requests may finish after that.
+    pub grace_period: Duration,
+    /// Answer GET and HEAD over HTTP/1.1 in the edge's own lane. No key of the
+    /// file: tests compare what both ways answer.
+    pub lane: bool,
+}
+
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(30);
+/// A head is one packet or two: who needs longer is no player.
+const DEFAULT_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A load balancer that asks /readyz every 2 s has noticed twice.
+const DEFAULT_DRAIN_DELAY: Duration = Duration::from_secs(5);
+const DEFAULT_GRACE: Duration = Duration::from_secs(20);
+const DEFAULT_MAX_TARGET: u64 = 8 << 10;
+/// A viewer below 2 KiB/s plays nothing; a token's limit lowers it.
+const DEFAULT_MIN_SEND_RATE: u64 = 2048;
+/// About 1 GiB of idle connections over TLS.
+const DEFAULT_MAX_CONNECTIONS: u64 = 65_536;
+/// An office or a small provider behind one address; a larger one is a reason
+/// to raise it.
+const DEFAULT_MAX_CONNECTIONS_PER_IP: u64 = 1_024;
+/// Each may take 32 KiB: 128 MiB at the most.
+const DEFAULT_MAX_HEADS: u64 = 4_096;
+/// Ten viewers with three renditions behind one address, each the first to ask.
+const DEFAULT_MAX_HELD_PER_IP: u64 = 32;
+
+pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -> Option<Listen> {
+    let table = root.section("listen");
+    let http = table.addresses("http");
+    let https = table.addresses("https");
+    if http.is_empty() && https.is_empty() && !table.has("http") && !table.has("https") {
+        table.problem(
+            "http",
+            "no address",
+            "at least one address",
+            "write http = [\"0.0.0.0:8080\"] under [listen]",
+        );
+    }
+    for (key, addresses) in [("http", &http), ("https", &https)] {
+        for address in addresses {
+            check_address(&table, key, *address);
+        }
+    }
+    if !https.is_empty() && certificates.is_some_and(<[_]>::is_empty) {
+        let hint =
+            "write [tls] certificates = [{ cert = \"fullchain.pem\", key = \"privkey.pem\" }]";
+        table.problem(
+            "https",
+            "no certificate",
+            "https only with a certificate",
+            hint,
+        );
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = table
+        .integer("threads", 1..=1024)
+        .map_or(cores, |n| n as usize);
+    let keepalive = table.duration("keepalive").unwrap_or(DEFAULT_KEEPALIVE);
+    if keepalive < Duration::from_secs(1) {
+        table.problem(
+            "keepalive",
+            format!("{keepalive:?}"),
+            "at least \"1s\"",
+            "30s suits players",
+        );
+    }
+    let head_timeout = table
+        .duration("head_timeout")
+        .unwrap_or(DEFAULT_HEAD_TIMEOUT);
+    let min_send_rate = table
+        .integer("min_send_rate", 1..=1_000_000)
+        .unwrap_or(DEFAULT_MIN_SEND_RATE) as usize;
+    let max_target = table
+        .integer("max_target", 256..=65_536)
+        .unwrap_or(DEFAULT_MAX_TARGET) as usize;
+    let count = |name, default| {
+        let count = table.integer(name, 1..=10_000_000).unwrap_or(default);
+        usize::try_from(count).unwrap_or(usize::MAX)
+    };
+    let max_connections = count("max_connections", DEFAULT_MAX_CONNECTIONS);
+    let max_connections_per_ip = count("max_connections_per_ip", DEFAULT_MAX_CONNECTIONS_PER_IP);
+    let max_heads = count("max_heads", DEFAULT_MAX_HEADS);
+    let max_held_per_ip = count("max_held_per_ip", DEFAULT_MAX_HELD_PER_IP);
+    let drain_delay = table.duration("drain_delay").unwrap_or(DEFAULT_DRAIN_DELAY);
+    let grace_period = table.duration("grace_period").unwrap_or(DEFAULT_GRACE);
+    table.finish().then_some(Listen {
+        http,
+        https,
+        threads,
+        keepalive,
+        head_timeout,
+        min_send_rate,
+        max_target,
+        max_connections,
+        max_connections_per_ip,
+        max_heads,
+        max_held_per_ip,
+        drain_delay,
+        grace_period,
+        lane: true,
+    })
+}
+
+/// Whether the machine has an address: any port of it can be had then, but for
+/// those that somebody has.
+pub(super) fn check_address(table: &Section<'_>, key: &'static str, address: SocketAddr) {
+    if let Err(error) = std::net::TcpListener::bind((address.ip(), 0)) {
+        table.problem(
+            key,
+            format!("{address}: {error}"),
+            "addresses of this machine",
+            "0.0.0.0 and [::] are all of them",
+        );
+    }
+}
+
+/// Two listeners cannot have one address.
+pub(super) fn check_listeners(root: &Section<'_>, listen: &Listen, admin: &Admin) {
+    let viewers = listen.http.iter().map(|at| ("listen.http", at));
+    let viewers = viewers.chain(listen.https.iter().map(|at| ("listen.https", at)));
+    let mut seen: Vec<(&str, &SocketAddr)> = Vec::new();
+    for (key, address) in viewers.chain([("admin.listen", &admin.listen)]) {
+        let taken = seen.iter().find(|(_, other)| *other == address);
+        if let Some((other, _)) = taken.filter(|_| address.port() != 0) {
+            root.problem(
+                if key == "admin.listen" {
+                    "admin"
+                } else {
+                    "listen"
+                },
+                format!("{key} and {other} both have {address}"),
+                "an address of its own for each listener",
+                "change the port of one of them",
+            );
+        }
+        seen.push((key, address));
+    }
+}
