@@ -49,7 +49,7 @@ impl Edges {
     /// Does something at each edge, and prints what came of it: JSON, or text.
     pub fn each(
         &self,
-        act: impl AsyncFn(&Edge<'_>) -> Result<(Value, String), String>,
+        act: &impl AsyncFn(&Edge<'_>) -> Result<(Value, String), String>,
     ) -> ExitCode {
         let key = match self.key(&Environment::of_process()) {
             Ok(key) => key,

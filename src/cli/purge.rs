@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(calls) => calls,
         Err(why) => return usage(&why),
     };
-    arguments.edges.each(async |edge| {
+    arguments.edges.each(&async |edge| {
         let purged = arguments.purge(edge, &calls).await?;
         let done = if arguments.dry_run {
             "would be purged"

@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if !arguments.list && !arguments.lift && arguments.reason.is_none() {
         return usage("say why with --reason: the list and the audit log keep it");
     }
-    arguments.edges.each(async |edge| match arguments.list {
+    arguments.edges.each(&async |edge| match arguments.list {
         true => list(edge).await,
         false => arguments.change(edge).await,
     })
