@@ -3,7 +3,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::BAD_CONFIG;
+use super::{BAD_CONFIG, say};
 use crate::config::{Config, Environment};
 
 #[derive(Args)]
@@ -29,7 +29,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Ok(config) => {
             if arguments.print {
                 // Secrets have no Debug text of their own.
-                println!("{config:#?}");
+                say(format_args!("{config:#?}"));
             }
             eprintln!(
                 "{}: ok, {} zone(s)",

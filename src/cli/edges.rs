@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::{REFUSED, usage};
+use super::{REFUSED, say, usage};
 use crate::config::Environment;
 
 const DEFAULT_VARIABLE: &str = "WARREN_ACCESS_KEY";
@@ -81,10 +81,10 @@ impl Edges {
         match done {
             Ok((mut answer, _)) if self.json => {
                 answer["admin"] = admin.into();
-                println!("{answer}");
+                say(answer);
             }
-            Ok((_, text)) => println!("{admin}: {text}"),
-            Err(why) if self.json => println!("{}", json!({ "admin": admin, "error": why })),
+            Ok((_, text)) => say(format_args!("{admin}: {text}")),
+            Err(why) if self.json => say(json!({ "admin": admin, "error": why })),
             Err(why) => eprintln!("error: {admin}: {why}"),
         }
     }

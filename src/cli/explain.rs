@@ -5,7 +5,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::key::KeySource;
-use super::{REFUSED, usage};
+use super::{REFUSED, say, usage};
 use crate::cache::key::Key as CacheKey;
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -124,7 +124,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     } else {
         explanation.to_text()
     };
-    println!("{printed}");
+    say(printed);
     if explanation.allow {
         ExitCode::SUCCESS
     } else {

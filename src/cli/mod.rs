@@ -12,6 +12,8 @@ mod sign;
 mod swarm;
 mod takedown;
 
+use std::fmt::Display;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -60,6 +62,11 @@ pub fn run() -> ExitCode {
         Command::Takedown(arguments) => takedown::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
     }
+}
+
+/// Prints a line; who has closed standard output wants no more.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Says what is wrong with the call.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args};
 
 use super::key::{KeySource, zone_of};
-use super::{REFUSED, usage};
+use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::{Environment, parse_duration};
 use crate::token::sign::{Form, Options, sign};
@@ -113,7 +113,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     match sign(&url, &key, arguments.scheme, expires, &options) {
         Ok(signed) => {
-            println!("{signed}");
+            say(signed);
             ExitCode::SUCCESS
         }
         Err(why) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::sign::duration;
-use super::{REFUSED, usage};
+use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::swarm::{Report, Settings, Variant, is_allowed, run as watch};
 
@@ -86,12 +86,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let report = runtime.block_on(watch(settings, Clock::default(), progress));
     if arguments.json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&report).unwrap_or_default()
-        );
+        say(serde_json::to_string_pretty(&report).unwrap_or_default());
     } else {
-        print!("{report}");
+        say(report.to_string().trim_end());
     }
     let stalled = arguments
         .max_rebuffer

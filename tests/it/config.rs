@@ -336,3 +336,25 @@ fn no_secret_is_ever_printed() {
     );
     assert!(!text.contains("top-secret"), "{text}");
 }
+
+#[test]
+fn a_reader_who_has_had_enough_ends_nothing_with_a_panic() {
+    let print = format!(
+        "{} check --config config/warren.toml --print | true",
+        env!("CARGO_BIN_EXE_warren")
+    );
+    for _ in 0..5 {
+        let done = Command::new("sh")
+            .args(["-c", &print])
+            .current_dir(root())
+            .envs([
+                ("CDN_SECURITY_KEY", "k"),
+                ("S3_ACCESS_KEY", "a"),
+                ("S3_SECRET_KEY", "s"),
+            ])
+            .output()
+            .expect("a shell");
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
