@@ -3,6 +3,7 @@
 
 mod access;
 mod answer;
+mod inspect;
 mod place;
 mod purge;
 mod takedown;
@@ -59,6 +60,7 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/v1/purge", post(purge::v1))
+        .route("/v1/cache/inspect", get(inspect::inspect))
         .route(
             "/v1/takedowns",
             post(takedown::add)

@@ -19,7 +19,7 @@ pub fn place(
     text: &str,
     zone: Option<&str>,
     field: &'static str,
-) -> Result<(Arc<Site>, String), Wrong> {
+) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let target = origin_form(text);
     let site = match of_target(text) {
         Some(host) => {
@@ -39,7 +39,7 @@ pub fn place(
         let message = format!("{text:?} has no canonical path: {bad}");
         Wrong::new("bad_path", field, message)
     })?;
-    Ok((site, path.as_str().to_owned()))
+    Ok((site, path))
 }
 
 /// A zone by its name or its number.

@@ -92,6 +92,7 @@ pub async fn url(
             None => (url.as_str(), url.ends_with('/')),
         };
         let (site, path) = place(&admin, url, None, "url")?;
+        let path = path.as_str().to_owned();
         let purge = match is_prefix {
             true => Purge::Prefix(path),
             false => Purge::Path(path),
@@ -188,11 +189,11 @@ fn read(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
     let mut wanted = Wanted::new();
     for text in &call.urls {
         let (site, path) = place(admin, text, zone, "urls")?;
-        wanted.push((site.zone.realm, Purge::Path(path)));
+        wanted.push((site.zone.realm, Purge::Path(path.as_str().to_owned())));
     }
     for text in &call.prefixes {
         let (site, path) = place(admin, text, zone, "prefixes")?;
-        wanted.push((site.zone.realm, Purge::Prefix(path)));
+        wanted.push((site.zone.realm, Purge::Prefix(path.as_str().to_owned())));
     }
     for realm in realms(admin, call)? {
         wanted.extend(call.tags.iter().map(|tag| (realm, Purge::Tag(tag.clone()))));

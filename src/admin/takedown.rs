@@ -84,7 +84,7 @@ fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wro
         let (site, path) = place(admin, text, call.zone.as_deref(), field)?;
         Ok(Takedown {
             zone: site.zone.name.clone(),
-            path,
+            path: path.as_str().to_owned(),
             prefix,
             reason: call.reason.clone(),
             until: call.until,

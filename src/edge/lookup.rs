@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
-use super::Node;
 use super::forward::forwarded;
 use super::request::Request;
 use super::verify::{Admitted, Refused, Visitor};
+use super::{Node, Site};
 use crate::cache::demand::Demand;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
@@ -279,6 +279,26 @@ pub fn place<'q, 'v>(
     let kept = rules.vary.iter().map(|name| (name.as_str(), value(name)));
     let base = Key::new(zone.realm, path, selected.iter().chain(kept));
     (kind, selected, base)
+}
+
+/// What is stored of a target, for an operator who asks.
+pub struct Stored {
+    pub kind: Kind,
+    pub key: Key,
+    pub object: Option<Arc<Object>>,
+}
+
+/// Looks as a request without headers would, and pulls nothing.
+pub fn stored(node: &Node, site: &Site, path: &CanonicalPath, query: Option<&str>) -> Stored {
+    let store = &node.pulls.store;
+    let (kind, _, key) = place(store, &site.zone, path, query, |_| "");
+    let variation = store.variation(&key);
+    let key = variation.map_or_else(|| key.clone(), |it| it.key(&key, &[]));
+    Stored {
+        kind,
+        object: store.get(&key, kind),
+        key,
+    }
 }
 
 enum Looked {

@@ -30,6 +30,7 @@ pub mod verify;
 
 pub use lane::Lane;
 pub use limits::{Crowded, Limits};
+pub use lookup::stored;
 pub use proxy::Edge;
 
 use std::ops::Deref;

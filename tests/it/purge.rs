@@ -384,3 +384,59 @@ async fn warren_purge_says_what_it_did_and_why_it_did_not() {
         "{why}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inspect_tells_what_is_stored_of_a_url_and_pulls_nothing() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    let look = async |target: &str| -> Value {
+        let target = format!("/v1/cache/inspect?url={target}");
+        let reply = call(&edge, "GET", &target, KEY, "").await;
+        serde_json::from_slice(&reply.body).expect("JSON")
+    };
+    let url = "http%3A%2F%2Fcdn.test%2Fv%2Fs1%2Fa.ts%3Fx%3D1";
+    let cold = look(url).await;
+    assert_eq!(
+        (&cold["stored"], &cold["kind"], &cold["path"]),
+        (&json!(false), &json!("segment"), &json!("/v/s1/a.ts"))
+    );
+    assert_eq!(origin.count("a.ts"), 0);
+    let status = edge.get("/v/s1/a.ts").await;
+    edge.clock.advance(std::time::Duration::from_secs(10));
+    let warm = look(url).await;
+    for (field, want) in [
+        ("stored", json!(true)),
+        ("state", json!("fresh")),
+        ("bytes", json!(100)),
+        ("tags", json!(["film", "s1"])),
+        ("status", json!(200)),
+    ] {
+        assert_eq!(warm[field], want, "{field}: {warm}");
+    }
+    let hit = edge.get("/v/s1/a.ts").await;
+    let key = warm["key"].as_str().expect("a key");
+    assert!(
+        hit.header("cache-status")
+            .is_some_and(|text| text.contains(key)),
+        "the key of the answer"
+    );
+    assert!(
+        warm["age"]
+            .as_f64()
+            .is_some_and(|age| (10.0..15.0).contains(&age))
+    );
+    assert_eq!(status.status, 200);
+    v1(&edge, json!({ "tags": ["s1"], "mode": "soft" })).await;
+    assert_eq!(look(url).await["state"], "stale_if_error");
+    v1(&edge, json!({ "all": true })).await;
+    assert_eq!(look(url).await["stored"], false);
+    let unknown = call(
+        &edge,
+        "GET",
+        "/v1/cache/inspect?url=http%3A%2F%2Fx%2Fa",
+        KEY,
+        "",
+    )
+    .await;
+    assert_eq!(unknown.status, 400);
+}
