@@ -1,5 +1,7 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use tokio::time::timeout;
@@ -18,6 +20,8 @@ use crate::pull::{Steady, viewer_head};
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
 
+/// Bodies have deadlines of their own.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 /// Memory of one passing response, besides the socket's own.
 const PASS_BUFFER_BYTES: usize = 64 << 10;
 
@@ -161,7 +165,13 @@ impl Server<'_> {
             buffer.resize(PASS_BUFFER_BYTES, 0);
             let asked = || self.query.request();
             let read = steady.read(&mut exchange, &mut buffer, asked);
-            let count = match sender.waiting(read).await? {
+            // The first bytes are the answer that the viewer waits for.
+            let patience = match begun {
+                Some(_) => self.query.patience(),
+                None => FOREVER,
+            };
+            let read = sender.waiting(timeout(patience, read)).await?;
+            let count = match read.unwrap_or(Err(Failure::AnswerTimeout)) {
                 Ok(count) => count,
                 // The head waits for the first bytes: there still is an answer.
                 Err(failure) if begun.is_some() => {

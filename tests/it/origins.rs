@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::edge::{Connection, Setup, TestEdge};
-use crate::origin::{DevOrigin, DevOriginOptions, Fault, Reply as Answer};
+use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object, Reply as Answer};
 
 async fn plain() -> DevOrigin {
     let origin = DevOrigin::start(DevOriginOptions::plain())
@@ -161,6 +161,29 @@ async fn a_viewer_waits_for_his_first_byte_no_longer_than_the_answer_timeout() {
         }
         assert_eq!(edge.metric(&series("answer_timeout")).await, 2.0, "{name}");
         assert_eq!(origin.requests().len(), 1, "{name}: the pull goes on");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_passing_answer_without_a_body_is_given_up_as_soon() {
+    let origin = plain().await;
+    let object = Object::new("mine", "video/mp2t").with_cache_control("no-store");
+    origin.put_object("/mine.ts", object);
+    origin.fault(
+        "/mine.ts",
+        Fault::DelayBody {
+            bytes: 0,
+            ms: 5_000,
+        },
+    );
+    let mut setup = Setup::http(origin.addr());
+    setup.origin.push_str("answer_timeout = \"300ms\"\n");
+    let edge = setup.start().await;
+    // The one who began the pull, and one who asks for himself.
+    for _ in 0..2 {
+        let begun = warren::clock::timer_now();
+        assert_eq!(get(&edge, "/mine.ts").await.0, 504);
+        assert!(begun.elapsed() < Duration::from_secs(3));
     }
 }
 
