@@ -15,9 +15,11 @@ test: toolchain ## every test that this machine can run; one SKIPPED line for ea
 	cargo test --locked --lib --bins --test it
 	tests/judges/run
 
+# The fuzz targets lock the library's dependencies too: a feature added there must be locked here.
 lint: toolchain ## formatter, lints and docs, warnings denied
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo metadata --locked --format-version 1 --manifest-path $(FUZZ)/Cargo.toml >/dev/null
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
 deny: ## licences, bans and sources of the dependencies
