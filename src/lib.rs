@@ -15,6 +15,7 @@ pub mod listen;
 pub mod node;
 pub mod origin;
 pub mod path;
+pub mod path_index;
 pub mod per_address;
 pub mod pull;
 pub mod swarm;

@@ -1,13 +1,15 @@
 //! What may not be served any more, whoever has a token for it: paths and
 //! prefixes of zones, with a reason and perhaps an end. They survive a restart.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
+
+use crate::path_index::PathIndex;
 
 /// Takedowns of one node.
 pub const MAX_TAKEDOWNS: usize = 10_000;
@@ -31,8 +33,9 @@ pub struct Takedown {
 }
 
 impl Takedown {
-    fn is_of(&self, other: &Takedown) -> bool {
-        (&self.zone, &self.path, self.prefix) == (&other.zone, &other.path, other.prefix)
+    /// What it is of: zone, path, and whether as a prefix.
+    fn place(&self) -> (&str, &str, bool) {
+        (&self.zone, &self.path, self.prefix)
     }
 }
 
@@ -46,42 +49,22 @@ pub struct Takedowns {
     file: Option<PathBuf>,
 }
 
+/// Their ends, by zone; `u64::MAX`: none.
 #[derive(Default)]
-struct Index(HashMap<String, Zone>);
-
-/// Ends by path and by prefix; `u64::MAX`: none.
-#[derive(Default)]
-struct Zone {
-    paths: HashMap<String, u64>,
-    prefixes: HashMap<String, u64>,
-    lengths: BTreeSet<usize>,
-}
+struct Index(HashMap<String, PathIndex<u64>>);
 
 impl Index {
     fn of(list: &[Takedown]) -> Self {
-        let mut zones: HashMap<String, Zone> = HashMap::new();
+        let mut zones: HashMap<String, PathIndex<u64>> = HashMap::new();
         for takedown in list {
             let zone = zones.entry(takedown.zone.clone()).or_default();
-            let until = takedown.until.unwrap_or(u64::MAX);
-            if takedown.prefix {
-                zone.lengths.insert(takedown.path.len());
-                zone.prefixes.insert(takedown.path.clone(), until);
-            } else {
-                zone.paths.insert(takedown.path.clone(), until);
-            }
+            let until = match takedown.prefix {
+                true => zone.prefix(&takedown.path),
+                false => zone.path(&takedown.path),
+            };
+            *until = takedown.until.unwrap_or(u64::MAX);
         }
         Self(zones)
-    }
-}
-
-impl Zone {
-    fn covers(&self, path: &str, now: u64) -> bool {
-        let lengths = self.lengths.range(..=path.len());
-        let prefixes = lengths.filter_map(|length| path.get(..*length));
-        prefixes
-            .filter_map(|prefix| self.prefixes.get(prefix))
-            .chain(self.paths.get(path))
-            .any(|until| now < *until)
     }
 }
 
@@ -109,7 +92,8 @@ impl Takedowns {
     /// Whether a path is taken down now, in Unix seconds.
     pub fn covers(&self, zone: &str, path: &str, now: u64) -> bool {
         let index = self.index.load();
-        !index.0.is_empty() && index.0.get(zone).is_some_and(|zone| zone.covers(path, now))
+        let zone = index.0.get(zone);
+        zone.is_some_and(|zone| zone.of(path).any(|until| now < *until))
     }
 
     pub fn list(&self) -> Vec<Takedown> {
@@ -122,7 +106,8 @@ impl Takedowns {
     /// Takes down; one of the same place is replaced.
     pub fn add(&self, more: &[Takedown]) -> Result<(), String> {
         self.change(|list| {
-            list.retain(|old| !more.iter().any(|new| new.is_of(old)));
+            let places = places_of(more);
+            list.retain(|old| !places.contains(&old.place()));
             list.extend_from_slice(more);
         })
     }
@@ -132,7 +117,8 @@ impl Takedowns {
         let mut lifted = 0;
         self.change(|list| {
             let before = list.len();
-            list.retain(|old| !places.iter().any(|place| place.is_of(old)));
+            let places = places_of(places);
+            list.retain(|old| !places.contains(&old.place()));
             lifted = before - list.len();
         })?;
         Ok(lifted)
@@ -153,6 +139,10 @@ impl Takedowns {
         *list = new;
         Ok(())
     }
+}
+
+fn places_of(takedowns: &[Takedown]) -> HashSet<(&str, &str, bool)> {
+    takedowns.iter().map(Takedown::place).collect()
 }
 
 /// Beside the file first: who reads it finds the old list or the new one.

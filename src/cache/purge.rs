@@ -2,9 +2,11 @@
 //! with what is pulled at its insert. A purge is in force at once, however much
 //! it names, and costs a hit one comparison of two numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::path_index::PathIndex;
 
 /// Purges are numbered; what was begun at one is older than the next.
 pub type Epoch = u64;
@@ -35,17 +37,6 @@ pub enum Purge {
     All,
 }
 
-impl Purge {
-    pub fn names(&self, path: &str, tags: &[String]) -> bool {
-        match self {
-            Purge::Path(only) => path == only,
-            Purge::Prefix(prefix) => path.starts_with(prefix.as_str()),
-            Purge::Tag(tag) => tags.contains(tag),
-            Purge::All => true,
-        }
-    }
-}
-
 /// Every purge since the start.
 #[derive(Default)]
 pub struct Purges {
@@ -56,11 +47,7 @@ pub struct Purges {
 #[derive(Default)]
 struct Realm {
     all: Mark,
-    paths: HashMap<String, Mark>,
-    prefixes: HashMap<String, Mark>,
-    /// How many prefixes there are of each length: of a path only these need
-    /// to be looked for.
-    lengths: BTreeMap<usize, usize>,
+    paths: PathIndex<Mark>,
     tags: HashMap<String, Mark>,
 }
 
@@ -143,34 +130,21 @@ impl Purges {
 
 impl Realm {
     fn mark(&mut self, purge: &Purge, mode: Mode, epoch: Epoch) {
-        if self.paths.len() + self.prefixes.len() + self.tags.len() >= MAX_MARKS {
+        if self.paths.count() + self.tags.len() >= MAX_MARKS {
             *self = Self::default();
             self.all.set(Mode::Hard, epoch);
         }
         match purge {
             Purge::All => self.all.set(mode, epoch),
-            Purge::Path(path) => {
-                let mark = self.paths.entry(path.clone()).or_default();
-                mark.set(mode, epoch);
-            }
-            Purge::Prefix(prefix) => {
-                if !self.prefixes.contains_key(prefix) {
-                    *self.lengths.entry(prefix.len()).or_default() += 1;
-                }
-                let mark = self.prefixes.entry(prefix.clone()).or_default();
-                mark.set(mode, epoch);
-            }
+            Purge::Path(path) => self.paths.path(path).set(mode, epoch),
+            Purge::Prefix(prefix) => self.paths.prefix(prefix).set(mode, epoch),
             Purge::Tag(tag) => self.tags.entry(tag.clone()).or_default().set(mode, epoch),
         }
     }
 
     fn of_path(&self, path: &str) -> Mark {
-        let lengths = self.lengths.range(..=path.len());
-        let prefixes = lengths.filter_map(|(length, _)| path.get(..*length));
-        let marks = prefixes.filter_map(|prefix| self.prefixes.get(prefix));
-        marks
-            .chain(self.paths.get(path))
-            .fold(self.all, |mark, more| mark.with(*more))
+        let marks = self.paths.of(path);
+        marks.fold(self.all, |mark, more| mark.with(*more))
     }
 }
 
@@ -277,6 +251,15 @@ mod tests {
         assert!(!tags(&headers).contains(&long));
     }
 
+    fn names(purge: &Purge, path: &str, tags: &[String]) -> bool {
+        match purge {
+            Purge::Path(only) => path == only,
+            Purge::Prefix(prefix) => path.starts_with(prefix.as_str()),
+            Purge::Tag(tag) => tags.contains(tag),
+            Purge::All => true,
+        }
+    }
+
     proptest! {
         /// The marks say what the purges say one by one.
         #[test]
@@ -297,7 +280,7 @@ mod tests {
                 };
                 let mode = if hard { Mode::Hard } else { Mode::Soft };
                 let epoch = marks.add(7, &purge, mode);
-                if epoch > born && purge.names(&path, &tags) && want != Some(Mode::Hard) {
+                if epoch > born && names(&purge, &path, &tags) && want != Some(Mode::Hard) {
                     want = Some(mode);
                 }
             }
