@@ -1,10 +1,7 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
-use std::time::Duration;
-
 use bytes::BytesMut;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
-use tokio::time::timeout;
 
 use super::account::Record;
 use super::headers::{self, Detail};
@@ -20,8 +17,6 @@ use crate::pull::{Steady, viewer_head};
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
 
-/// Bodies have deadlines of their own.
-const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 /// Memory of one passing response, besides the socket's own.
 const PASS_BUFFER_BYTES: usize = 64 << 10;
 
@@ -48,9 +43,8 @@ impl Server<'_> {
         let exchange = match open.filter(|_| request.range.is_none()) {
             Some(exchange) => Ok(*exchange),
             None => {
-                let opened = timeout(self.query.patience(), Box::pin(self.open(request)));
-                let opened = sender.waiting(opened).await?;
-                opened.unwrap_or(Err(Failure::AnswerTimeout))
+                let opened = Box::pin(self.open(request));
+                self.patiently(opened, sender).await?
             }
         };
         let detail = Detail::forward(record.cache, true, Some(reason.name()));
@@ -165,13 +159,12 @@ impl Server<'_> {
             buffer.resize(PASS_BUFFER_BYTES, 0);
             let asked = || self.query.request();
             let read = steady.read(&mut exchange, &mut buffer, asked);
-            // The first bytes are the answer that the viewer waits for.
-            let patience = match begun {
-                Some(_) => self.query.patience(),
-                None => FOREVER,
+            let read = match begun {
+                Some(_) => self.patiently(read, sender).await?,
+                // The rest has deadlines of its own.
+                None => sender.waiting(read).await?,
             };
-            let read = sender.waiting(timeout(patience, read)).await?;
-            let count = match read.unwrap_or(Err(Failure::AnswerTimeout)) {
+            let count = match read {
                 Ok(count) => count,
                 // The head waits for the first bytes: there still is an answer.
                 Err(failure) if begun.is_some() => {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, RANGE};
 use tokio::time::timeout;
 
@@ -121,19 +120,6 @@ impl Server<'_> {
             .await
     }
 
-    /// The first bytes of a part, within what is left of the viewer's patience.
-    async fn next(
-        &self,
-        rider: &mut Rider,
-        at: u64,
-        end: u64,
-        sender: &mut Sender<'_>,
-    ) -> Result<Result<Option<Bytes>, Failure>, Cut> {
-        let next = timeout(self.query.patience(), rider.next(at, end));
-        let next = sender.waiting(next).await?;
-        Ok(next.unwrap_or(Err(Failure::AnswerTimeout)))
-    }
-
     /// Sends a body while it arrives.
     async fn stream(
         &self,
@@ -176,13 +162,13 @@ impl Server<'_> {
         // first byte, as that of the whole does.
         let mut next = match range.is_empty() {
             true => None,
-            false => match self
-                .next(&mut rider, range.start, range.end, sender)
-                .await?
-            {
-                Ok(bytes) => bytes,
-                Err(failure) => return self.failed(failure, stale, sender, record).await,
-            },
+            false => {
+                let first = rider.next(range.start, range.end);
+                match self.patiently(first, sender).await? {
+                    Ok(bytes) => bytes,
+                    Err(failure) => return self.failed(failure, stale, sender, record).await,
+                }
+            }
         };
         let sized = live.length.map(|length| (&range, length));
         let head = finish_head(live.head.clone(), code, &stamp, sized);

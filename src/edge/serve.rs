@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
+use tokio::time::timeout;
 
 use super::account::Record;
 use super::conditional::{Answer, answer};
@@ -75,6 +76,17 @@ impl Server<'_> {
             Found::Pass(reason) => Box::pin(self.pass(reason, None, sender, record)).await,
             Found::Refused(refused) => self.refuse(refused, sender, record).await,
         }
+    }
+
+    /// Waits for the first bytes of an answer, for as long as the viewer is
+    /// there and no longer than he is to wait.
+    pub(super) async fn patiently<T>(
+        &self,
+        coming: impl Future<Output = Result<T, Failure>>,
+        sender: &mut Sender<'_>,
+    ) -> Result<Result<T, Failure>, Cut> {
+        let came = sender.waiting(timeout(self.query.patience(), coming));
+        Ok(came.await?.unwrap_or(Err(Failure::AnswerTimeout)))
     }
 
     pub(super) async fn refuse(
