@@ -373,5 +373,6 @@ async fn a_viewer_demands_only_where_the_zone_lets_him() {
     edge.clock.advance(std::time::Duration::from_secs(2));
     assert_eq!(get(&edge, "/b", &[old]).await.cache(), "EXPIRED");
     let refusals = "warren_refusals_total{reason=\"only_if_cached\",zone=\"test\"}";
+    edge.settled().await;
     assert_eq!(edge.metric(refusals).await, 2.0);
 }

@@ -69,6 +69,7 @@ async fn what_is_taken_down_is_451_from_memory_too_and_over_a_restart() {
         // Nobody learns of it without a token.
         assert_eq!(edge.send("GET", "/v/s1/a.ts", &[]).await.status, 403);
         let series = "warren_refusals_total{reason=\"taken_down\",zone=\"test\"}";
+        edge.settled().await;
         assert_eq!(edge.metric(series).await, 2.0);
         edge.clock.advance(std::time::Duration::from_secs(101));
         assert_eq!(edge.get("/v/s2/a.ts").await.status, 200, "its end has come");
