@@ -84,8 +84,7 @@ pub async fn url(
     headers: HeaderMap,
     Query(query): Query<UrlQuery>,
 ) -> Response {
-    let done = async {
-        let who = admin.enter(&headers, Rights::Purge)?;
+    let named = || {
         let url = query.url.unwrap_or_default();
         let (url, is_prefix) = match url.strip_suffix('*') {
             Some(prefix) => (prefix, true),
@@ -97,17 +96,9 @@ pub async fn url(
             true => Purge::Prefix(path),
             false => Purge::Path(path),
         };
-        run(
-            &admin,
-            &who,
-            vec![(site.zone.realm, purge)],
-            Mode::Hard,
-            false,
-        )
-        .await;
-        Ok(())
+        Ok((site.zone.realm, purge))
     };
-    vendor(done.await, StatusCode::OK)
+    vendor(&admin, &headers, named, StatusCode::OK).await
 }
 
 #[derive(Deserialize)]
@@ -123,8 +114,7 @@ pub async fn zone(
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Response {
-    let done = async {
-        let who = admin.enter(&headers, Rights::Purge)?;
+    let named = || {
         let site = find(&admin, &id)?;
         let call: ZoneCall = match body.is_empty() {
             true => ZoneCall { cache_tag: None },
@@ -132,25 +122,26 @@ pub async fn zone(
                 .map_err(|error| Wrong::new("bad_json", "body", error.to_string()))?,
         };
         let tag = call.cache_tag.filter(|tag| !tag.is_empty());
-        let purge = tag.map_or(Purge::All, Purge::Tag);
-        run(
-            &admin,
-            &who,
-            vec![(site.zone.realm, purge)],
-            Mode::Hard,
-            false,
-        )
-        .await;
-        Ok(())
+        Ok((site.zone.realm, tag.map_or(Purge::All, Purge::Tag)))
     };
-    vendor(done.await, StatusCode::NO_CONTENT)
+    vendor(&admin, &headers, named, StatusCode::NO_CONTENT).await
 }
 
-fn vendor(done: Result<(), Wrong>, status: StatusCode) -> Response {
-    done.map_or_else(
-        |wrong| wrong.answer(Style::Vendor),
-        |()| status.into_response(),
-    )
+/// A call of the vendor's: hard, and of one thing.
+async fn vendor(
+    admin: &Arc<Admin>,
+    headers: &HeaderMap,
+    named: impl FnOnce() -> Result<(u32, Purge), Wrong>,
+    status: StatusCode,
+) -> Response {
+    let entered = admin.enter(headers, Rights::Purge);
+    match entered.and_then(|who| Ok((who, named()?))) {
+        Ok((who, purge)) => {
+            run(admin, &who, vec![purge], Mode::Hard, false).await;
+            status.into_response()
+        }
+        Err(wrong) => wrong.answer(Style::Vendor),
+    }
 }
 
 /// Counts what is stored of it, and purges.
