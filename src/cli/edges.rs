@@ -14,7 +14,8 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::{REFUSED, say, usage};
+use super::key::secret_in;
+use super::{REFUSED, read, say, usage};
 use crate::config::Environment;
 
 const DEFAULT_VARIABLE: &str = "WARREN_ACCESS_KEY";
@@ -91,9 +92,7 @@ impl Edges {
 
     fn key(&self, environment: &Environment) -> Result<String, String> {
         if let Some(file) = &self.key_file {
-            let text = std::fs::read_to_string(file);
-            let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
-            return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+            return secret_in(file);
         }
         let name = self.key_env.as_deref().unwrap_or(DEFAULT_VARIABLE);
         let key = environment.get(name).filter(|key| !key.is_empty());
@@ -147,8 +146,7 @@ impl Edge<'_> {
 
 /// The lines of a file that are not empty.
 pub fn lines_of(file: &Path) -> Result<Vec<String>, String> {
-    let text = std::fs::read_to_string(file);
-    let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = read(file)?;
     let lines = text.lines().map(str::trim);
     Ok(lines
         .filter(|line| !line.is_empty())

@@ -1,9 +1,10 @@
 //! Where `sign` and `explain` get a security key from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::read;
 use crate::config::{Config, Environment};
 use crate::token::Key;
 use crate::zone::Zone;
@@ -33,9 +34,7 @@ impl KeySource {
         let secret = if let Some(key) = &self.key {
             key.clone()
         } else if let Some(file) = &self.key_file {
-            let text = std::fs::read_to_string(file)
-                .map_err(|error| format!("{}: {error}", file.display()))?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
+            secret_in(file)?
         } else {
             let name = self.key_env.as_deref().unwrap_or(DEFAULT_VARIABLE);
             let value = environment.get(name);
@@ -54,6 +53,11 @@ impl KeySource {
         let path = self.config.as_ref()?;
         Some(Config::load(path, environment).map_err(|problems| problems.to_string()))
     }
+}
+
+/// What a file holds, less the line break that editors add.
+pub fn secret_in(file: &Path) -> Result<String, String> {
+    Ok(read(file)?.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// A zone by its name; without one, the only zone.

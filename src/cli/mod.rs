@@ -14,6 +14,7 @@ mod takedown;
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -62,6 +63,11 @@ pub fn run() -> ExitCode {
         Command::Takedown(arguments) => takedown::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
     }
+}
+
+/// A text file; an error names it.
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Prints a line; who has closed standard output wants no more.
