@@ -14,7 +14,7 @@ use super::Admin;
 use super::answer::{Style, Wrong, ok};
 use super::place::{MAX_ITEMS, place};
 use crate::config::Rights;
-use crate::takedown::Takedown;
+use crate::takedown::{Takedown, Takedowns};
 
 /// What `POST` and `DELETE /v1/takedowns` take.
 #[derive(Debug, Default, Deserialize)]
@@ -33,29 +33,31 @@ pub struct Call {
 type Body = Result<Json<Call>, JsonRejection>;
 
 pub async fn add(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body) -> Response {
-    answer((|| {
+    let done = async {
         let (who, call) = read(&admin, &headers, call)?;
         if call.reason.trim().is_empty() {
             let message = "say why: the list and the audit log keep it";
             return Err(Wrong::new("no_reason", "reason", message));
         }
         let takedowns = takedowns(&admin, &who, &call)?;
-        let kept = admin.node.takedowns.add(&takedowns);
-        kept.map_err(cannot_keep)?;
         let count = takedowns.len();
+        keep(&admin, move |all| all.add(&takedowns)).await?;
         tracing::info!(target: "audit", who, what = "takedown", items = count, reason = call.reason);
         Ok(json!({ "taken_down": count }))
-    })())
+    };
+    answer(done.await)
 }
 
 pub async fn lift(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body) -> Response {
-    answer((|| {
+    let done = async {
         let (who, call) = read(&admin, &headers, call)?;
         let places = takedowns(&admin, &who, &call)?;
-        let lifted = admin.node.takedowns.lift(&places).map_err(cannot_keep)?;
-        tracing::info!(target: "audit", who, what = "lift", items = places.len(), lifted);
+        let items = places.len();
+        let lifted = keep(&admin, move |all| all.lift(&places)).await?;
+        tracing::info!(target: "audit", who, what = "lift", items, lifted);
         Ok(json!({ "lifted": lifted }))
-    })())
+    };
+    answer(done.await)
 }
 
 pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
@@ -95,6 +97,14 @@ fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wro
     urls.chain(prefixes).map(one).collect()
 }
 
-fn cannot_keep(why: String) -> Wrong {
-    Wrong::new("cannot_be_kept", "", why).with_status(StatusCode::CONFLICT)
+/// Changes what is taken down, which waits for the disk: not where the other
+/// calls, and viewers, wait for their turn.
+async fn keep<T: Send + 'static>(
+    admin: &Arc<Admin>,
+    change: impl FnOnce(&Takedowns) -> Result<T, String> + Send + 'static,
+) -> Result<T, Wrong> {
+    let node = Arc::clone(&admin.node);
+    let done = tokio::task::spawn_blocking(move || change(&node.takedowns)).await;
+    let done = done.unwrap_or_else(|error| Err(error.to_string()));
+    done.map_err(|why| Wrong::new("cannot_be_kept", "", why).with_status(StatusCode::CONFLICT))
 }
