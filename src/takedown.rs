@@ -2,18 +2,16 @@
 //! prefixes of zones, with a reason and perhaps an end. They survive a restart.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::path_index::PathIndex;
+use crate::state_file::StateFile;
 
 /// Takedowns of one node.
 pub const MAX_TAKEDOWNS: usize = 10_000;
-const FILE: &str = "takedowns.json";
 
 /// One path or prefix that is taken down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,13 +38,9 @@ impl Takedown {
 }
 
 /// All of a node's.
-#[derive(Default)]
 pub struct Takedowns {
     index: ArcSwap<Index>,
-    /// What the index is made of; changes come one at a time.
-    list: Mutex<Vec<Takedown>>,
-    /// `None`: none can be kept, so none is taken.
-    file: Option<PathBuf>,
+    kept: StateFile<Takedown>,
 }
 
 /// Their ends, by zone; `u64::MAX`: none.
@@ -69,23 +63,12 @@ impl Index {
 }
 
 impl Takedowns {
-    /// Those that an earlier process has kept in `folder`. An error says what
-    /// cannot be read: to serve without them would be worse than not to serve.
+    /// Those that an earlier process has kept in `folder`.
     pub fn open(folder: Option<&Path>) -> Result<Self, String> {
-        let Some(folder) = folder else {
-            return Ok(Self::default());
-        };
-        let file = folder.join(FILE);
-        let list: Vec<Takedown> = match std::fs::read(&file) {
-            Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| format!("{}: {error}", file.display()))?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(format!("{}: {error}", file.display())),
-        };
+        let kept = StateFile::open(folder, "takedowns", MAX_TAKEDOWNS)?;
         Ok(Self {
-            index: ArcSwap::from_pointee(Index::of(&list)),
-            list: Mutex::new(list),
-            file: Some(file),
+            index: ArcSwap::from_pointee(Index::of(&kept.list())),
+            kept,
         })
     }
 
@@ -97,10 +80,7 @@ impl Takedowns {
     }
 
     pub fn list(&self) -> Vec<Takedown> {
-        self.list
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.kept.list()
     }
 
     /// Takes down; one of the same place is replaced.
@@ -124,35 +104,14 @@ impl Takedowns {
         Ok(lifted)
     }
 
-    /// In force only when it is on disk, and then at once.
     fn change(&self, change: impl FnOnce(&mut Vec<Takedown>)) -> Result<(), String> {
-        let file = self.file.as_deref();
-        let file = file.ok_or("set [admin] state_dir, where takedowns are kept")?;
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new = list.clone();
-        change(&mut new);
-        if new.len() > MAX_TAKEDOWNS {
-            return Err(format!("at most {MAX_TAKEDOWNS} takedowns at a time"));
-        }
-        write(file, &new).map_err(|error| format!("{}: {error}", file.display()))?;
-        self.index.store(Index::of(&new).into());
-        *list = new;
-        Ok(())
+        let in_force = |list: &[Takedown]| self.index.store(Index::of(list).into());
+        self.kept.change(change, in_force)
     }
 }
 
 fn places_of(takedowns: &[Takedown]) -> HashSet<(&str, &str, bool)> {
     takedowns.iter().map(Takedown::place).collect()
-}
-
-/// Beside the file first: who reads it finds the old list or the new one.
-fn write(file: &Path, list: &[Takedown]) -> std::io::Result<()> {
-    let beside = file.with_extension("json.new");
-    let mut out = std::fs::File::create(&beside)?;
-    serde_json::to_writer_pretty(&mut out, list)?;
-    out.flush()?;
-    out.sync_all()?;
-    std::fs::rename(&beside, file)
 }
 
 #[cfg(test)]
@@ -201,26 +160,5 @@ mod tests {
         assert!(!open().covers("vod", "/a.ts", 50) && open().covers("vod", "/v/s1/b", 50));
         down.add(&[takedown("/v/s1/", true, None)]).expect("kept");
         assert_eq!(open().list(), [takedown("/v/s1/", true, None)], "replaced");
-    }
-
-    #[test]
-    fn what_cannot_be_kept_or_read_is_said() {
-        let nowhere = Takedowns::default();
-        let why = nowhere
-            .add(&[takedown("/a", false, None)])
-            .expect_err("not kept");
-        assert!(why.contains("state_dir") && !nowhere.covers("vod", "/a", 1));
-        let folder = tempfile::TempDir::new().expect("a folder");
-        std::fs::write(folder.path().join(FILE), "not JSON").expect("written");
-        let why = Takedowns::open(Some(folder.path()))
-            .err()
-            .expect("unreadable");
-        assert!(why.contains(FILE), "{why}");
-        let many: Vec<_> = (0..=MAX_TAKEDOWNS)
-            .map(|at| takedown(&format!("/{at}"), false, None))
-            .collect();
-        std::fs::remove_file(folder.path().join(FILE)).expect("removed");
-        let down = Takedowns::open(Some(folder.path())).expect("readable");
-        assert!(down.add(&many).is_err() && down.list().is_empty());
     }
 }

@@ -1,0 +1,112 @@
+//! A list that survives the process: on disk before it is in force, and whole
+//! there at each instant.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A list and the file that it is kept in.
+pub struct StateFile<T> {
+    /// Changes come one at a time.
+    list: Mutex<Vec<T>>,
+    /// `None`: nothing can be kept, so nothing is taken.
+    file: Option<PathBuf>,
+    /// What is listed, and how many of it there may be.
+    what: &'static str,
+    most: usize,
+}
+
+impl<T: Clone + Serialize + DeserializeOwned> StateFile<T> {
+    /// What an earlier process has kept in `folder`. An error says what cannot
+    /// be read: to serve without it would be worse than not to serve.
+    pub fn open(folder: Option<&Path>, what: &'static str, most: usize) -> Result<Self, String> {
+        let file = folder.map(|folder| folder.join(what).with_extension("json"));
+        let list = file.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
+        Ok(Self {
+            list: Mutex::new(list),
+            file,
+            what,
+            most,
+        })
+    }
+
+    pub fn list(&self) -> Vec<T> {
+        self.list
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Changes the list and puts it in force, once it is on disk. Waits for
+    /// the disk.
+    pub fn change(
+        &self,
+        change: impl FnOnce(&mut Vec<T>),
+        in_force: impl FnOnce(&[T]),
+    ) -> Result<(), String> {
+        let (what, most) = (self.what, self.most);
+        let file = self.file.as_deref();
+        let file = file.ok_or_else(|| format!("set [admin] state_dir, where {what} are kept"))?;
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut new = list.clone();
+        change(&mut new);
+        if new.len() > most {
+            return Err(format!("at most {most} {what} at a time"));
+        }
+        write(file, &new).map_err(|error| format!("{}: {error}", file.display()))?;
+        in_force(&new);
+        *list = new;
+        Ok(())
+    }
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<Vec<T>, String> {
+    match std::fs::read(file) {
+        Ok(text) => {
+            serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(format!("{}: {error}", file.display())),
+    }
+}
+
+/// Beside the file first: who reads it finds the old list or the new one.
+fn write<T: Serialize>(file: &Path, list: &[T]) -> std::io::Result<()> {
+    let beside = file.with_extension("json.new");
+    let mut out = std::fs::File::create(&beside)?;
+    serde_json::to_writer_pretty(&mut out, list)?;
+    out.flush()?;
+    out.sync_all()?;
+    std::fs::rename(&beside, file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_kept_or_read_is_said_and_changes_nothing() {
+        let add = |list: &mut Vec<u32>| list.push(1);
+        let force = |_: &[u32]| panic!("not in force");
+        let nowhere = StateFile::open(None, "numbers", 2).expect("nothing to read");
+        let why = nowhere.change(add, force).expect_err("not kept");
+        assert!(
+            why.contains("state_dir") && why.contains("numbers"),
+            "{why}"
+        );
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let open = || StateFile::<u32>::open(Some(folder.path()), "numbers", 2);
+        let full = open().expect("readable");
+        full.change(|list| list.extend([1, 2]), |_| ())
+            .expect("kept");
+        let why = full.change(add, force).expect_err("too many");
+        assert!(why.contains("at most 2 numbers"), "{why}");
+        assert_eq!(open().expect("readable").list(), [1, 2]);
+        std::fs::write(folder.path().join("numbers.json"), "not JSON").expect("written");
+        let why = open().err().expect("unreadable");
+        assert!(why.contains("numbers.json"), "{why}");
+    }
+}
