@@ -41,6 +41,7 @@ fn verify(c: &mut Criterion) {
         now: EXPIRES - 60,
         client_ip: IpAddr::from([192, 0, 2, 1]),
         country: None,
+        revoked: None,
     };
     for scheme in [Scheme::Hs256, Scheme::Sha256] {
         let target = sign(

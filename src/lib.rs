@@ -18,6 +18,7 @@ pub mod path;
 pub mod path_index;
 pub mod per_address;
 pub mod pull;
+pub mod revocation;
 pub mod state_file;
 pub mod swarm;
 pub mod takedown;

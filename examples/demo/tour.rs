@@ -85,6 +85,7 @@ fn reason(target: &str) -> &'static str {
         now,
         client_ip: [127, 0, 0, 1].into(),
         country: None,
+        revoked: None,
     };
     let target = Target::parse(target).expect("a target");
     policy

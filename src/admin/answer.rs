@@ -1,6 +1,8 @@
 //! Answers of the admin API: JSON, and errors in the two shapes that clients
 //! know.
 
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -45,6 +47,11 @@ impl Wrong {
     pub fn too_many(items: usize, most: usize) -> Self {
         let message = format!("{items} items; at most {most} in one call");
         Self::new("too_many_items", "urls", message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
+    pub fn no_reason() -> Self {
+        let message = "say why: the list and the audit log keep it";
+        Self::new("no_reason", "reason", message)
     }
 
     pub fn with_status(self, status: StatusCode) -> Self {
@@ -108,8 +115,21 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
+/// A call's body, or why it is none.
+pub type Body<T> = Result<Json<T>, JsonRejection>;
+
+pub fn read<T>(body: Body<T>) -> Result<T, Wrong> {
+    let Json(call) = body.map_err(|error| Wrong::new("bad_json", "body", error.body_text()))?;
+    Ok(call)
+}
+
+/// The answer to a call of ours.
+pub fn answer(done: Result<impl Serialize, Wrong>) -> Response {
+    done.map_or_else(|wrong| wrong.answer(Style::Ours), |done| ok(&done))
+}
+
 /// A value as JSON.
-pub fn ok(value: &impl Serialize) -> Response {
+fn ok(value: &impl Serialize) -> Response {
     match serde_json::to_string(value) {
         Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
         Err(error) => {

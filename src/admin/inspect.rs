@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Admin;
-use super::answer::{Style, Wrong, ok};
+use super::answer::{Wrong, answer};
 use super::place::place;
 use crate::cache::lifetime::State as Standing;
 use crate::cache::object::Object;
@@ -27,8 +27,7 @@ pub async fn inspect(
     headers: HeaderMap,
     Query(call): Query<Call>,
 ) -> Response {
-    let looked = look(&admin, &headers, &call);
-    looked.map_or_else(|wrong| wrong.answer(Style::Ours), |found| ok(&found))
+    answer(look(&admin, &headers, &call))
 }
 
 fn look(admin: &Admin, headers: &HeaderMap, call: &Call) -> Result<Value, Wrong> {

@@ -6,6 +6,7 @@ mod answer;
 mod inspect;
 mod place;
 mod purge;
+mod revocation;
 mod takedown;
 
 use std::sync::Arc;
@@ -50,6 +51,18 @@ impl Admin {
         let (keys, now) = (self.keys.load(), self.node.clock.monotonic());
         Ok(access::check(&keys, headers, least, &self.rates, now)?)
     }
+
+    /// Changes what is kept on disk, and waits for the disk: not where the
+    /// other calls, and viewers, wait for their turn.
+    async fn keep<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Node) -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Wrong> {
+        let node = Arc::clone(&self.node);
+        let done = tokio::task::spawn_blocking(move || change(&node)).await;
+        let done = done.unwrap_or_else(|error| Err(error.to_string()));
+        done.map_err(|why| Wrong::new("cannot_be_kept", "", why).with_status(StatusCode::CONFLICT))
+    }
 }
 
 /// Serves until its task is ended, which is after the last request of a drain:
@@ -66,6 +79,12 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
             post(takedown::add)
                 .delete(takedown::lift)
                 .get(takedown::list),
+        )
+        .route(
+            "/v1/revocations",
+            post(revocation::add)
+                .delete(revocation::lift)
+                .get(revocation::list),
         )
         .route("/purge", post(purge::url).get(purge::url))
         .route("/pullzone/{id}/purgeCache", post(purge::zone))

@@ -13,6 +13,15 @@ use crate::path::CanonicalPath;
 /// What one call may name.
 pub const MAX_ITEMS: usize = 10_000;
 
+/// An error where a call names nothing, or too much.
+pub fn few(items: usize, hint: &str) -> Result<(), Wrong> {
+    match items {
+        0 => Err(Wrong::new("nothing_named", "urls", hint)),
+        1..=MAX_ITEMS => Ok(()),
+        _ => Err(Wrong::too_many(items, MAX_ITEMS)),
+    }
+}
+
 /// Zone and canonical path of a URL, or of a path in a zone that is named.
 pub fn place(
     admin: &Admin,

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
-use super::answer::{Style, Wrong, ok};
-use super::place::{MAX_ITEMS, find, place};
+use super::answer::{Body, Style, Wrong, answer, read};
+use super::place::{few, find, place};
 use crate::cache::purge::{Mode, Purge, Purges};
 use crate::config::Rights;
 
@@ -49,15 +47,11 @@ struct Done {
 /// Purges of one call, each with the realm that it is for.
 type Wanted = Vec<(u32, Purge)>;
 
-pub async fn v1(
-    State(admin): State<Arc<Admin>>,
-    headers: HeaderMap,
-    call: Result<Json<Call>, JsonRejection>,
-) -> Response {
+pub async fn v1(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body<Call>) -> Response {
     let done = async {
         let who = admin.enter(&headers, Rights::Purge)?;
-        let Json(call) = call.map_err(|error| Wrong::new("bad_json", "body", error.body_text()))?;
-        let wanted = read(&admin, &call)?;
+        let call = read(call)?;
+        let wanted = wanted(&admin, &call)?;
         let mode = match call.mode {
             CallMode::Soft => Mode::Soft,
             CallMode::Hard => Mode::Hard,
@@ -69,8 +63,7 @@ pub async fn v1(
             dry_run: call.dry_run,
         })
     };
-    let done: Result<Done, Wrong> = done.await;
-    done.map_or_else(|wrong| wrong.answer(Style::Ours), |done| ok(&done))
+    answer(done.await)
 }
 
 #[derive(Deserialize)]
@@ -167,14 +160,10 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
     purged
 }
 
-fn read(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
+fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
     let items = call.urls.len() + call.prefixes.len() + call.tags.len();
-    if items > MAX_ITEMS {
-        return Err(Wrong::too_many(items, MAX_ITEMS));
-    }
-    if items == 0 && !call.all {
-        let message = "name urls, prefixes or tags, or say \"all\": true";
-        return Err(Wrong::new("nothing_named", "urls", message));
+    if items > 0 || !call.all {
+        few(items, "name urls, prefixes or tags, or say \"all\": true")?;
     }
     let zone = call.zone.as_deref();
     let mut wanted = Wanted::new();

@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
-use axum::extract::rejection::JsonRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::Admin;
-use super::answer::{Style, Wrong, ok};
-use super::place::{MAX_ITEMS, place};
+use super::answer::{Body, Wrong, answer, read};
+use super::place::{few, place};
 use crate::config::Rights;
-use crate::takedown::{Takedown, Takedowns};
+use crate::takedown::Takedown;
 
 /// What `POST` and `DELETE /v1/takedowns` take.
 #[derive(Debug, Default, Deserialize)]
@@ -30,30 +28,39 @@ pub struct Call {
     until: Option<u64>,
 }
 
-type Body = Result<Json<Call>, JsonRejection>;
-
-pub async fn add(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body) -> Response {
+pub async fn add(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    call: Body<Call>,
+) -> Response {
     let done = async {
-        let (who, call) = read(&admin, &headers, call)?;
+        let who = admin.enter(&headers, Rights::Admin)?;
+        let call = read(call)?;
         if call.reason.trim().is_empty() {
-            let message = "say why: the list and the audit log keep it";
-            return Err(Wrong::new("no_reason", "reason", message));
+            return Err(Wrong::no_reason());
         }
         let takedowns = takedowns(&admin, &who, &call)?;
         let count = takedowns.len();
-        keep(&admin, move |all| all.add(&takedowns)).await?;
+        admin
+            .keep(move |node| node.takedowns.add(&takedowns))
+            .await?;
         tracing::info!(target: "audit", who, what = "takedown", items = count, reason = call.reason);
         Ok(json!({ "taken_down": count }))
     };
     answer(done.await)
 }
 
-pub async fn lift(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body) -> Response {
+pub async fn lift(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    call: Body<Call>,
+) -> Response {
     let done = async {
-        let (who, call) = read(&admin, &headers, call)?;
+        let who = admin.enter(&headers, Rights::Admin)?;
+        let call = read(call)?;
         let places = takedowns(&admin, &who, &call)?;
         let items = places.len();
-        let lifted = keep(&admin, move |all| all.lift(&places)).await?;
+        let lifted = admin.keep(move |node| node.takedowns.lift(&places)).await?;
         tracing::info!(target: "audit", who, what = "lift", items, lifted);
         Ok(json!({ "lifted": lifted }))
     };
@@ -65,21 +72,9 @@ pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respon
     answer(entered.map(|_| json!({ "takedowns": admin.node.takedowns.list() })))
 }
 
-fn answer(done: Result<serde_json::Value, Wrong>) -> Response {
-    done.map_or_else(|wrong| wrong.answer(Style::Ours), |done| ok(&done))
-}
-
-fn read(admin: &Admin, headers: &HeaderMap, call: Body) -> Result<(String, Call), Wrong> {
-    let who = admin.enter(headers, Rights::Admin)?;
-    let Json(call) = call.map_err(|error| Wrong::new("bad_json", "body", error.body_text()))?;
-    match call.urls.len() + call.prefixes.len() {
-        0 => Err(Wrong::new("nothing_named", "urls", "name urls or prefixes")),
-        items if items > MAX_ITEMS => Err(Wrong::too_many(items, MAX_ITEMS)),
-        _ => Ok((who, call)),
-    }
-}
-
 fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wrong> {
+    let items = call.urls.len() + call.prefixes.len();
+    few(items, "name urls or prefixes")?;
     let urls = call.urls.iter().map(|text| (text, false, "urls"));
     let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
     let one = |(text, prefix, field): (&String, bool, &'static str)| {
@@ -95,16 +90,4 @@ fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wro
         })
     };
     urls.chain(prefixes).map(one).collect()
-}
-
-/// Changes what is taken down, which waits for the disk: not where the other
-/// calls, and viewers, wait for their turn.
-async fn keep<T: Send + 'static>(
-    admin: &Arc<Admin>,
-    change: impl FnOnce(&Takedowns) -> Result<T, String> + Send + 'static,
-) -> Result<T, Wrong> {
-    let node = Arc::clone(&admin.node);
-    let done = tokio::task::spawn_blocking(move || change(&node.takedowns)).await;
-    let done = done.unwrap_or_else(|error| Err(error.to_string()));
-    done.map_err(|why| Wrong::new("cannot_be_kept", "", why).with_status(StatusCode::CONFLICT))
 }

@@ -117,6 +117,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         now,
         client_ip: arguments.client_ip,
         country: arguments.country,
+        revoked: None,
     };
     let explanation = explain(target, policy.as_ref(), zone.as_ref(), &evidence);
     let printed = if arguments.json {
@@ -157,7 +158,7 @@ fn explain(
     raw: &str,
     policy: Option<&Policy>,
     zone: Option<&Zone>,
-    evidence: &Evidence,
+    evidence: &Evidence<'_>,
 ) -> Explanation {
     let target = match Target::parse(raw) {
         Ok(target) => target,
@@ -197,7 +198,7 @@ impl Explanation {
     fn allowed(grant: Option<Grant<'_>>) -> Self {
         Self {
             allow: true,
-            scheme: grant.map(|grant| grant.scheme.name()),
+            scheme: grant.map(|grant| grant.token.scheme.name()),
             key: grant.map(|grant| grant.key.to_owned()),
             ..Self::empty()
         }

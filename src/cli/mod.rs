@@ -6,6 +6,7 @@ mod edges;
 mod explain;
 mod key;
 mod purge;
+mod revoke;
 mod serve;
 mod service_manager;
 mod sign;
@@ -48,6 +49,8 @@ enum Command {
     Purge(purge::Arguments),
     /// Take down what may not be served any more, list it, or lift it.
     Takedown(takedown::Arguments),
+    /// Let in no more what was signed: one token, or all of a key or path.
+    Revoke(revoke::Arguments),
     /// Load an edge as players do.
     Swarm(swarm::Arguments),
 }
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Takedown(arguments) => takedown::run(&arguments),
+        Command::Revoke(arguments) => revoke::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
     }
 }

@@ -210,8 +210,9 @@ pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {
 
 /// Why takedowns cannot be read from a folder, or kept there.
 fn cannot_keep(folder: &Path) -> Option<String> {
-    let opened = crate::takedown::Takedowns::open(Some(folder)).err();
-    opened.or_else(|| cannot_append(&folder.join(".check")))
+    let takedowns = crate::takedown::Takedowns::open(Some(folder)).err();
+    let unreadable = takedowns.or_else(|| crate::revocation::Revocations::open(Some(folder)).err());
+    unreadable.or_else(|| cannot_append(&folder.join(".check")))
 }
 
 /// Why a file cannot be appended to. One that was not there is not there

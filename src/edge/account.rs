@@ -15,7 +15,7 @@ use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::log_line::{Line, Timestamp, anonymise, redact};
 use crate::telemetry::metrics::Answered;
-use crate::token::Scheme;
+use crate::token::{Fingerprint, Token};
 
 /// What became of a request, noted along the road.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ pub struct Record {
     pub reason: Option<&'static str>,
     pub bypass: Option<Bypass>,
     pub refused: bool,
-    /// Which of the zone's keys made the token, and how.
-    pub token: Option<(usize, Scheme)>,
+    /// The token, and which of the zone's keys made it.
+    pub token: Option<(usize, Token)>,
     pub fingerprint: Option<Arc<str>>,
 }
 
@@ -89,8 +89,8 @@ pub fn account(
     if let Some(bypass) = record.bypass {
         node.metrics.count_bypass(bypass.name());
     }
-    if let Some((key, scheme)) = record.token {
-        counters.count_token(key, scheme);
+    if let Some((key, token)) = record.token {
+        counters.count_token(key, token.scheme);
     }
     if node.log.is_on()
         && !node
@@ -146,6 +146,7 @@ fn line<'a>(
             .saturating_duration_since(request.entry.came),
         reason: record.reason,
         token_key,
+        token: record.token.map(|(_, token)| Fingerprint::of(&token)),
         cache_key: record.fingerprint.as_deref(),
         referer: request.text(&REFERER),
         user_agent: request.text(&USER_AGENT),

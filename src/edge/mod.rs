@@ -43,6 +43,7 @@ use crate::clock::Clock;
 use crate::config::Listen;
 use crate::origin::Origin;
 use crate::pull::Pulls;
+use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::{Metrics, ZoneCounters};
@@ -62,6 +63,7 @@ pub struct Node {
     pub active: Arc<AtomicUsize>,
     pub limits: Limits,
     pub takedowns: Takedowns,
+    pub revocations: Revocations,
 }
 
 /// A pull zone at work.

@@ -18,7 +18,7 @@ use super::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::origin::Origin;
 use crate::path::BadPath;
-use crate::token::{Country, Evidence, Refusal, Scheme, Target};
+use crate::token::{Country, Evidence, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
 /// A request that has been through this many edges goes in a circle.
@@ -112,8 +112,8 @@ pub struct Admitted<'v> {
     pub target: Target<'v>,
     /// Bytes per second, by the token.
     pub limit: Option<NonZeroU64>,
-    /// Which of the zone's keys made the token, and how.
-    pub token: Option<(usize, Scheme)>,
+    /// The token, and which of the zone's keys made it.
+    pub token: Option<(usize, Token)>,
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
     pub preflight: bool,
@@ -210,16 +210,18 @@ impl<'r> Visitor<'r> {
             .check(self.client_ip, request.text(&REFERER))
             .map_err(Refused::Access)?;
         if let Some(policy) = &zone.token {
+            let revoked = node.revocations.load();
             let evidence = Evidence {
                 now: unix_seconds(request.entry.came_at),
                 client_ip: self.client_ip,
                 country: self.country,
+                revoked: revoked.get(&zone.name),
             };
             let grant = policy
                 .verify(&admitted.target, &evidence)
                 .map_err(Refused::Token)?;
             admitted.limit = grant.limit;
-            admitted.token = Some((grant.key_index, grant.scheme));
+            admitted.token = Some((grant.key_index, grant.token));
         }
         // Behind the token: who has none learns nothing of it.
         let now = unix_seconds(request.entry.came_at);

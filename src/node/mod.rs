@@ -25,6 +25,7 @@ use crate::config::{Cache, Config};
 use crate::edge::{Limits, Node};
 use crate::listen::{self, CertificateResolver, Certificates, Inherited, Sockets};
 use crate::pull::Pulls;
+use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
@@ -112,6 +113,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
         countries: ArcSwapOption::from_pointee(countries),
         active: Arc::default(),
         takedowns: Takedowns::open(config.admin.state_dir.as_deref())?,
+        revocations: Revocations::open(config.admin.state_dir.as_deref())?,
     };
     node.trust_proxies();
     Ok((node, zones))

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use crate::origin::sigv4::civil;
+use crate::token::Fingerprint;
 
 /// One answered request.
 #[derive(Debug, Clone, Serialize)]
@@ -38,6 +39,8 @@ pub struct Line<'a> {
     pub reason: Option<&'static str>,
     /// The name of the key that the token was made with.
     pub token_key: Option<&'a str>,
+    /// The token's fingerprint, by which it can be revoked.
+    pub token: Option<Fingerprint>,
     pub cache_key: Option<&'a str>,
     pub referer: Option<&'a str>,
     pub user_agent: Option<&'a str>,
@@ -213,6 +216,7 @@ mod tests {
             duration: Duration::from_millis(2),
             reason: None,
             token_key: None,
+            token: None,
             cache_key: None,
             referer: None,
             user_agent: Some("a|b\n"),

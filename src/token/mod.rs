@@ -7,14 +7,17 @@
 pub mod message;
 pub mod parameters;
 pub mod policy;
+mod revoked;
 pub mod sign;
 pub mod target;
 mod verify;
 
+pub use message::Token;
 pub use parameters::Parameters;
 pub use policy::{Key, Policy, Scheme};
+pub use revoked::{Fingerprint, Revoked};
 pub use target::Target;
-pub use verify::{Country, Evidence, Grant};
+pub use verify::{Country, Evidence, Grant, parse_expires};
 
 use crate::path::BadPath;
 
@@ -38,6 +41,8 @@ pub enum Refusal {
     BadSignature,
     /// The path lies outside `token_path`.
     WrongPath,
+    /// The operator has revoked it, its key, or tokens for this path.
+    Revoked,
     /// The zone demands a signed address and the token signs none.
     WrongIp,
     /// The viewer's country is blocked, not allowed, or unknown to an allow list.
@@ -46,7 +51,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every name, for docs and metric initialisation.
-    pub const NAMES: [&'static str; 10] = [
+    pub const NAMES: [&'static str; 11] = [
         "bad_path",
         "missing",
         "malformed",
@@ -55,6 +60,7 @@ impl Refusal {
         "expires_too_far",
         "bad_signature",
         "wrong_path",
+        "revoked",
         "wrong_ip",
         "country_blocked",
     ];
@@ -69,8 +75,9 @@ impl Refusal {
             Refusal::ExpiresTooFar => Self::NAMES[5],
             Refusal::BadSignature => Self::NAMES[6],
             Refusal::WrongPath => Self::NAMES[7],
-            Refusal::WrongIp => Self::NAMES[8],
-            Refusal::CountryBlocked => Self::NAMES[9],
+            Refusal::Revoked => Self::NAMES[8],
+            Refusal::WrongIp => Self::NAMES[9],
+            Refusal::CountryBlocked => Self::NAMES[10],
         }
     }
 
@@ -89,6 +96,9 @@ impl Refusal {
                 "no live key makes this token for this path, expiry, address and parameters".into()
             }
             Refusal::WrongPath => "the path lies outside `token_path`".into(),
+            Refusal::Revoked => {
+                "this token, its key, or tokens for this path have been revoked".into()
+            }
             Refusal::WrongIp => {
                 "the zone demands a signed client address and the token has none".into()
             }

@@ -205,6 +205,7 @@ fn check(
             .saturating_sub(60),
         client_ip: options.ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         country: welcome_country(options),
+        revoked: None,
     };
     policy
         .verify(&target, &evidence)

@@ -5,19 +5,20 @@ use std::num::NonZeroU64;
 
 use super::message::{Message, Token, signable_ips};
 use super::parameters::{Carrier, Parameter, is_carrier};
-use super::{Key, Malformed, Parameters, Policy, Refusal, Scheme, Target};
+use super::{Key, Malformed, Parameters, Policy, Refusal, Revoked, Scheme, Target};
 
 /// ISO 3166 alpha-2, upper case.
 pub type Country = [u8; 2];
 
-/// What the edge knows of a request besides its target.
-#[derive(Debug, Clone, Copy)]
-pub struct Evidence {
+/// What the edge knows besides a request's target.
+#[derive(Clone, Copy)]
+pub struct Evidence<'e> {
     /// Unix seconds, by the wall clock.
     pub now: u64,
     pub client_ip: IpAddr,
     /// `None`: unknown, which fails an allow list.
     pub country: Option<Country>,
+    pub revoked: Option<&'e Revoked>,
 }
 
 /// What a good token grants.
@@ -26,14 +27,18 @@ pub struct Grant<'p> {
     pub key: &'p str,
     /// The key's place in the policy's list.
     pub key_index: usize,
-    pub scheme: Scheme,
+    pub token: Token,
     /// Bytes per second for this response, where the token limits it.
     pub limit: Option<NonZeroU64>,
 }
 
 impl Policy {
     /// Decides on one request. The order of the checks is part of the contract.
-    pub fn verify(&self, target: &Target<'_>, evidence: &Evidence) -> Result<Grant<'_>, Refusal> {
+    pub fn verify(
+        &self,
+        target: &Target<'_>,
+        evidence: &Evidence<'_>,
+    ) -> Result<Grant<'_>, Refusal> {
         let parameters = Parameters::parse(target).map_err(Refusal::Malformed)?;
         let claim = Claim::read(self, &parameters)?;
         if evidence.now > claim.expires {
@@ -48,6 +53,12 @@ impl Policy {
         if !self.covers(&claim, target.path.as_str()) {
             return Err(Refusal::WrongPath);
         }
+        let revoked = |revoked: &Revoked| {
+            revoked.covers(&claim.token, &key.name, target.path.as_str(), claim.expires)
+        };
+        if evidence.revoked.is_some_and(revoked) {
+            return Err(Refusal::Revoked);
+        }
         if self.validate_ip && claim.token.scheme == Scheme::Hs256 && !claim.token.ip_flag {
             return Err(Refusal::WrongIp);
         }
@@ -57,7 +68,7 @@ impl Policy {
         Ok(Grant {
             key: &key.name,
             key_index,
-            scheme: claim.token.scheme,
+            token: claim.token,
             limit: claim.limit,
         })
     }
@@ -66,7 +77,7 @@ impl Policy {
         &self,
         claim: &Claim<'_>,
         target: &Target<'_>,
-        evidence: &Evidence,
+        evidence: &Evidence<'_>,
     ) -> Option<(usize, &Key)> {
         if claim.token.scheme == Scheme::Md5 && claim.beyond_md5 {
             return None;
@@ -209,7 +220,7 @@ impl<'a> Claim<'a> {
 
 /// Exactly ten digits without a leading zero: no other split of the hashed
 /// digits can then be read as path and expiry.
-pub(super) fn parse_expires(text: &str) -> Option<u64> {
+pub fn parse_expires(text: &str) -> Option<u64> {
     let well_formed =
         text.len() == 10 && !text.starts_with('0') && text.bytes().all(|b| b.is_ascii_digit());
     if well_formed { text.parse().ok() } else { None }
@@ -290,7 +301,7 @@ mod tests {
             let key = Key::new("k", b"0123456789abcdef").expect("not empty");
             let url = sign(&path, &key, scheme, NOW + ttl, &Options::default()).expect("signs");
             let policy = Policy::new(vec![key]);
-            let evidence = Evidence { now: NOW, client_ip: [192, 0, 2, 1].into(), country: None };
+            let evidence = Evidence { now: NOW, client_ip: [192, 0, 2, 1].into(), country: None, revoked: None };
             let let_in = |url: &str| {
                 Target::parse(url).is_ok_and(|target| policy.verify(&target, &evidence).is_ok())
             };

@@ -16,6 +16,7 @@ fn let_in(policy: &Policy, url: &str) -> Option<CanonicalPath> {
         now: NOW,
         client_ip: [192, 0, 2, 1].into(),
         country: None,
+        revoked: None,
     };
     policy.verify(&target, &evidence).ok()?;
     // The canonical form: the path encoded anew, the rest as it came.

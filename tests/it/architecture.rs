@@ -80,9 +80,18 @@ fn modules_depend_in_one_direction() {
         ("pull", &["path", "hls", "clock", "cache", "origin", "zone"]),
         ("listen", &["config", "edge"]),
         ("takedown", &[]),
+        ("revocation", &["token"]),
         (
             "config",
-            &["token", "zone", "cache", "origin", "listen", "takedown"],
+            &[
+                "token",
+                "zone",
+                "cache",
+                "origin",
+                "listen",
+                "revocation",
+                "takedown",
+            ],
         ),
         (
             "telemetry",
@@ -101,12 +110,22 @@ fn modules_depend_in_one_direction() {
                 "token",
                 "telemetry",
                 "config",
+                "revocation",
                 "takedown",
             ],
         ),
         (
             "admin",
-            &["path", "cache", "config", "edge", "takedown", "telemetry"],
+            &[
+                "path",
+                "cache",
+                "config",
+                "edge",
+                "revocation",
+                "takedown",
+                "telemetry",
+                "token",
+            ],
         ),
         ("swarm", &["path", "hls", "clock"]),
     ];

@@ -38,6 +38,7 @@ mod origins;
 mod process;
 mod pulls;
 mod purge;
+mod revocation;
 mod road;
 mod scenarios;
 mod serve;

@@ -16,26 +16,6 @@ async fn edge(origin: &DevOrigin, folder: &TempDir) -> TestEdge {
     setup.start().await
 }
 
-/// The binary, as an operator runs it: exit code and what it says.
-async fn warren(edge: &TestEdge, arguments: &[&str], key: &'static str) -> (Option<i32>, String) {
-    let mut all: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
-    all.extend([
-        "--admin".to_owned(),
-        format!("http://{}", edge.running.admin),
-    ]);
-    let run = move || {
-        std::process::Command::new(env!("CARGO_BIN_EXE_warren"))
-            .arg("takedown")
-            .args(all)
-            .env("WARREN_ACCESS_KEY", key)
-            .output()
-            .expect("the binary runs")
-    };
-    let done = tokio::task::spawn_blocking(run).await.expect("it ends");
-    let said = [done.stdout, done.stderr].concat();
-    (done.status.code(), String::from_utf8(said).expect("text"))
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_taken_down_is_451_from_memory_too_and_over_a_restart() {
     let origin = DevOrigin::start(DevOriginOptions::default())
@@ -50,13 +30,15 @@ async fn what_is_taken_down_is_451_from_memory_too_and_over_a_restart() {
         assert_eq!(first.get(path).await.status, 200);
     }
     let url = "http://cdn.test/v/s1/a.ts";
-    let (code, said) = warren(&first, &[url, "--reason", "notice 7"], KEY).await;
+    let (code, said) = first
+        .warren("takedown", &[url, "--reason", "notice 7"], KEY)
+        .await;
     assert!(code == Some(0) && said.contains("1 taken down"), "{said}");
     let until = (first.clock.unix_seconds() + 100).to_string();
     let prefix = [
         "--prefix", "/v/s2/", "--zone", "test", "--reason", "court", "--until", &until,
     ];
-    assert_eq!(warren(&first, &prefix, KEY).await.0, Some(0));
+    assert_eq!(first.warren("takedown", &prefix, KEY).await.0, Some(0));
     let second = edge(&origin, &folder).await;
     for edge in [&first, &second] {
         let down = edge.get("/v/s1/a.ts").await;
@@ -74,14 +56,16 @@ async fn what_is_taken_down_is_451_from_memory_too_and_over_a_restart() {
         edge.clock.advance(std::time::Duration::from_secs(101));
         assert_eq!(edge.get("/v/s2/a.ts").await.status, 200, "its end has come");
     }
-    let (_, said) = warren(&second, &["--list", "--json"], "dev-access-key").await;
+    let (_, said) = second
+        .warren("takedown", &["--list", "--json"], "dev-access-key")
+        .await;
     let listed: Value = serde_json::from_str(&said).expect("JSON");
     let one = &listed["takedowns"][0];
     assert_eq!(
         (&one["path"], &one["reason"], &one["by"]),
         (&json!("/v/s1/a.ts"), &json!("notice 7"), &json!("ops"))
     );
-    let (code, said) = warren(&second, &["--lift", url], KEY).await;
+    let (code, said) = second.warren("takedown", &["--lift", url], KEY).await;
     assert!(code == Some(0) && said.contains("1 served again"), "{said}");
     assert_eq!(second.get("/v/s1/a.ts").await.status, 200);
 }
@@ -104,7 +88,7 @@ async fn who_may_not_take_down_or_says_no_reason_is_told_so() {
         (&["--reason", "x", "/a.ts"], KEY, 1, "names no host"),
     ];
     for (arguments, key, code, what) in table {
-        let (got, said) = warren(&edge, arguments, key).await;
+        let (got, said) = edge.warren("takedown", arguments, key).await;
         assert!(
             got == Some(code) && said.contains(what),
             "{arguments:?}: {got:?} {said}"
@@ -113,7 +97,7 @@ async fn who_may_not_take_down_or_says_no_reason_is_told_so() {
     let mut nowhere = Setup::s3(origin.addr());
     nowhere.access_keys = "[{ name = \"ops\", env = \"KEY\", rights = \"admin\" }]".into();
     let nowhere = nowhere.start().await;
-    let (code, said) = warren(&nowhere, &with, KEY).await;
+    let (code, said) = nowhere.warren("takedown", &with, KEY).await;
     assert!(
         code == Some(1) && said.contains("409") && said.contains("state_dir"),
         "{said}"

@@ -20,6 +20,7 @@ fn verdict(target: &str) -> &'static str {
         now: NOW,
         client_ip: IpAddr::from([192, 0, 2, 1]),
         country: None,
+        revoked: None,
     };
     let decision = match Target::parse(target) {
         Ok(target) => policy.verify(&target, &evidence).map(|_| ()),

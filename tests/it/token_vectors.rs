@@ -25,7 +25,7 @@ fn all_schemes(keys: Vec<Key>) -> Policy {
     policy
 }
 
-fn reason(policy: &Policy, target: &str, evidence: &Evidence) -> &'static str {
+fn reason(policy: &Policy, target: &str, evidence: &Evidence<'_>) -> &'static str {
     let decision = match Target::parse(target) {
         Ok(target) => policy.verify(&target, evidence).map(|_| ()),
         Err(bad) => Err(Refusal::BadPath(bad)),
@@ -92,6 +92,7 @@ fn sign_emits_every_vector_and_the_edge_accepts_or_refuses_it_by_name() {
             now: expires - 60,
             client_ip: options.ip.unwrap_or(IpAddr::from([192, 0, 2, 1])),
             country: country.and_then(|list| list.as_bytes()[..2].try_into().ok()),
+            revoked: None,
         };
         let target = &want[want[8..].find('/').expect("an absolute URL") + 8..];
         let want = vector["edge_refuses"].as_str().unwrap_or("ok");
@@ -119,6 +120,7 @@ fn a_vector_of_an_unknown_scheme_is_refused_by_name() {
             now,
             client_ip: IpAddr::from([192, 0, 2, 1]),
             country: None,
+            revoked: None,
         };
         assert_eq!(
             reason(&all_schemes(vec![key]), target, &evidence),
@@ -147,6 +149,7 @@ fn verify_decides_every_vector_as_written() {
                 .parse()
                 .expect("a vector has an address"),
             country: text(vector, "country").as_bytes().try_into().ok(),
+            revoked: None,
         };
         let got = reason(&policy, text(vector, "target"), &evidence);
         let name = text(vector, "name");

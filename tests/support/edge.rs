@@ -163,6 +163,31 @@ impl TestEdge {
         }
     }
 
+    /// The binary as a client of the admin API: its exit code and what it says.
+    pub async fn warren(
+        &self,
+        command: &'static str,
+        arguments: &[&str],
+        access_key: &'static str,
+    ) -> (Option<i32>, String) {
+        let mut all: Vec<String> = arguments.iter().map(|it| (*it).to_owned()).collect();
+        all.push(format!("--admin=http://{}", self.running.admin));
+        let Some(binary) = option_env!("CARGO_BIN_EXE_warren") else {
+            panic!("cargo names the binary to tests alone");
+        };
+        let run = move || {
+            std::process::Command::new(binary)
+                .arg(command)
+                .args(all)
+                .env("WARREN_ACCESS_KEY", access_key)
+                .output()
+                .expect("the binary runs")
+        };
+        let done = tokio::task::spawn_blocking(run).await.expect("it ends");
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.code(), String::from_utf8(said).expect("text"))
+    }
+
     pub async fn metrics(&self) -> String {
         metrics(self.running.admin).await
     }

@@ -1,0 +1,165 @@
+//! Which tokens are let in no more, though they are signed and have not
+//! expired. They survive a restart, and are forgotten when no token needs them.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use serde::{Deserialize, Serialize};
+
+use crate::state_file::StateFile;
+use crate::token::{Fingerprint, Revoked};
+
+/// Revocations of one node.
+pub const MAX_REVOCATIONS: usize = 10_000;
+
+/// Tokens that are let in no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// The zone's name.
+    pub zone: String,
+    #[serde(flatten)]
+    pub what: What,
+    /// Of a prefix or key: the tokens that expire before it, in Unix seconds;
+    /// absent: all.
+    pub expires_before: Option<u64>,
+    pub reason: String,
+    /// The access key's name, and when, in Unix seconds.
+    pub by: String,
+    pub since: u64,
+    /// When the last such token has expired, where that is known.
+    pub forget_at: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "value", rename_all = "lowercase")]
+pub enum What {
+    Token(Fingerprint),
+    /// Whatever a token is good for: it is not for paths that begin so.
+    Prefix(String),
+    /// A security key, by its name.
+    Key(String),
+}
+
+impl Revocation {
+    fn place(&self) -> (&str, &What) {
+        (&self.zone, &self.what)
+    }
+}
+
+/// By the zones' names.
+pub type ByZone = HashMap<String, Revoked>;
+
+/// All of a node's.
+pub struct Revocations {
+    index: ArcSwap<ByZone>,
+    kept: StateFile<Revocation>,
+}
+
+impl Revocations {
+    /// Those that an earlier process has kept in `folder`.
+    pub fn open(folder: Option<&Path>) -> Result<Self, String> {
+        let kept = StateFile::open(folder, "revocations", MAX_REVOCATIONS)?;
+        Ok(Self {
+            index: ArcSwap::from_pointee(index(&kept.list())),
+            kept,
+        })
+    }
+
+    pub fn load(&self) -> Guard<Arc<ByZone>> {
+        self.index.load()
+    }
+
+    pub fn list(&self) -> Vec<Revocation> {
+        self.kept.list()
+    }
+
+    /// Revokes; one of the same is replaced. `now`: in Unix seconds.
+    pub fn add(&self, more: &[Revocation], now: u64) -> Result<(), String> {
+        self.change(now, |list| {
+            let places = places_of(more);
+            list.retain(|old| !places.contains(&old.place()));
+            list.extend_from_slice(more);
+        })
+    }
+
+    /// Lets in again what one of these names; returns how many there were.
+    pub fn lift(&self, places: &[Revocation], now: u64) -> Result<usize, String> {
+        let mut lifted = 0;
+        self.change(now, |list| {
+            let before = list.len();
+            let places = places_of(places);
+            list.retain(|old| !places.contains(&old.place()));
+            lifted = before - list.len();
+        })?;
+        Ok(lifted)
+    }
+
+    fn change(&self, now: u64, change: impl FnOnce(&mut Vec<Revocation>)) -> Result<(), String> {
+        let change = |list: &mut Vec<Revocation>| {
+            list.retain(|old| old.forget_at.is_none_or(|at| now <= at));
+            change(list);
+        };
+        let in_force = |list: &[Revocation]| self.index.store(index(list).into());
+        self.kept.change(change, in_force)
+    }
+}
+
+fn places_of(revocations: &[Revocation]) -> HashSet<(&str, &What)> {
+    revocations.iter().map(Revocation::place).collect()
+}
+
+fn index(list: &[Revocation]) -> ByZone {
+    let mut zones = ByZone::new();
+    for revocation in list {
+        let zone = zones.entry(revocation.zone.clone()).or_default();
+        let before = revocation.expires_before.unwrap_or(u64::MAX);
+        match &revocation.what {
+            What::Token(fingerprint) => zone.token(*fingerprint),
+            What::Prefix(prefix) => zone.prefix(prefix, before),
+            What::Key(name) => zone.key(name, before),
+        }
+    }
+    zones
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_kept_until_no_token_needs_it() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let open = || Revocations::open(Some(folder.path())).expect("readable");
+        let one = |what: What, forget_at| Revocation {
+            zone: "vod".into(),
+            what,
+            expires_before: forget_at,
+            reason: "leaked".into(),
+            by: "ops".into(),
+            since: 1,
+            forget_at,
+        };
+        let key = |name: &str| What::Key(name.to_owned());
+        let all = [one(key("old"), Some(100)), one(key("leaked"), None)];
+        open().add(&all, 50).expect("kept");
+        assert_eq!(open().list(), all);
+        assert!(open().load()["vod"].covers(&token(), "old", "/a", 99));
+        assert!(!open().load()["vod"].covers(&token(), "old", "/a", 100));
+        let revocations = open();
+        revocations
+            .add(&[one(What::Prefix("/v/".into()), None)], 101)
+            .expect("kept");
+        assert_eq!(revocations.list().len(), 2, "of the old key none is left");
+        assert_eq!(revocations.lift(&all, 101), Ok(1));
+        let text = std::fs::read_to_string(folder.path().join("revocations.json"));
+        let text = text.expect("a file");
+        assert!(text.contains("\"kind\": \"prefix\"") && text.contains("\"value\": \"/v/\""));
+        assert_eq!(open().list(), revocations.list());
+    }
+
+    fn token() -> crate::token::Token {
+        crate::token::Token::parse(&"A".repeat(43)).expect("a token")
+    }
+}
