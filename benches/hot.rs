@@ -177,6 +177,7 @@ fn object(store: &Store) -> Arc<Object> {
         bypass: None,
         permit: None,
         name: Name::new(7, path, Vec::new(), 0),
+        hits: Default::default(),
     })
 }
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod edge;
+pub mod explain;
 pub mod hls;
 pub mod listen;
 pub mod node;

@@ -70,6 +70,7 @@ fn facts(admin: &Admin, object: &Object) -> serde_json::Map<String, Value> {
         "etag": object.validators.etag,
         "last_modified": object.validators.last_modified,
         "tags": object.name.tags,
+        "hits": object.hits.about(),
     });
     match facts {
         Value::Object(facts) => facts,

@@ -3,13 +3,25 @@
 
 mod access;
 mod answer;
+mod audit;
+mod dashboard;
+mod drain;
+mod events;
+mod explain;
+mod history;
 mod inspect;
 mod place;
 mod purge;
 mod revocation;
+mod stats;
 mod takedown;
+mod warm;
+mod zones;
+
+pub use audit::Audit;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use axum::Router;
@@ -18,12 +30,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::config::{AccessKey, Rights};
 use crate::edge::Node;
-use crate::telemetry::metrics::Reading;
+use crate::telemetry::metrics::{Reading, SUBSYSTEMS};
+use crate::telemetry::totals::Totals;
 use access::Rates;
 use answer::Wrong;
+use events::MAX_STREAMS;
+use history::History;
+use stats::Top;
+use warm::MAX_WARMS;
 
 /// What the API works on.
 pub struct Admin {
@@ -31,14 +49,31 @@ pub struct Admin {
     /// Replaced by a reload.
     keys: ArcSwap<Vec<AccessKey>>,
     rates: Rates,
+    pub audit: Audit,
+    /// When the node was started, by both clocks; the latter in Unix seconds.
+    started: Instant,
+    started_at: u64,
+    history: History,
+    /// Places for those who listen to events.
+    streams: Arc<Semaphore>,
+    /// Places for those who warm.
+    warms: Arc<Semaphore>,
+    top: tokio::sync::Mutex<Top>,
 }
 
 impl Admin {
-    pub fn new(node: Arc<Node>, keys: Vec<AccessKey>) -> Arc<Self> {
+    pub fn new(node: Arc<Node>, keys: Vec<AccessKey>, audit: Audit) -> Arc<Self> {
         Arc::new(Self {
-            node,
             keys: ArcSwap::from_pointee(keys),
             rates: Rates::default(),
+            audit,
+            started: node.clock.monotonic(),
+            started_at: node.clock.unix_seconds(),
+            history: History::default(),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            warms: Arc::new(Semaphore::new(MAX_WARMS)),
+            top: tokio::sync::Mutex::default(),
+            node,
         })
     }
 
@@ -71,7 +106,14 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
+        .route("/readyz", get(drain::ready))
+        .route("/v1/stats", get(stats::stats))
+        .route("/v1/stats/history", get(history::history))
+        .route("/v1/stats/events", get(events::events))
+        .route("/v1/warm", post(warm::warm))
+        .route("/v1/explain", post(explain::explain))
+        .route("/v1/zones", get(zones::list))
+        .route("/v1/drain", post(drain::begin).delete(drain::end))
         .route("/v1/purge", post(purge::v1))
         .route("/v1/cache/inspect", get(inspect::inspect))
         .route(
@@ -88,20 +130,24 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
         )
         .route("/purge", post(purge::url).get(purge::url))
         .route("/pullzone/{id}/purgeCache", post(purge::zone))
-        .with_state(admin);
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the admin listener ended");
+        .merge(dashboard::routes())
+        .with_state(Arc::clone(&admin));
+    tokio::select! {
+        served = axum::serve(listener, router) => if let Err(error) = served {
+            tracing::error!(%error, "the admin listener ended");
+        },
+        () = history::record(&admin) => {}
     }
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let node = &admin.node;
+/// The metrics, with what is counted elsewhere.
+fn reading<T>(node: &Node, read: impl FnOnce(&Reading<'_>) -> T) -> T {
     let sites = node.sites.load();
     let origins = sites
         .iter()
         .map(|site| (site.zone.name.as_str(), &*site.origin));
     let refused = node.limits.refused();
-    let reading = Reading {
+    read(&Reading {
         store: &node.pulls.store,
         counts: &node.pulls.counts,
         connections: node.limits.connections(),
@@ -109,8 +155,17 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
             .map(|(limit, count)| (limit.name(), count))
             .collect(),
         origins: origins.collect(),
-    };
-    match node.metrics.render(&reading) {
+    })
+}
+
+/// The same as numbers.
+fn totals(node: &Node) -> Totals {
+    reading(node, |reading| Totals::of(&node.metrics, reading))
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    let node = &admin.node;
+    match reading(node, |reading| node.metrics.render(reading)) {
         Ok(text) => (
             [(
                 header::CONTENT_TYPE,
@@ -123,14 +178,5 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
             tracing::error!(%error, "cannot render metrics");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
-    }
-}
-
-/// 503 from the moment the node stops taking connections.
-async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    if admin.node.metrics.ready.get() == 1 {
-        "ready\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response()
     }
 }

@@ -29,26 +29,36 @@ pub fn place(
     zone: Option<&str>,
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
+    let site = site(admin, text, zone, field)?;
     let target = origin_form(text);
-    let site = match of_target(text) {
-        Some(host) => {
-            let sites = admin.node.sites.load();
-            let message = || format!("no zone has the host name {host:?}");
-            let found = sites.find(host).cloned();
-            found.ok_or_else(|| Wrong::new("unknown_host", field, message()))?
-        }
-        None => {
-            let message = format!("{text:?} names no host: write a URL, or name the zone");
-            let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
-            find(admin, zone)?
-        }
-    };
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let path = CanonicalPath::parse(path).map_err(|bad| {
         let message = format!("{text:?} has no canonical path: {bad}");
         Wrong::new("bad_path", field, message)
     })?;
     Ok((site, path))
+}
+
+/// The zone of a URL, or the one that is named.
+pub fn site(
+    admin: &Admin,
+    text: &str,
+    zone: Option<&str>,
+    field: &'static str,
+) -> Result<Arc<Site>, Wrong> {
+    match of_target(text) {
+        Some(host) => {
+            let sites = admin.node.sites.load();
+            let message = || format!("no zone has the host name {host:?}");
+            let found = sites.find(host).cloned();
+            found.ok_or_else(|| Wrong::new("unknown_host", field, message()))
+        }
+        None => {
+            let message = format!("{text:?} names no host: write a URL, or name the zone");
+            let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
+            find(admin, zone)
+        }
+    }
 }
 
 /// A zone by its name or its number.

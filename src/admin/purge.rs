@@ -6,6 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
@@ -155,7 +156,9 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
         count
     });
     let purged = scan.await.unwrap_or_default();
-    tracing::info!(target: "audit", who, what = "purge", items, purged, dry_run, ?mode);
+    let mode = if mode == Mode::Soft { "soft" } else { "hard" };
+    let more = json!({ "purged": purged, "mode": mode, "dry_run": dry_run });
+    admin.audit.write(who, "purge", items, &more);
     admin.node.metrics.count_purge(dry_run, purged);
     purged
 }

@@ -51,7 +51,8 @@ pub async fn add(
         admin
             .keep(move |node| node.revocations.add(&revocations, now))
             .await?;
-        tracing::info!(target: "audit", who, what = "revoke", items = count, reason = call.reason);
+        let more = json!({ "reason": call.reason });
+        admin.audit.write(&who, "revoke", count, &more);
         Ok(json!({ "revoked": count }))
     };
     answer(done.await)
@@ -69,7 +70,8 @@ pub async fn lift(
         let lifted = admin
             .keep(move |node| node.revocations.lift(&places, now))
             .await?;
-        tracing::info!(target: "audit", who, what = "unrevoke", items, lifted);
+        let more = json!({ "lifted": lifted });
+        admin.audit.write(&who, "unrevoke", items, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)

@@ -44,7 +44,8 @@ pub async fn add(
         admin
             .keep(move |node| node.takedowns.add(&takedowns))
             .await?;
-        tracing::info!(target: "audit", who, what = "takedown", items = count, reason = call.reason);
+        let more = json!({ "reason": call.reason });
+        admin.audit.write(&who, "takedown", count, &more);
         Ok(json!({ "taken_down": count }))
     };
     answer(done.await)
@@ -61,7 +62,8 @@ pub async fn lift(
         let places = takedowns(&admin, &who, &call)?;
         let items = places.len();
         let lifted = admin.keep(move |node| node.takedowns.lift(&places)).await?;
-        tracing::info!(target: "audit", who, what = "lift", items, lifted);
+        let more = json!({ "lifted": lifted });
+        admin.audit.write(&who, "lift", items, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)

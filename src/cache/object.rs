@@ -41,6 +41,33 @@ pub struct Object {
     /// The budget's share for head and key.
     pub permit: Option<Permit>,
     pub name: Name,
+    pub hits: Hits,
+}
+
+/// How often an object was served, about. One hit of [`Hits::WEIGHT`] is
+/// counted, for that many: on a busy object every core would wait for a number
+/// that each hit changes.
+#[derive(Default)]
+pub struct Hits(AtomicU64);
+
+impl Hits {
+    pub const WEIGHT: u64 = 16;
+
+    /// One more; `drawn` at random, a like chance for each value.
+    pub fn count(&self, drawn: u32) {
+        if u64::from(drawn) % Self::WEIGHT == 0 {
+            self.0.fetch_add(Self::WEIGHT, Relaxed);
+        }
+    }
+
+    pub fn about(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Of an object that takes this one's place with the same body.
+    pub fn carried_over(&self) -> Self {
+        Self(AtomicU64::new(self.about()))
+    }
 }
 
 /// What a purge may name an object by.

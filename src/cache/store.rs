@@ -152,6 +152,16 @@ impl Store {
         all.filter(|(_, object)| names(&object.name)).count()
     }
 
+    /// The objects that were served most, most first.
+    pub fn most_served(&self, count: usize) -> Vec<Arc<Object>> {
+        let all = self.small.iter().chain(self.large.iter());
+        let mut objects: Vec<Arc<Object>> = all.map(|(_, object)| object).collect();
+        objects.retain(|object| object.hits.about() > 0);
+        objects.sort_by_cached_key(|object| std::cmp::Reverse(object.hits.about()));
+        objects.truncate(count);
+        objects
+    }
+
     pub fn insert(&self, key: &Key, object: Arc<Object>) {
         self.failed.invalidate(key);
         if object.body.len() <= SMALL_BYTES {

@@ -9,6 +9,7 @@ use clap::Args;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
@@ -20,6 +21,8 @@ use crate::config::Environment;
 
 const DEFAULT_VARIABLE: &str = "WARREN_ACCESS_KEY";
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Characters of a progress bar.
+const BAR: usize = 24;
 /// Times that one call is told to wait, before this gives up.
 const MAX_WAITS: u32 = 5;
 
@@ -102,16 +105,51 @@ impl Edges {
 }
 
 impl Edge<'_> {
-    /// Says how far it is, to people.
-    pub fn progress(&self, at: usize, of: usize) {
+    /// Says how far it is, to people: `at` of `of`, and what they are.
+    pub fn progress(&self, (at, of): (usize, usize), what: &str, ended: bool) {
         if !self.quiet {
-            let end = if at == of { "\n" } else { "" };
-            eprint!("\r{}: {at} of {of} calls{end}", self.admin);
+            let filled = BAR * at.min(of) / of.max(1);
+            let (bar, end) = ("#".repeat(filled), if ended { "\n" } else { "" });
+            eprint!("\r{}: [{bar:<BAR$}] {at} of {of} {what}{end}", self.admin);
         }
     }
 
     /// One call, again where the edge asks to wait.
     pub async fn call(&self, method: Method, path: &str, body: &Value) -> Result<Value, String> {
+        let answered = self.begin(method, path, body).await?;
+        let bytes = answered
+            .collect()
+            .await
+            .map_err(|error| error.to_string())?;
+        Ok(serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default())
+    }
+
+    /// A call that is answered line by line; the last line.
+    pub async fn lines(
+        &self,
+        path: &str,
+        body: &Value,
+        mut each: impl FnMut(&Value),
+    ) -> Result<Value, String> {
+        let mut answered = self.begin(Method::POST, path, body).await?;
+        let (mut text, mut last) = (Vec::new(), Value::Null);
+        loop {
+            let frame = timeout(CALL_TIMEOUT, answered.frame()).await;
+            let Some(frame) = frame.map_err(|_| "no progress in time".to_owned())? else {
+                return Ok(last);
+            };
+            let frame = frame.map_err(|error| error.to_string())?;
+            text.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes));
+            while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = text.drain(..=end).collect();
+                last = serde_json::from_slice(&line).map_err(|error| error.to_string())?;
+                each(&last);
+            }
+        }
+    }
+
+    /// The body of an answer that says yes.
+    async fn begin(&self, method: Method, path: &str, body: &Value) -> Result<Incoming, String> {
         let client = Client::builder(TokioExecutor::new()).build_http();
         for _ in 0..MAX_WAITS {
             let request = Request::builder()
@@ -126,19 +164,21 @@ impl Edge<'_> {
                 .map_err(|_| "no answer in time".to_owned())?
                 .map_err(|error| format!("cannot be reached: {error}"))?;
             let (head, body) = response.into_parts();
-            if head.status == StatusCode::TOO_MANY_REQUESTS {
-                let wait = head.headers.get(RETRY_AFTER);
-                let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
-                sleep(Duration::from_secs(wait.unwrap_or(1))).await;
-                continue;
+            match head.status {
+                StatusCode::TOO_MANY_REQUESTS => {
+                    let wait = head.headers.get(RETRY_AFTER);
+                    let wait = wait.and_then(|wait| wait.to_str().ok()?.parse().ok());
+                    sleep(Duration::from_secs(wait.unwrap_or(1))).await;
+                }
+                status if status.is_success() => return Ok(body),
+                status => {
+                    let bytes = body.collect().await.map_err(|error| error.to_string())?;
+                    let problem: Value =
+                        serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
+                    let detail = problem["detail"].as_str().unwrap_or_default();
+                    return Err(format!("{status} {detail}"));
+                }
             }
-            let bytes = body.collect().await.map_err(|error| error.to_string())?;
-            let answer: Value = serde_json::from_slice(&bytes.to_bytes()).unwrap_or_default();
-            let detail = || answer["detail"].as_str().unwrap_or_default().to_owned();
-            return match head.status.is_success() {
-                true => Ok(answer),
-                false => Err(format!("{} {}", head.status, detail())),
-            };
         }
         Err("too many calls: try again later".into())
     }

@@ -10,8 +10,10 @@ mod revoke;
 mod serve;
 mod service_manager;
 mod sign;
+mod stats;
 mod swarm;
 mod takedown;
+mod warm;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -47,10 +49,14 @@ enum Command {
     Explain(explain::Arguments),
     /// Purge what running edges have stored.
     Purge(purge::Arguments),
+    /// Pull what a playlist names, before viewers ask for it.
+    Warm(warm::Arguments),
     /// Take down what may not be served any more, list it, or lift it.
     Takedown(takedown::Arguments),
     /// Let in no more what was signed: one token, or all of a key or path.
     Revoke(revoke::Arguments),
+    /// Say how running edges do.
+    Stats(stats::Arguments),
     /// Load an edge as players do.
     Swarm(swarm::Arguments),
 }
@@ -63,8 +69,10 @@ pub fn run() -> ExitCode {
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Purge(arguments) => purge::run(&arguments),
+        Command::Warm(arguments) => warm::run(&arguments),
         Command::Takedown(arguments) => takedown::run(&arguments),
         Command::Revoke(arguments) => revoke::run(&arguments),
+        Command::Stats(arguments) => stats::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
     }
 }

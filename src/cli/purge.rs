@@ -103,7 +103,7 @@ impl Arguments {
         let mut purged = 0;
         for (at, call) in calls.iter().enumerate() {
             if calls.len() > 1 {
-                edge.progress(at + 1, calls.len());
+                edge.progress((at + 1, calls.len()), "calls", at + 1 == calls.len());
             }
             let answer = edge.call(Method::POST, "/v1/purge", call).await?;
             purged += answer["purged"].as_u64().unwrap_or_default();

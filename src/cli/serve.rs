@@ -26,6 +26,7 @@ Examples:
 
 SIGHUP reads the file again: zones, certificates and the country database are
 taken over without dropping a request; a file with problems changes nothing.
+SIGUSR1 opens the access log and the audit log anew, once they were moved away.
 SIGUSR2 starts the command anew, with a new binary in its place, hands the
 listening sockets over, and ends when the new process serves.
 SIGTERM ends the node: /readyz says so at once, connections are taken for
@@ -97,6 +98,7 @@ async fn serve(
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
+    let mut reopen = listen(SignalKind::user_defined1())?;
     let mut upgrade = listen(SignalKind::user_defined2())?;
     let running = node::start(config, Clock::default(), inherited).await?;
     tracing::info!(http = ?running.http, https = ?running.https, admin = %running.admin, "serving");
@@ -111,6 +113,10 @@ async fn serve(
             // Somebody sits before it and waits.
             _ = interrupt.recv() => break Duration::ZERO,
             _ = hangup.recv() => reload(&running, path, environment),
+            _ = reopen.recv() => match running.reopen_logs() {
+                Ok(()) => tracing::info!("logs reopened"),
+                Err(error) => tracing::error!(error, "a log was not reopened"),
+            },
             _ = upgrade.recv() => match running.upgrade().await {
                 Ok(pid) => {
                     tracing::info!(pid, "the new process serves");

@@ -23,6 +23,8 @@ pub struct Admin {
     pub access_keys: Vec<AccessKey>,
     /// Where takedowns and revocations are kept.
     pub state_dir: Option<PathBuf>,
+    /// `None`: the node's own log.
+    pub audit_log: Option<PathBuf>,
 }
 
 #[derive(Clone)]
@@ -154,10 +156,12 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
         let hint = "make the folder, and let the user that serves write there";
         table.problem("state_dir", why, "a folder that can be written to", hint);
     }
+    let audit_log = log_file(&table, "audit_log");
     table.finish().then_some(Admin {
         listen,
         access_keys,
         state_dir,
+        audit_log,
     })
 }
 
@@ -195,11 +199,7 @@ pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {
         "off" => Some(LogFormat::Off),
         _ => None,
     });
-    let file = table.file("access_file");
-    if let Some(why) = file.as_deref().and_then(cannot_append) {
-        let hint = "make the folder, and let the user that serves write there";
-        table.problem("access_file", why, "a file that can be appended to", hint);
-    }
+    let file = log_file(&table, "access_file");
     let anonymise_ip = table.flag("anonymise_ip", true);
     table.finish().then_some(AccessLog {
         format: format.unwrap_or(LogFormat::Json),
@@ -213,6 +213,15 @@ fn cannot_keep(folder: &Path) -> Option<String> {
     let takedowns = crate::takedown::Takedowns::open(Some(folder)).err();
     let unreadable = takedowns.or_else(|| crate::revocation::Revocations::open(Some(folder)).err());
     unreadable.or_else(|| cannot_append(&folder.join(".check")))
+}
+
+fn log_file(table: &Section<'_>, name: &'static str) -> Option<PathBuf> {
+    let file = table.file(name);
+    if let Some(why) = file.as_deref().and_then(cannot_append) {
+        let hint = "make the folder, and let the user that serves write there";
+        table.problem(name, why, "a file that can be appended to", hint);
+    }
+    file
 }
 
 /// Why a file cannot be appended to. One that was not there is not there

@@ -27,15 +27,17 @@ mod sender;
 mod serve;
 mod through;
 pub mod verify;
+mod warm;
 
 pub use lane::Lane;
 pub use limits::{Crowded, Limits};
 pub use lookup::stored;
 pub use proxy::Edge;
+pub use warm::{Warmed, warm};
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
@@ -64,6 +66,8 @@ pub struct Node {
     pub limits: Limits,
     pub takedowns: Takedowns,
     pub revocations: Revocations,
+    /// It was told to stop.
+    pub stopping: AtomicBool,
 }
 
 /// A pull zone at work.
@@ -85,6 +89,21 @@ impl Node {
         let sites = self.sites.load();
         let proxies = sites.iter().flat_map(|site| &site.zone.trusted_proxies);
         self.limits.trust(proxies.copied().collect());
+    }
+
+    /// Whether it is for new viewers.
+    pub fn is_ready(&self) -> bool {
+        self.metrics.ready.get() == 1
+    }
+
+    /// Draining: `/readyz` says so, and each answer over HTTP/1.1 is the last
+    /// of its connection. False where the node stops anyway.
+    pub fn drain(&self, draining: bool) -> bool {
+        let goes_on = !self.stopping.load(Relaxed);
+        if goes_on {
+            self.metrics.ready.set(i64::from(!draining));
+        }
+        goes_on
     }
 
     pub fn active_requests(&self) -> usize {
@@ -122,6 +141,13 @@ fn new_request_id() -> String {
         text.push(digit(byte));
     }
     text
+}
+
+/// A number drawn with a request's name, a like chance for each: what is done
+/// for one request of many.
+fn drawn(request_id: &str) -> u32 {
+    let digits = request_id.get(..8).unwrap_or_default();
+    u32::from_str_radix(digits, 16).unwrap_or_default()
 }
 
 #[cfg(test)]

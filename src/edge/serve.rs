@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::account::Record;
 use super::conditional::{Answer, answer};
+use super::drawn;
 use super::headers::{self, Detail, Stamp};
 use super::lookup::{Found, Hit, Query, Visit};
 use super::multipart::Multipart;
@@ -111,6 +112,7 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         record.cache = status;
         record.fingerprint = Some(object.fingerprint.clone());
+        object.hits.count(drawn(self.visit.request_id));
         let age = object.freshness.age(self.visit.node.clock.monotonic());
         let stamp = self.visit.stamp(status, Some(age), detail);
         if object.is_negative() && object.body.is_empty() {

@@ -2,6 +2,7 @@
 //! object by its name, and the few facts of a playlist that decide its lifetime.
 
 mod kind;
+pub mod listing;
 mod manifest;
 mod playlist;
 

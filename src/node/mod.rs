@@ -9,6 +9,7 @@ pub use upgrade::{READY_FD, tell_ready};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -17,7 +18,7 @@ use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Audit};
 use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
@@ -60,7 +61,11 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
     let admin_listener = admin_listener.map_err(|error| error.to_string())?;
     let certificates = Certificates::load(&config.certificates)?;
     let fixed = Fixed::of(&config);
-    let access_keys = config.admin.access_keys.clone();
+    let (access_keys, audit_log) = (
+        config.admin.access_keys.clone(),
+        config.admin.audit_log.clone(),
+    );
+    let audit = Audit::open(audit_log.as_deref(), clock.clone())?;
     let (node, zones) = build(config, clock)?;
     let node = Arc::new(node);
     let resolver = certificates.map(|certificates| {
@@ -71,7 +76,7 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
     let edge_task = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
-    let admin = Admin::new(Arc::clone(&node), access_keys);
+    let admin = Admin::new(Arc::clone(&node), access_keys, audit);
     let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&admin)));
     node.metrics.ready.set(1);
     let addresses = |bound: &[listen::Bound]| bound.iter().map(|bound| bound.address).collect();
@@ -114,6 +119,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
         active: Arc::default(),
         takedowns: Takedowns::open(config.admin.state_dir.as_deref())?,
         revocations: Revocations::open(config.admin.state_dir.as_deref())?,
+        stopping: AtomicBool::new(false),
     };
     node.trust_proxies();
     Ok((node, zones))
@@ -124,10 +130,20 @@ fn countries(path: Option<&Path>) -> Result<Option<Countries>, String> {
 }
 
 impl Running {
+    /// Opens the logs' files anew, once they were moved away. An error says
+    /// which could not be; it is written on.
+    pub fn reopen_logs(&self) -> Result<(), String> {
+        let access = self.node.log.reopen();
+        access.map_err(|error| format!("the access log: {error}"))?;
+        let audit = self.reloading.admin.audit.reopen();
+        audit.map_err(|error| format!("the audit log: {error}"))
+    }
+
     /// Is not ready any more, takes connections for `delay` and then none, lets
     /// running requests end within the grace period, and returns how many were
     /// left.
     pub async fn stop(self, delay: Duration, grace: Duration) -> usize {
+        self.node.stopping.store(true, Relaxed);
         self.node.metrics.ready.set(0);
         tokio::time::sleep(delay).await;
         drop(self.sockets);

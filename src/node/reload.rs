@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Running, countries};
@@ -19,7 +20,7 @@ use crate::zone::{ByHost, Zone};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fixed {
     listen: Listen,
-    admin: SocketAddr,
+    admin: (SocketAddr, Option<PathBuf>),
     cache: Cache,
     log: AccessLog,
 }
@@ -28,7 +29,7 @@ impl Fixed {
     pub fn of(config: &Config) -> Self {
         Self {
             listen: config.listen.clone(),
-            admin: config.admin.listen,
+            admin: (config.admin.listen, config.admin.audit_log.clone()),
             cache: config.cache,
             log: config.access_log.clone(),
         }
@@ -105,7 +106,7 @@ pub(super) struct Reloading {
     /// `None` where nothing is served over TLS.
     resolver: Option<Arc<CertificateResolver>>,
     zones: Mutex<Zones>,
-    admin: Arc<Admin>,
+    pub(super) admin: Arc<Admin>,
 }
 
 impl Reloading {

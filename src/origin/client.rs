@@ -140,7 +140,13 @@ impl Origin {
                 Again::Elsewhere if same => break,
                 Again::Elsewhere | Again::Anywhere => {}
             }
+            let began = self.clock.monotonic();
             answered = self.try_once(request, index, same).await;
+            // What is held back for a playlist tells nothing of the endpoint.
+            if answered.is_ok() && request.hold.is_none() {
+                let waited = self.clock.monotonic().saturating_duration_since(began);
+                self.endpoints.waited(index, waited);
+            }
             self.note_health(index, request, &answered);
             again = self.again(&answered);
             tried = Some(index);

@@ -31,6 +31,9 @@ struct Known {
     endpoint: Endpoint,
     addresses: Mutex<Option<Addresses>>,
     opened: AtomicU64,
+    answers: AtomicU64,
+    /// What they took to their first byte, together.
+    waited_us: AtomicU64,
 }
 
 /// When they were looked up.
@@ -49,6 +52,9 @@ pub struct EndpointState {
     pub up: bool,
     /// How often its circuit was opened.
     pub opened: u64,
+    /// Answers to pulls, and what they took from the request to the head.
+    pub answers: u64,
+    pub waited: Duration,
 }
 
 impl Endpoints {
@@ -57,6 +63,8 @@ impl Endpoints {
             endpoint: endpoint.clone(),
             addresses: Mutex::default(),
             opened: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            waited_us: AtomicU64::new(0),
         };
         Self {
             list: endpoints.iter().map(known).collect(),
@@ -118,6 +126,15 @@ impl Endpoints {
         }
     }
 
+    /// An answer's head came after so long.
+    pub fn waited(&self, index: usize, waited: Duration) {
+        if let Some(known) = self.list.get(index) {
+            let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+            known.answers.fetch_add(1, Relaxed);
+            known.waited_us.fetch_add(us, Relaxed);
+        }
+    }
+
     pub fn is_up(&self, index: usize) -> bool {
         self.health()
             .get(index)
@@ -131,6 +148,8 @@ impl Endpoints {
             authority: known.endpoint.authority(),
             up: health.is_up(),
             opened: known.opened.load(Relaxed),
+            answers: known.answers.load(Relaxed),
+            waited: Duration::from_micros(known.waited_us.load(Relaxed)),
         };
         self.list.iter().zip(health.iter()).map(state).collect()
     }
@@ -218,6 +237,8 @@ mod tests {
             endpoint: Endpoint::parse("http://minio:9000").expect("an endpoint"),
             addresses: Mutex::default(),
             opened: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+            waited_us: AtomicU64::new(0),
         };
         let address = |last| vec![SocketAddr::from(([192, 0, 2, last], 9000))];
         let start = Instant::now();

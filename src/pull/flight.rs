@@ -191,6 +191,20 @@ impl Rider {
         }
     }
 
+    /// Waits for the pull's end; never [`Arrival::Streaming`].
+    pub async fn end(&mut self) -> Arrival {
+        loop {
+            self.news.mark_unchanged();
+            match self.look(true) {
+                Some(Arrival::Streaming(_)) | None => {}
+                Some(arrival) => return arrival,
+            }
+            if self.news.changed().await.is_err() {
+                return Arrival::Failed(Failure::Reset);
+            }
+        }
+    }
+
     fn look(&self, whole: bool) -> Option<Arrival> {
         let mut state = self.flight.state();
         if self.moves < state.moves && !self.starter {

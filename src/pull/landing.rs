@@ -15,7 +15,7 @@ use crate::cache::body::Body;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::head::{HeadFacts, HeadLines, update};
 use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
-use crate::cache::object::{ENTRY_OVERHEAD, Name, Object};
+use crate::cache::object::{ENTRY_OVERHEAD, Hits, Name, Object};
 use crate::cache::purge::tags;
 use crate::cache::store::Named;
 use crate::hls::{Kind, Pace};
@@ -85,6 +85,7 @@ impl Pull {
             bypass: kept.err(),
             permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
             name: self.name(headers),
+            hits: Hits::default(),
         }
     }
 
@@ -137,6 +138,7 @@ impl Pull {
             pace: stale.pace,
             validators,
             control,
+            hits: stale.hits.carried_over(),
             ..self.object(headers, head, kept)
         };
         self.store(object, true);

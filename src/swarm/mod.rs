@@ -1,7 +1,6 @@
 //! Load as players make it: viewers with buffers that watch a signed stream.
 
 mod playback;
-mod playlist;
 mod tally;
 mod viewer;
 

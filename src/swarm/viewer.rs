@@ -14,11 +14,11 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::{sleep, timeout};
 
 use super::playback::Playback;
-use super::playlist::{Listed, Media, Part, Segment, read};
 use super::tally::Tally;
 use super::{Settings, Variant, is_allowed};
 use crate::clock::Clock;
 use crate::hls::MAX_PLAYLIST_BYTES;
+use crate::hls::listing::{Listed, Media, Part, Segment, read};
 
 /// A request that takes longer has failed, as it has for a player.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -92,11 +92,11 @@ impl Viewer {
         let mut url = self.settings.url.clone();
         let mut media = match self.playlist(&url).await? {
             Listed::Media(media) => media,
-            Listed::Variants(variants) => {
-                url = self.settings.variant.choose(&variants, self.number);
+            Listed::Multivariant(all) => {
+                url = self.settings.variant.choose(&all.variants, self.number);
                 match self.playlist(&url).await? {
                     Listed::Media(media) => media,
-                    Listed::Variants(_) => return Err(GivenUp),
+                    Listed::Multivariant(_) => return Err(GivenUp),
                 }
             }
         };
@@ -127,7 +127,7 @@ impl Viewer {
             .await;
             media = match self.playlist(&url).await? {
                 Listed::Media(media) => media,
-                Listed::Variants(_) => return Err(GivenUp),
+                Listed::Multivariant(_) => return Err(GivenUp),
             };
         }
     }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ const FLUSH_AFTER: Duration = Duration::from_millis(200);
 pub struct Log {
     format: LogFormat,
     pub anonymise_ip: bool,
+    file: Option<PathBuf>,
     /// `None`: the log is off.
     shared: Option<Arc<Shared>>,
 }
@@ -62,6 +63,7 @@ impl Log {
         Ok(Self {
             format: settings.format,
             anonymise_ip: settings.anonymise_ip,
+            file: settings.file.clone(),
             shared,
         })
     }
@@ -84,6 +86,17 @@ impl Log {
             }
             shared.take(text)
         })
+    }
+
+    /// Opens the file anew, once it was moved away; where that fails the old
+    /// one is written on.
+    pub fn reopen(&self) -> std::io::Result<()> {
+        if let Some(shared) = &self.shared {
+            let new = output(self.file.as_deref())?;
+            shared.write();
+            *shared.out.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        }
+        Ok(())
     }
 
     /// Writes what is waiting now.

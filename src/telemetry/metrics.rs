@@ -6,9 +6,10 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::CacheStatus;
@@ -58,6 +59,8 @@ pub struct Metrics {
     purged: IntCounter,
     endpoints_up: IntGaugeVec,
     circuits_opened: IntCounterVec,
+    origin_answers: IntCounterVec,
+    origin_waited: CounterVec,
     hot: Hot,
 }
 
@@ -68,6 +71,9 @@ struct Hot {
     misses: [OnceLock<IntCounter>; KINDS],
     first_byte: [[OnceLock<Histogram>; STATUSES]; KINDS],
 }
+
+/// The label `subsystem`: the kinds of object, those that are alike together.
+pub const SUBSYSTEMS: [&str; 5] = ["playlist", "segment", "init", "key", "other"];
 
 const KINDS: usize = Kind::ALL.len();
 const STATUSES: usize = CacheStatus::ALL.len();
@@ -153,6 +159,14 @@ impl Metrics {
             "Tokens accepted, by key.",
             &["zone", "key", "scheme"],
         )?;
+        let origin_waited = CounterVec::new(
+            Opts::new(
+                "warren_origin_first_byte_seconds_total",
+                "Seconds from a pull's request to its answer's head, of all answers.",
+            ),
+            &["zone", "endpoint"],
+        )?;
+        add(Box::new(origin_waited.clone()))?;
         let nowhere = [&requests, &bytes, &token_uses].map(Clone::clone);
         let metrics = Self {
             nowhere: ZoneCounters::new("-", &[], nowhere),
@@ -228,6 +242,12 @@ impl Metrics {
                 "How often an endpoint was left alone after failures in a row.",
                 &["zone", "endpoint"],
             )?,
+            origin_answers: counters(
+                "warren_origin_answers_total",
+                "Answers to pulls, by endpoint.",
+                &["zone", "endpoint"],
+            )?,
+            origin_waited,
             pulls_in_flight: gauge("warren_pulls_in_flight", "Pulls under way.")?,
             objects: gauge("warren_cache_objects", "Objects stored.")?,
             object_bytes: gauge(
@@ -322,6 +342,13 @@ impl Metrics {
 
     /// The text that a scrape gets.
     pub fn render(&self, reading: &Reading<'_>) -> Result<String, Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.gather(reading), &mut text)?;
+        String::from_utf8(text).map_err(|error| Error::Msg(error.to_string()))
+    }
+
+    /// Every family as it is now.
+    pub(super) fn gather(&self, reading: &Reading<'_>) -> Vec<MetricFamily> {
         let Reading { store, counts, .. } = reading;
         let set =
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -337,6 +364,9 @@ impl Metrics {
                 let up = self.endpoints_up.with_label_values(&labels);
                 up.set(i64::from(state.up));
                 catch_up(&self.circuits_opened, &labels, state.opened);
+                catch_up(&self.origin_answers, &labels, state.answers);
+                let waited = self.origin_waited.with_label_values(&labels);
+                waited.inc_by((state.waited.as_secs_f64() - waited.get()).max(0.0));
             }
         }
         let (objects, bytes) = store.totals();
@@ -364,9 +394,7 @@ impl Metrics {
         for (failure, count) in counts.failures() {
             catch_up(&self.pull_failures, &[failure.name()], count);
         }
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        String::from_utf8(text).map_err(|error| Error::Msg(error.to_string()))
+        self.registry.gather()
     }
 }
 
@@ -379,6 +407,13 @@ fn catch_up(vec: &IntCounterVec, labels: &[&str], value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_belongs_to_a_subsystem() {
+        for kind in Kind::ALL {
+            assert!(SUBSYSTEMS.contains(&kind.subsystem()), "{}", kind.name());
+        }
+    }
 
     #[test]
     fn registering_the_set_twice_is_an_error_with_a_message() {

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod log_line;
 pub mod metrics;
+pub mod totals;
 mod zone_counters;
 
 /// How the cache took part in a response: the `CDN-Cache` header, the first

@@ -179,7 +179,7 @@ impl<'a> Claim<'a> {
             Some(text) => Some(parse_limit(text).ok_or(Malformed::Limit)?),
             None => None,
         };
-        let signed = signed_parameters(parameters, ignore);
+        let signed = signed(parameters, ignore);
         // MD5 never signs parameters, so a folded `&` could not change its message.
         if !policy.allow_ampersand
             && token.scheme != Scheme::Md5
@@ -235,10 +235,7 @@ fn parse_limit(text: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(thousands.checked_mul(1_000)?)
 }
 
-fn signed_parameters<'s, 'a>(
-    parameters: &'s Parameters<'a>,
-    ignore: bool,
-) -> Vec<&'s Parameter<'a>> {
+fn signed<'s, 'a>(parameters: &'s Parameters<'a>, ignore: bool) -> Vec<&'s Parameter<'a>> {
     let signs = |p: &&Parameter<'a>| {
         if ignore {
             matches!(p.name.as_ref(), "token_ignore_params" | "token_path")
@@ -249,6 +246,13 @@ fn signed_parameters<'s, 'a>(
     let mut signed: Vec<&Parameter<'a>> = parameters.iter().filter(signs).collect();
     signed.sort_by(|a, b| a.name.as_bytes().cmp(b.name.as_bytes()));
     signed
+}
+
+/// PARAMS of the message that these parameters ask for; a `+` stays a plus.
+pub fn signed_parameters(parameters: &Parameters<'_>) -> String {
+    let ignore = parameters.get("token_ignore_params") == Some("true");
+    let signed = signed(parameters, ignore);
+    join_parameters(signed.iter().map(|p| (p.name.as_ref(), p.value.as_ref())))
 }
 
 fn readings(signed: &[&Parameter<'_>]) -> Vec<String> {

@@ -118,7 +118,11 @@ fn modules_depend_in_one_direction() {
             "admin",
             &[
                 "path",
+                "hls",
+                "clock",
                 "cache",
+                "origin",
+                "zone",
                 "config",
                 "edge",
                 "revocation",

@@ -26,6 +26,7 @@ mod tls;
 
 mod access;
 mod access_log;
+mod admin;
 mod architecture;
 mod config;
 mod http2;

@@ -23,7 +23,7 @@ use crate::edge::request::{Entry, Request};
 use crate::edge::sender::{Lost, within};
 use crate::edge::serve::{piece, wanted};
 use crate::edge::verify::Visitor;
-use crate::edge::{Active, Node, new_request_id};
+use crate::edge::{Active, Node, drawn, new_request_id};
 
 /// What a first look at a request has come to.
 pub(super) enum Quick<'l> {
@@ -135,6 +135,7 @@ impl<'l> Reply<'l> {
         let query = Query::of(visit);
         let hit = query.hit().filter(|hit| hit.object.status == 200)?;
         let (status, range) = piece(&wanted(request, &hit.object), &hit.object)?;
+        hit.object.hits.count(drawn(&request_id));
         let whole = hit.object.body.len();
         let came = request.entry.came;
         let stamp = visit.stamp(

@@ -169,7 +169,10 @@ impl<'l> Connection<'l> {
 
     /// Whether the connection ends with the request at hand.
     fn is_last(&self, asked: bool) -> bool {
-        asked || self.served >= REQUESTS_PER_CONNECTION || *self.shutdown.borrow()
+        asked
+            || self.served >= REQUESTS_PER_CONNECTION
+            || !self.lane.node.is_ready()
+            || *self.shutdown.borrow()
     }
 
     /// Everything but a hit: refusals, preflights, pulls, passing answers.

@@ -1,4 +1,4 @@
-//! Pure: what a viewer needs of a playlist, with URLs made whole.
+//! Pure: what a playlist lists for those who fetch it, with URLs made whole.
 
 use std::time::Duration;
 
@@ -10,9 +10,16 @@ use crate::path::remove_dot_segments;
 /// A playlist as a viewer reads it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Listed {
-    /// Variants by bandwidth, in the order of the file.
-    Variants(Vec<(u64, String)>),
+    Multivariant(Multivariant),
     Media(Media),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Multivariant {
+    /// By bandwidth, in the order of the file; at least one.
+    pub variants: Vec<(u64, String)>,
+    /// Playlists of other languages, sounds and texts.
+    pub renditions: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +56,14 @@ pub fn read(body: &[u8], base: &str) -> Option<Listed> {
             let variants: Vec<_> = variants
                 .filter_map(|variant| Some((variant.bandwidth, resolve(base, &variant.uri)?)))
                 .collect();
-            (!variants.is_empty()).then_some(Listed::Variants(variants))
+            let renditions = master.alternatives.iter();
+            let renditions = renditions.filter_map(|it| resolve(base, it.uri.as_deref()?));
+            (!variants.is_empty()).then(|| {
+                Listed::Multivariant(Multivariant {
+                    renditions: renditions.collect(),
+                    variants,
+                })
+            })
         }
         Playlist::MediaPlaylist(media) => Some(Listed::Media(Media {
             target: Duration::from_secs(media.target_duration.max(1)),
@@ -179,12 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn a_multivariant_playlist_lists_its_variants() {
-        let body = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9\nhigh/i.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=5\nlow/i.m3u8\n";
-        let Some(Listed::Variants(variants)) = read(body.as_bytes(), "http://e/m.m3u8") else {
+    fn a_multivariant_playlist_lists_its_variants_and_renditions() {
+        let body = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"de\",URI=\"a/i.m3u8\"\n#EXT-X-STREAM-INF:BANDWIDTH=9\nhigh/i.m3u8\n#EXT-X-STREAM-INF:BANDWIDTH=5\nlow/i.m3u8\n";
+        let Some(Listed::Multivariant(all)) = read(body.as_bytes(), "http://e/m.m3u8") else {
             panic!("variants");
         };
-        assert_eq!(variants[1], (5, "http://e/low/i.m3u8".to_owned()));
+        assert_eq!(all.variants[1], (5, "http://e/low/i.m3u8".to_owned()));
+        assert_eq!(all.renditions, ["http://e/a/i.m3u8"]);
         assert_eq!(read(b"<html>", BASE), None);
     }
 }

@@ -1,0 +1,47 @@
+//! Draining: the node tells balancers that it is not for new viewers, and
+//! serves those that it has.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::Admin;
+use super::answer::{Wrong, answer};
+use crate::config::Rights;
+
+/// 503 for as long as the node drains, and from the moment it stops.
+pub async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.node.is_ready() {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "draining\n").into_response(),
+    }
+}
+
+pub async fn begin(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    answer(set(&admin, &headers, true))
+}
+
+pub async fn end(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    answer(set(&admin, &headers, false))
+}
+
+fn set(admin: &Admin, headers: &HeaderMap, draining: bool) -> Result<Value, Wrong> {
+    let who = admin.enter(headers, Rights::Admin)?;
+    let node = &admin.node;
+    if !node.drain(draining) {
+        let message = "the node was told to stop, and does";
+        return Err(Wrong::new("stopping", "", message).with_status(StatusCode::CONFLICT));
+    }
+    let what = if draining { "drain" } else { "undrain" };
+    admin
+        .audit
+        .write(&who, what, node.limits.connections(), &json!({}));
+    Ok(json!({
+        "draining": draining,
+        "connections": node.limits.connections(),
+        "requests_in_progress": node.active_requests(),
+    }))
+}

@@ -1,0 +1,73 @@
+//! Whether a URL is let in, and if not, why.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use serde::Deserialize;
+
+use super::Admin;
+use super::answer::{Body, Wrong, answer, read};
+use super::place::site;
+use crate::config::Rights;
+use crate::edge::authority::origin_form;
+use crate::explain::{Explanation, Question};
+use crate::token::{Country, Evidence};
+
+/// What `POST /v1/explain` takes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Call {
+    url: String,
+    zone: Option<String>,
+    client_ip: Option<IpAddr>,
+    /// ISO 3166 alpha-2.
+    country: Option<String>,
+    referer: Option<String>,
+    /// Decide as if it were this time, in Unix seconds.
+    at: Option<u64>,
+}
+
+pub async fn explain(
+    State(admin): State<Arc<Admin>>,
+    headers: HeaderMap,
+    call: Body<Call>,
+) -> Response {
+    answer(judge(&admin, &headers, call))
+}
+
+fn judge(admin: &Admin, headers: &HeaderMap, call: Body<Call>) -> Result<Explanation, Wrong> {
+    admin.enter(headers, Rights::Read)?;
+    let call = read(call)?;
+    let site = site(admin, &call.url, call.zone.as_deref(), "url")?;
+    let (node, zone) = (&admin.node, &site.zone);
+    let client_ip = call.client_ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let looked_up = || node.countries.load().as_ref()?.of(client_ip);
+    let country = match call.country.as_deref().filter(|text| !text.is_empty()) {
+        None => looked_up(),
+        Some(text) => Some(country(text)?),
+    };
+    let revocations = node.revocations.load();
+    let question = Question {
+        target: origin_form(&call.url),
+        zone: Some(zone),
+        policy: zone.token.as_ref(),
+        evidence: Evidence {
+            now: call.at.unwrap_or_else(|| node.clock.unix_seconds()),
+            client_ip,
+            country,
+            revoked: revocations.get(&zone.name),
+        },
+        referer: call.referer.as_deref().filter(|text| !text.is_empty()),
+        takedowns: Some(&node.takedowns),
+    };
+    Ok(question.explain())
+}
+
+fn country(text: &str) -> Result<Country, Wrong> {
+    let upper = text.to_ascii_uppercase();
+    let bad = |_| Wrong::new("bad_country", "country", "two letters, as in CH");
+    upper.as_bytes().try_into().map_err(bad)
+}

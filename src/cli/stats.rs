@@ -1,0 +1,101 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use http::Method;
+use serde_json::Value;
+
+use super::edges::Edges;
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  warren stats
+  warren stats --json --admin http://10.0.0.5:9090 --admin http://10.0.0.6:9090
+
+The figures of the dashboard, since the edge's start. The access key comes from
+WARREN_ACCESS_KEY and needs the rights read.
+Exit code 0: done. 1: the edge refused, or could not be reached.")]
+pub struct Arguments {
+    #[command(flatten)]
+    edges: Edges,
+}
+
+pub fn run(arguments: &Arguments) -> ExitCode {
+    arguments.edges.each(&async |edge| {
+        let stats = edge.call(Method::GET, "/v1/stats", &Value::Null).await?;
+        let text = to_text(&stats);
+        Ok((stats, text))
+    })
+}
+
+/// For people: a line for each thing.
+fn to_text(stats: &Value) -> String {
+    let mut lines = vec![String::new()];
+    let mut line = |name: &str, text: String| lines.push(format!("  {name:<12} {text}"));
+    let number = |value: &Value| value.as_f64().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let rows = |field: &str| stats[field].as_array().cloned().unwrap_or_default();
+    let state = if stats["ready"] == true {
+        "ready"
+    } else {
+        "draining"
+    };
+    let up = number(&stats["uptime_seconds"]).round();
+    line(
+        "node",
+        format!("{} {state}, up {up} s", text(&stats["version"])),
+    );
+    let (requests, bytes) = (number(&stats["requests"]), number(&stats["bytes"]));
+    line("requests", format!("{requests}, {}", size(bytes)));
+    for kind in rows("kinds") {
+        let (hits, misses) = (number(&kind["hits"]), number(&kind["misses"]));
+        if hits + misses > 0.0 {
+            let ratio = 100.0 * hits / (hits + misses);
+            line(
+                &text(&kind["kind"]),
+                format!("{ratio:.1} % hits of {}", hits + misses),
+            );
+        }
+    }
+    let memory = &stats["memory"];
+    let (used, budget) = (
+        number(&memory["used_bytes"]),
+        number(&memory["budget_bytes"]),
+    );
+    let objects = number(&memory["objects"]);
+    line(
+        "memory",
+        format!("{} of {}, {objects} objects", size(used), size(budget)),
+    );
+    let pulls = &stats["pulls"];
+    let (started, flying) = (number(&pulls["started"]), number(&pulls["in_flight"]));
+    line("pulls", format!("{started}, {flying} in flight"));
+    for refusal in rows("refusals") {
+        let place = format!("{} {}", text(&refusal["zone"]), text(&refusal["reason"]));
+        line("refused", format!("{} {place}", number(&refusal["count"])));
+    }
+    for origin in rows("origins") {
+        let health = if origin["up"] == true {
+            "up"
+        } else {
+            "left alone"
+        };
+        let place = format!("{} {}", text(&origin["zone"]), text(&origin["endpoint"]));
+        line("origin", format!("{place} {health}"));
+    }
+    lines.join("\n")
+}
+
+fn size(bytes: f64) -> String {
+    let units = [
+        (1u64 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
+    let unit = units.into_iter().find(|(unit, _)| bytes >= *unit as f64);
+    match unit {
+        Some((unit, name)) => format!("{:.1} {name}", bytes / unit as f64),
+        None => format!("{bytes} B"),
+    }
+}

@@ -1,0 +1,215 @@
+//! Why a URL is let in or not: the edge's own decisions, taken one by one and
+//! told in words. `warren explain` and the admin API give the same answer.
+
+use serde::Serialize;
+
+use crate::cache::key::Key as CacheKey;
+use crate::hls::Kind;
+use crate::origin;
+use crate::path::CanonicalPath;
+use crate::takedown::Takedowns;
+use crate::token::{
+    Evidence, Fingerprint, Grant, Parameters, Policy, Refusal, Target, Token, signed_parameters,
+};
+use crate::zone::{AccessRefusal, CacheRules, Zone};
+
+/// A URL, and what there is to judge it by.
+pub struct Question<'q> {
+    /// Path and query, as a viewer would request them.
+    pub target: &'q str,
+    /// `None`: no zone is known, only a key.
+    pub zone: Option<&'q Zone>,
+    /// `None`: no token is asked for.
+    pub policy: Option<&'q Policy>,
+    pub evidence: Evidence<'q>,
+    pub referer: Option<&'q str>,
+    pub takedowns: Option<&'q Takedowns>,
+}
+
+/// The decision and what it rests on.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Explanation {
+    pub allow: bool,
+    /// `ok`, or the refusal's name.
+    pub reason: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    pub zone: Option<String>,
+    pub scheme: Option<&'static str>,
+    pub key: Option<String>,
+    /// The names of the keys that were tried.
+    pub keys_tried: Vec<String>,
+    pub path: Option<String>,
+    /// What the token must have signed besides expiry and address.
+    pub signed_path: Option<String>,
+    pub signed_parameters: Option<String>,
+    /// What the access log calls the token.
+    pub fingerprint: Option<String>,
+    /// The time that was judged by, in Unix seconds.
+    pub now: u64,
+    /// Seconds until (or, negative, since) the expiry.
+    pub expires_in: Option<i64>,
+    pub kind: Option<&'static str>,
+    pub cache_key: Option<String>,
+    /// Seconds of freshness in the cache before the origin has been asked.
+    pub ttl: Option<u64>,
+    pub origin: Option<String>,
+}
+
+impl Question<'_> {
+    /// Decides in the order of `docs/tokens.md`.
+    pub fn explain(&self) -> Explanation {
+        let mut answer = Explanation {
+            allow: true,
+            reason: "ok",
+            zone: self.zone.map(|zone| zone.name.clone()),
+            now: self.evidence.now,
+            ..Explanation::default()
+        };
+        let target = match Target::parse(self.target) {
+            Ok(target) => target,
+            Err(bad) => {
+                let refusal = Refusal::BadPath(bad);
+                answer.refuse(refusal.name(), refusal.detail());
+                return answer;
+            }
+        };
+        self.describe(&target, &mut answer);
+        self.decide(&target, &mut answer);
+        answer
+    }
+
+    fn decide(&self, target: &Target<'_>, answer: &mut Explanation) {
+        let client_ip = self.evidence.client_ip;
+        let access = self.zone.map(|zone| &zone.access);
+        if let Some(Err(refusal)) = access.map(|access| access.check(client_ip, self.referer)) {
+            return answer.refuse(refusal.name(), self.access_detail(refusal));
+        }
+        if let Some(policy) = self.policy {
+            match policy.verify(target, &self.evidence) {
+                Ok(grant) => answer.grant(&grant),
+                Err(refusal) => {
+                    if refusal == Refusal::BadSignature {
+                        let names = policy.keys.iter().map(|key| key.name.clone());
+                        answer.keys_tried = names.collect();
+                    }
+                    return answer.refuse(refusal.name(), refusal.detail());
+                }
+            }
+        }
+        let path = target.path.as_str();
+        let covers = |(zone, takedowns): (&Zone, &Takedowns)| {
+            takedowns.covers(&zone.name, path, self.evidence.now)
+        };
+        if self.zone.zip(self.takedowns).is_some_and(covers) {
+            let detail = "the operator has taken it down: see `warren takedown --list`";
+            answer.refuse("taken_down", detail.into());
+        }
+    }
+
+    fn access_detail(&self, refusal: AccessRefusal) -> String {
+        match refusal {
+            AccessRefusal::IpBlocked => {
+                format!(
+                    "{} is among the zone's `blocked_ips`",
+                    self.evidence.client_ip
+                )
+            }
+            AccessRefusal::ReferrerBlocked => match self.referer {
+                Some(referer) => format!("the zone's `referrer` does not let {referer:?} in"),
+                None => "the zone's `referrer` demands a Referer and there is none".into(),
+            },
+        }
+    }
+
+    /// What is known of the target whether or not it is let in.
+    fn describe(&self, target: &Target<'_>, answer: &mut Explanation) {
+        let (path, kind) = (&target.path, Kind::of(&target.path));
+        answer.path = Some(path.as_str().to_owned());
+        answer.kind = Some(kind.name());
+        if self.policy.is_some()
+            && let Ok(parameters) = Parameters::parse(target)
+        {
+            answer.read(&parameters, path.as_str());
+        }
+        let rules = CacheRules::default();
+        let rules = self.zone.map_or(&rules, |zone| &zone.cache);
+        let packager = self.zone.is_some_and(|zone| !zone.origin.is_s3());
+        let selected = rules.select(target.query, kind, packager, self.policy.is_some());
+        let realm = self.zone.map_or(0, |zone| zone.realm);
+        let key = CacheKey::new(realm, path, selected.iter());
+        answer.cache_key = Some(key.fingerprint().to_string());
+        answer.ttl = rules.expected_ttl(kind).map(|ttl| ttl.as_secs());
+        let origin = |zone| origin_url(zone, path, &selected.to_query());
+        answer.origin = self.zone.and_then(origin);
+    }
+}
+
+impl Explanation {
+    fn refuse(&mut self, reason: &'static str, detail: String) {
+        self.allow = false;
+        self.reason = reason;
+        self.detail = Some(detail);
+    }
+
+    fn grant(&mut self, grant: &Grant<'_>) {
+        self.scheme = Some(grant.token.scheme.name());
+        self.key = Some(grant.key.to_owned());
+    }
+
+    /// What the token says of itself, before anybody believes it.
+    fn read(&mut self, parameters: &Parameters<'_>, path: &str) {
+        let expires: Option<i64> = parameters.get("expires").and_then(|text| text.parse().ok());
+        let now = i64::try_from(self.now).unwrap_or_default();
+        self.expires_in = expires.map(|expires| expires.saturating_sub(now));
+        if let Some(text) = parameters.token() {
+            let signed = parameters.get("token_path").unwrap_or(path);
+            self.signed_path = Some(signed.to_owned());
+            self.signed_parameters = Some(signed_parameters(parameters));
+            let token = Token::parse(text).ok();
+            self.fingerprint = token.map(|token| Fingerprint::of(&token).to_string());
+        }
+    }
+
+    /// For people.
+    pub fn to_text(&self) -> String {
+        let verdict = if self.allow { "allowed" } else { "refused" };
+        let mut lines = vec![format!("{verdict}: {}", self.reason)];
+        let mut line = |name: &str, value: Option<String>| {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                lines.push(format!("  {name:<17} {value}"));
+            }
+        };
+        let seconds = |seconds: u64| format!("{seconds} s");
+        line("why", self.detail.clone());
+        line("zone", self.zone.clone());
+        line("scheme", self.scheme.map(str::to_owned));
+        line("key", self.key.clone());
+        line("keys tried", Some(self.keys_tried.join(", ")));
+        line("path", self.path.clone());
+        line("signed path", self.signed_path.clone());
+        line("signed parameters", self.signed_parameters.clone());
+        line("fingerprint", self.fingerprint.clone());
+        let expires = self.expires_in.map(|left| match left {
+            0.. => format!("in {left} s, by this clock ({})", self.now),
+            _ => format!("{} s ago, by this clock ({})", -left, self.now),
+        });
+        line("expires", expires);
+        line("kind", self.kind.map(str::to_owned));
+        line("cache key", self.cache_key.clone());
+        line("ttl", self.ttl.map(seconds));
+        line("origin", self.origin.clone());
+        lines.join("\n")
+    }
+}
+
+fn origin_url(zone: &Zone, path: &CanonicalPath, query: &str) -> Option<String> {
+    let endpoint = zone.origin.endpoints.first()?;
+    let (host, path) = origin::address(&zone.origin, endpoint, path);
+    let scheme = if endpoint.tls { "https" } else { "http" };
+    let query = match zone.origin.is_s3() || query.is_empty() {
+        true => String::new(),
+        false => format!("?{query}"),
+    };
+    Some(format!("{scheme}://{host}{path}{query}"))
+}

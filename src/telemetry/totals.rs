@@ -1,0 +1,53 @@
+//! What the metrics say, as numbers by label, for those who read no text.
+
+use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+
+use super::metrics::{Metrics, Reading};
+
+/// Every series as it was at one moment.
+pub struct Totals(Vec<MetricFamily>);
+
+/// One series of a family.
+pub struct Row<'t> {
+    labels: &'t [LabelPair],
+    pub value: f64,
+}
+
+impl Row<'_> {
+    /// A label's value; empty where there is no such label.
+    pub fn label(&self, name: &str) -> &str {
+        let pair = self.labels.iter().find(|pair| pair.name() == name);
+        pair.map(LabelPair::value).unwrap_or_default()
+    }
+}
+
+impl Totals {
+    pub fn of(metrics: &Metrics, reading: &Reading<'_>) -> Self {
+        Self(metrics.gather(reading))
+    }
+
+    /// The series of a family of counters or gauges.
+    pub fn rows<'t>(&'t self, family: &str) -> impl Iterator<Item = Row<'t>> {
+        let found = self.0.iter().find(|it| it.name() == family);
+        found.into_iter().flat_map(|family| {
+            let kind = family.get_field_type();
+            family.get_metric().iter().map(move |metric| Row {
+                labels: metric.get_label(),
+                value: value(metric, kind),
+            })
+        })
+    }
+
+    /// All of a family's series together.
+    pub fn sum(&self, family: &str) -> f64 {
+        self.rows(family).map(|row| row.value).sum()
+    }
+}
+
+fn value(metric: &Metric, kind: MetricType) -> f64 {
+    match kind {
+        MetricType::COUNTER => metric.get_counter().get_value(),
+        MetricType::GAUGE => metric.get_gauge().get_value(),
+        MetricType::HISTOGRAM | MetricType::SUMMARY | MetricType::UNTYPED => 0.0,
+    }
+}

@@ -1,0 +1,329 @@
+//! The admin API over real sockets: figures, events, zones, draining, warming,
+//! explaining, and who did what.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::edge::{Connection, KEY, Setup, TestEdge};
+use crate::origin::{DevOrigin, DevOriginOptions};
+
+const ACCESS: &str = "dev-access-key";
+
+async fn origin() -> DevOrigin {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    let master = "#EXTM3U\n#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"a\",NAME=\"de\",URI=\"de.m3u8\"\n\
+                  #EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n\
+                  #EXT-X-STREAM-INF:BANDWIDTH=2\nhttp://elsewhere.test/high.m3u8\n";
+    let low = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXT-X-MAP:URI=\"init.mp4\"\n\
+               #EXTINF:4,\na.m4s\n#EXTINF:4,\nb.m4s\n#EXT-X-ENDLIST\n";
+    let de = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\ngone.m4s\n#EXT-X-ENDLIST\n";
+    let playlist = "application/vnd.apple.mpegurl";
+    for (name, body, kind) in [
+        ("master.m3u8", master, playlist),
+        ("low.m3u8", low, playlist),
+        ("de.m3u8", de, playlist),
+        ("init.mp4", "init", "video/mp4"),
+        ("a.m4s", "segment a", "video/iso.segment"),
+        ("b.m4s", "segment b", "video/iso.segment"),
+    ] {
+        origin.put(&format!("/media/v/{name}"), body.as_bytes(), kind);
+    }
+    origin
+}
+
+/// Keys of each right, and an audit log in `folder`.
+async fn edge(origin: &DevOrigin, folder: &TempDir) -> TestEdge {
+    let mut setup = Setup::s3(origin.addr());
+    setup.zone = setup.zone.replace("\"*\"", "\"cdn.test\"");
+    let state_dir = folder.path().display().to_string();
+    let audit_log = audit_log(folder).display().to_string();
+    setup.access_keys = format!(
+        "[{{ name = \"ops\", env = \"KEY\", rights = \"admin\" }}, \
+          {{ name = \"wall\", env = \"ACCESS\", rights = \"read\" }}]\n\
+         state_dir = {state_dir:?}\naudit_log = {audit_log:?}"
+    );
+    setup.start().await
+}
+
+fn audit_log(folder: &TempDir) -> std::path::PathBuf {
+    folder.path().join("audit.log")
+}
+
+async fn call(edge: &TestEdge, method: &str, path: &str, body: &Value) -> (u16, Vec<u8>) {
+    let mut connection = Connection::open(edge.running.admin).await;
+    begin(&mut connection, method, path, body).await;
+    let reply = connection.reply(method).await;
+    (reply.status, reply.body)
+}
+
+async fn begin(connection: &mut Connection, method: &str, path: &str, body: &Value) {
+    let text = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: a\r\nAccessKey: {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
+        text.len()
+    );
+    connection.write(head.as_bytes()).await;
+}
+
+async fn get(edge: &TestEdge, path: &str) -> Value {
+    let (status, body) = call(edge, "GET", path, &Value::Null).await;
+    assert_eq!(status, 200, "{path}");
+    serde_json::from_slice(&body).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stats_say_what_the_node_did() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    for _ in 0..400 {
+        assert_eq!(edge.get("/v/a.m4s").await.status, 200);
+    }
+    assert_eq!(edge.send("GET", "/v/a.m4s", &[]).await.status, 403);
+    edge.settled().await;
+    let stats = get(&edge, "/v1/stats").await;
+    assert_eq!(
+        (&stats["ready"], &stats["requests"]),
+        (&json!(true), &json!(401.0))
+    );
+    let segment = &stats["kinds"][1];
+    assert_eq!(
+        *segment,
+        json!({ "kind": "segment", "hits": 399.0, "misses": 1.0 })
+    );
+    let refusal = json!([{ "zone": "test", "reason": "missing", "count": 1.0 }]);
+    assert_eq!(stats["refusals"], refusal);
+    let zone = &stats["zones"][0];
+    assert_eq!(
+        (&zone["hits"], &zone["refusals"]),
+        (&json!(399.0), &json!(1.0))
+    );
+    assert_eq!(stats["origins"][0]["up"], true);
+    assert!(stats["origins"][0]["first_byte_seconds"].as_f64() > Some(0.0));
+    let top = &stats["objects"][0];
+    assert_eq!(
+        (&top["path"], &top["zone"]),
+        (&json!("/v/a.m4s"), &json!("test"))
+    );
+    // One hit of 16 is counted, 400 times: beyond these bounds once in 10^9.
+    let hits = top["hits"].as_u64().expect("a number");
+    assert!((16..=1600).contains(&hits), "{hits}");
+    assert_eq!(stats["memory"]["budget_bytes"], 64 << 20);
+    let (code, said) = edge.warren("stats", &[], ACCESS).await;
+    assert!(
+        code == Some(0) && said.contains("99.8 % hits of 400"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_bring_a_sample_of_what_has_just_happened_and_history_keeps_it() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let mut listener = Connection::open(edge.running.admin).await;
+    begin(&mut listener, "GET", "/v1/stats/events", &Value::Null).await;
+    let (status, headers) = listener.head().await;
+    let kind = headers.iter().find(|(name, _)| name == "content-type");
+    assert_eq!(status, 200);
+    assert_eq!(
+        kind.map(|(_, value)| value.as_str()),
+        Some("text/event-stream")
+    );
+    for _ in 0..10 {
+        assert_eq!(edge.get("/v/a.m4s").await.status, 200);
+    }
+    let mut text = String::new();
+    let is_it = |line: &&str| line.contains("\"segment\":9");
+    while !text.lines().any(|line| is_it(&line)) {
+        text.push_str(&String::from_utf8(listener.some().await).expect("text"));
+    }
+    assert!(
+        text.contains("event: stats") && text.contains("event: sample"),
+        "{text}"
+    );
+    let history = get(&edge, "/v1/stats/history").await;
+    let count = history["count"].as_u64().expect("a number");
+    let column = history["hits"]["segment"].as_array().expect("a column");
+    assert_eq!(column.len() as u64, count);
+    assert_eq!(column.iter().filter_map(Value::as_u64).sum::<u64>(), 9);
+    let waited = history["origin_first_byte_seconds"]
+        .as_array()
+        .expect("a column");
+    assert_eq!(waited.iter().filter(|it| it.is_number()).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn zones_show_what_counts_and_no_secret() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let zones = get(&edge, "/v1/zones").await;
+    let zone = &zones["zones"][0];
+    assert_eq!(
+        (&zone["name"], &zone["hostnames"]),
+        (&json!("test"), &json!(["cdn.test"]))
+    );
+    assert_eq!(
+        zone["token"]["keys"],
+        json!([{ "name": "main", "secret": "masked" }])
+    );
+    assert_eq!(zone["origin"]["bucket"], "media");
+    assert_eq!(zone["origin"]["answer_timeout"], 10.0);
+    let text = zones.to_string();
+    assert!(
+        !text.contains(KEY) && !text.contains("dev-secret-key"),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drained_node_is_not_ready_and_ends_its_connections_until_it_is_told_back() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let closes = async || {
+        let reply = edge.get("/v/a.m4s").await;
+        assert_eq!(reply.status, 200);
+        reply.header("connection").map(str::to_owned)
+    };
+    assert_eq!(closes().await.as_deref(), None);
+    let (status, body) = call(&edge, "POST", "/v1/drain", &Value::Null).await;
+    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!((status, &answer["draining"]), (200, &json!(true)));
+    assert_eq!(call(&edge, "GET", "/readyz", &Value::Null).await.0, 503);
+    assert_eq!(closes().await.as_deref(), Some("close"));
+    assert_eq!(
+        call(&edge, "DELETE", "/v1/drain", &Value::Null).await.0,
+        200
+    );
+    assert_eq!(call(&edge, "GET", "/readyz", &Value::Null).await.0, 200);
+    assert_eq!(closes().await.as_deref(), None);
+    let log = std::fs::read_to_string(audit_log(&folder)).expect("an audit log");
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let what: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["who"], &line["what"]))
+        .collect();
+    assert_eq!(
+        what,
+        [
+            (&json!("ops"), &json!("drain")),
+            (&json!("ops"), &json!("undrain"))
+        ]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn warming_walks_a_playlist_to_its_segments_and_says_what_it_could_not_have() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let url = "http://cdn.test/v/master.m3u8";
+    let (code, said) = edge.warren("warm", &[url], KEY).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("6 pulled, 0 stored already, 1 failed"),
+        "{said}"
+    );
+    assert!(
+        said.contains("http://cdn.test/v/gone.m4s: missing"),
+        "{said}"
+    );
+    for path in ["/v/master.m3u8", "/v/low.m3u8", "/v/init.mp4", "/v/b.m4s"] {
+        assert_eq!(edge.get(path).await.cache(), "HIT", "{path}");
+    }
+    let path = ["/v/low.m3u8", "--zone", "test", "--json"];
+    let (code, said) = edge.warren("warm", &path, KEY).await;
+    let last: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(
+        (code, &last["stored_already"]),
+        (Some(0), &json!(4)),
+        "{said}"
+    );
+    let few = [url, "--max-objects", "2"];
+    let (code, said) = edge.warren("warm", &few, KEY).await;
+    assert!(
+        code == Some(1) && said.contains("stopped by max_objects"),
+        "{said}"
+    );
+    let small = [url, "--max-bytes", "1", "--parallel", "1"];
+    let (_, said) = edge.warren("warm", &small, KEY).await;
+    assert!(said.contains("stopped by max_bytes"), "{said}");
+    let (code, said) = edge.warren("warm", &[url], ACCESS).await;
+    assert!(code == Some(1) && said.contains("403"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn explain_tells_what_the_edge_does_and_why() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let good = crate::edge::signed(&edge.clock, "/v/a.m4s");
+    let down = crate::edge::signed(&edge.clock, "/v/down.m4s");
+    let takedown = json!({ "urls": ["http://cdn.test/v/down.m4s"], "reason": "notice" });
+    let done = call(&edge, "POST", "/v1/takedowns", &takedown).await;
+    assert_eq!(done.0, 200);
+    let forged = good.replace("a.m4s", "b.m4s");
+    let explain = async |target: &str, more: Value| -> Value {
+        let mut body = json!({ "url": format!("http://cdn.test{target}") });
+        if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
+            body.extend(more.clone());
+        }
+        let (status, answer) = call(&edge, "POST", "/v1/explain", &body).await;
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_slice(&answer).expect("JSON")
+    };
+    for target in [good.as_str(), &down, &forged, "/v/a.m4s", "/v/../../x"] {
+        let told = explain(target, json!({})).await;
+        let status = edge.send("GET", target, &[]).await.status;
+        assert_eq!(told["allow"] == true, status == 200, "{target}: {told}");
+    }
+    let told = explain(&forged, json!({})).await;
+    assert_eq!(told["reason"], "bad_signature");
+    assert_eq!(told["keys_tried"], json!(["main"]));
+    assert_eq!(
+        (&told["zone"], &told["signed_path"]),
+        (&json!("test"), &json!("/v/b.m4s"))
+    );
+    let late = edge.clock.unix_seconds() + 3700;
+    let told = explain(&good, json!({ "at": late })).await;
+    assert_eq!(
+        (&told["reason"], &told["expires_in"]),
+        (&json!("expired"), &json!(-100))
+    );
+    assert_eq!(explain(&down, json!({})).await["reason"], "taken_down");
+    // The command line, with the same configuration, says the same.
+    let mut setup = Setup::s3(origin.addr());
+    setup.access_keys = format!("[]\nstate_dir = {:?}", folder.path().display().to_string());
+    let config = folder.path().join("warren.toml");
+    std::fs::write(&config, setup.toml()).expect("written");
+    for target in [&good, &down, &forged] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_warren"))
+            .args([
+                "explain",
+                &format!("http://cdn.test{target}"),
+                "--json",
+                "--config",
+            ])
+            .arg(&config)
+            .envs([
+                ("KEY", KEY),
+                ("ACCESS", ACCESS),
+                ("SECRET", "dev-secret-key"),
+            ])
+            .output()
+            .expect("the binary runs");
+        let mut said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let mut told = explain(target, json!({})).await;
+        for either in [&mut said, &mut told] {
+            either["now"] = Value::Null;
+            either["expires_in"] = Value::Null;
+        }
+        assert_eq!(said, told);
+    }
+}
