@@ -57,9 +57,20 @@ judges: ## install what tests/judges needs (Debian, PyPI and npm packages)
 release: toolchain ## the binary, optimised
 	cargo build --locked --release
 
+WARREN ?= target/release/warren
+MANUAL ?= target/release
+.PHONY: manual
+manual: ## the manual pages and shell completions of WARREN=target/release/warren, into MANUAL=target/release
+	$(WARREN) man $(MANUAL)/man
+	mkdir -p $(MANUAL)/completions
+	$(WARREN) completions bash >$(MANUAL)/completions/warren.bash
+	$(WARREN) completions zsh >$(MANUAL)/completions/_warren
+	$(WARREN) completions fish >$(MANUAL)/completions/warren.fish
+
 deb: release ## the Debian package, and its debug symbols beside it, in target/debian
 	@PATH="$(CURDIR)/target/judges/bin:$$PATH"; command -v cargo-deb >/dev/null \
 	  || { echo "cargo-deb is needed: cargo install cargo-deb --locked (or make judges)" >&2; exit 1; }; \
+	$(MAKE) manual
 	cargo deb --locked --no-build --dbgsym
 
 # What cargo needs besides Rust: a C compiler and cmake (zlib-ng, through Pingora).

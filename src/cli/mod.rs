@@ -5,6 +5,7 @@ mod check;
 mod edges;
 mod explain;
 mod key;
+mod manual;
 mod purge;
 mod revoke;
 mod serve;
@@ -59,6 +60,10 @@ enum Command {
     Stats(stats::Arguments),
     /// Load an edge as players do.
     Swarm(swarm::Arguments),
+    /// Print completions for a shell.
+    Completions(manual::Completions),
+    /// Write the manual pages.
+    Man(manual::Man),
 }
 
 /// Parses the arguments and runs the command.
@@ -74,6 +79,8 @@ pub fn run() -> ExitCode {
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     }
 }
 

@@ -32,6 +32,7 @@ def build(binary, folder):
     release = folder / "target" / "release"
     release.mkdir(parents=True)
     (release / "warren").symlink_to(binary)
+    run("make", "manual", f"WARREN={binary}", f"MANUAL={release}", cwd=ROOT)
     package = folder / "warren.deb"
     environment = {**os.environ, "CARGO_TARGET_DIR": str(folder / "target")}
     # A debug binary is large; the package's own compression is not what is asked here.
@@ -82,6 +83,20 @@ def installed(root):
     expect(not strays, f"executable documents: {strays}")
 
 
+def manual(root):
+    """A page for each command, and completions that their shell reads."""
+    said = run(root / "usr/bin/warren", "--help").split("Commands:")[1].split("Options:")[0]
+    commands = [line.split()[0] for line in said.strip().splitlines() if line[2:3].strip()]
+    pages = {path.name.split(".1")[0] for path in (root / "usr/share/man/man1").iterdir()}
+    missing = {f"warren-{command}" for command in commands if command != "help"} - pages
+    expect("warren" in pages and not missing, f"no manual page of {missing or 'warren'}")
+    completions = root / "usr/share/bash-completion/completions/warren"
+    offered = run("bash", "-c", f'. {completions}; COMP_WORDS=(warren tak); COMP_CWORD=1; _warren warren tak warren; echo "${{COMPREPLY[@]}}"')
+    expect(offered.split() == ["takedown"], f"bash completes tak to {offered!r}")
+    for path in ("usr/share/zsh/vendor-completions/_warren", "usr/share/fish/vendor_completions.d/warren.fish"):
+        expect("takedown" in (root / path).read_text(), f"{path} does not know takedown")
+
+
 def checked(root):
     """The packaged binary's word on the packaged configuration."""
     config, warren = root / "etc/warren/warren.toml", root / "usr/bin/warren"
@@ -118,6 +133,7 @@ def main():
         package, root = build(binary, folder), empty_root(folder)
         dpkg(root, "--install", package)
         installed(root)
+        manual(root)
         checked(root)
         score = unit(root)
         # What an operator wrote outlives an upgrade, and a purge takes it.
