@@ -72,7 +72,10 @@ pub fn check(
 /// The vendor's header, or a bearer token.
 fn brought(headers: &HeaderMap) -> Option<&str> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let bearer = || text(header::AUTHORIZATION.as_str())?.strip_prefix("Bearer ");
+    let bearer = || {
+        let (scheme, key) = text(header::AUTHORIZATION.as_str())?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key)
+    };
     text("accesskey").or_else(bearer)
 }
 
@@ -119,6 +122,12 @@ mod tests {
             (
                 "authorization",
                 "Bearer r-secret",
+                Rights::Read,
+                Ok("reader"),
+            ),
+            (
+                "authorization",
+                "bearer r-secret",
                 Rights::Read,
                 Ok("reader"),
             ),

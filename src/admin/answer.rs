@@ -2,13 +2,16 @@
 //! know.
 
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
 use super::access::Denied;
+
+/// What a call may bring: ten thousand URLs of 400 bytes.
+pub const MAX_BODY_BYTES: usize = 4 << 20;
 
 /// Whose clients are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,21 @@ impl Wrong {
         Self::new("too_many_items", "urls", message).with_status(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
+    /// A body that could not be taken, with the status that axum gives it.
+    pub fn bad_body(status: StatusCode, why: String) -> Self {
+        match status {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!("at most {MAX_BODY_BYTES} bytes: make several calls");
+                Self::new("body_too_large", "body", message).with_status(status)
+            }
+            _ => Self::new("bad_json", "body", why),
+        }
+    }
+
+    pub fn bad_query(error: &QueryRejection) -> Self {
+        Self::new("bad_query", "query", error.body_text())
+    }
+
     pub fn no_reason() -> Self {
         let message = "say why: the list and the audit log keep it";
         Self::new("no_reason", "reason", message)
@@ -80,6 +98,9 @@ impl Wrong {
         insert(headers, header::CONTENT_TYPE, kind);
         if let Some(seconds) = self.retry_after {
             insert(headers, header::RETRY_AFTER, &seconds.to_string());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            insert(headers, header::WWW_AUTHENTICATE, "Bearer");
         }
         response
     }
@@ -119,7 +140,7 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 pub type Body<T> = Result<Json<T>, JsonRejection>;
 
 pub fn read<T>(body: Body<T>) -> Result<T, Wrong> {
-    let Json(call) = body.map_err(|error| Wrong::new("bad_json", "body", error.body_text()))?;
+    let Json(call) = body.map_err(|error| Wrong::bad_body(error.status(), error.body_text()))?;
     Ok(call)
 }
 

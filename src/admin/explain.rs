@@ -14,7 +14,7 @@ use super::place::site;
 use crate::config::Rights;
 use crate::edge::authority::origin_form;
 use crate::explain::{Explanation, Question};
-use crate::token::{Country, Evidence};
+use crate::token::{Evidence, parse_country};
 
 /// What `POST /v1/explain` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -47,7 +47,10 @@ fn judge(admin: &Admin, headers: &HeaderMap, call: Body<Call>) -> Result<Explana
     let looked_up = || node.countries.load().as_ref()?.of(client_ip);
     let country = match call.country.as_deref().filter(|text| !text.is_empty()) {
         None => looked_up(),
-        Some(text) => Some(country(text)?),
+        Some(text) => {
+            let bad = || Wrong::new("bad_country", "country", "two letters, as in CH");
+            Some(parse_country(text).ok_or_else(bad)?)
+        }
     };
     let revocations = node.revocations.load();
     let question = Question {
@@ -64,10 +67,4 @@ fn judge(admin: &Admin, headers: &HeaderMap, call: Body<Call>) -> Result<Explana
         takedowns: Some(&node.takedowns),
     };
     Ok(question.explain())
-}
-
-fn country(text: &str) -> Result<Country, Wrong> {
-    let upper = text.to_ascii_uppercase();
-    let bad = |_| Wrong::new("bad_country", "country", "two letters, as in CH");
-    upper.as_bytes().try_into().map_err(bad)
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -25,13 +26,18 @@ pub struct Call {
 pub async fn inspect(
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
-    Query(call): Query<Call>,
+    call: Result<Query<Call>, QueryRejection>,
 ) -> Response {
-    answer(look(&admin, &headers, &call))
+    answer(look(&admin, &headers, call))
 }
 
-fn look(admin: &Admin, headers: &HeaderMap, call: &Call) -> Result<Value, Wrong> {
+fn look(
+    admin: &Admin,
+    headers: &HeaderMap,
+    call: Result<Query<Call>, QueryRejection>,
+) -> Result<Value, Wrong> {
     admin.enter(headers, Rights::Read)?;
+    let Query(call) = call.map_err(|error| Wrong::bad_query(&error))?;
     let url = call.url.as_deref().unwrap_or_default();
     let (site, path) = place(admin, url, call.zone.as_deref(), "url")?;
     let query = url.split('#').next().and_then(|url| url.split_once('?'));

@@ -25,7 +25,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,7 +37,7 @@ use crate::edge::Node;
 use crate::telemetry::metrics::{Reading, SUBSYSTEMS};
 use crate::telemetry::totals::Totals;
 use access::Rates;
-use answer::Wrong;
+use answer::{MAX_BODY_BYTES, Wrong};
 use events::MAX_STREAMS;
 use history::History;
 use stats::Top;
@@ -130,7 +130,9 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
         )
         .route("/purge", post(purge::url).get(purge::url))
         .route("/pullzone/{id}/purgeCache", post(purge::zone))
+        .route("/openapi.json", get(openapi))
         .merge(dashboard::routes())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(Arc::clone(&admin));
     tokio::select! {
         served = axum::serve(listener, router) => if let Err(error) = served {
@@ -138,6 +140,12 @@ pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
         },
         () = history::record(&admin) => {}
     }
+}
+
+/// The API in its own words, for clients that are made from them.
+async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, include_str!("../../docs/openapi.json")).into_response()
 }
 
 /// The metrics, with what is counted elsewhere.

@@ -30,7 +30,11 @@ pub fn place(
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
-    let target = origin_form(text);
+    let target = match origin_form(text) {
+        // A URL that ends with its host.
+        whole if whole == text && of_target(text).is_some() => "/",
+        target => target,
+    };
     let path = target.split(['?', '#']).next().unwrap_or_default();
     let path = CanonicalPath::parse(path).map_err(|bad| {
         let message = format!("{text:?} has no canonical path: {bad}");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -76,9 +78,10 @@ pub struct UrlQuery {
 pub async fn url(
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
-    Query(query): Query<UrlQuery>,
+    query: Result<Query<UrlQuery>, QueryRejection>,
 ) -> Response {
     let named = || {
+        let Query(query) = query.map_err(|error| Wrong::bad_query(&error))?;
         let url = query.url.unwrap_or_default();
         let (url, is_prefix) = match url.strip_suffix('*') {
             Some(prefix) => (prefix, true),
@@ -104,11 +107,16 @@ struct ZoneCall {
 /// `POST /pullzone/{id}/purgeCache`, for a tag or the whole zone.
 pub async fn zone(
     State(admin): State<Arc<Admin>>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
-    body: axum::body::Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let named = || {
+        let Path(id) = id.map_err(|error| {
+            let unknown = Wrong::new("unknown_zone", "id", error.body_text());
+            unknown.with_status(StatusCode::NOT_FOUND)
+        })?;
+        let body = body.map_err(|error| Wrong::bad_body(error.status(), error.body_text()))?;
         let site = find(&admin, &id)?;
         let call: ZoneCall = match body.is_empty() {
             true => ZoneCall { cache_tag: None },

@@ -46,7 +46,7 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
         "uptime_seconds": uptime.as_secs_f64(),
         "ready": node.is_ready(),
         "config": {
-            "last_reload_successful": totals.sum("warren_config_last_reload_successful") == 1.0,
+            "last_reload_successful": totals.count("warren_config_last_reload_successful") == 1,
             "reloads": sum_of(&totals, "warren_config_reloads_total", "result", "ok"),
             "reloads_refused": sum_of(&totals, "warren_config_reloads_total", "result", "refused"),
         },
@@ -58,8 +58,8 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
             "object_bytes": bytes,
             "objects": count,
         },
-        "requests": totals.sum("warren_requests_total"),
-        "bytes": totals.sum("warren_response_body_bytes_total"),
+        "requests": totals.count("warren_requests_total"),
+        "bytes": totals.count("warren_response_body_bytes_total"),
         "kinds": kinds(&totals),
         "refusals": refusals(&totals),
         "pulls": pulls(&totals, node.pulls.counts.in_flight.load(Relaxed)),
@@ -70,10 +70,10 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
     })
 }
 
-fn sum_of(totals: &Totals, family: &str, label: &str, value: &str) -> f64 {
+fn sum_of(totals: &Totals, family: &str, label: &str, value: &str) -> u64 {
     let rows = totals.rows(family);
     rows.filter(|row| row.label(label) == value)
-        .map(|row| row.value)
+        .map(|row| row.count())
         .sum()
 }
 
@@ -92,17 +92,17 @@ fn kinds(totals: &Totals) -> Vec<Value> {
 fn refusals(totals: &Totals) -> Vec<Value> {
     most_first(totals.rows("warren_refusals_total").map(|row| {
         let (zone, reason) = (row.label("zone"), row.label("reason"));
-        let one = json!({ "zone": zone, "reason": reason, "count": row.value });
-        (row.value, one)
+        let one = json!({ "zone": zone, "reason": reason, "count": row.count() });
+        (row.count(), one)
     }))
 }
 
 fn pulls(totals: &Totals, in_flight: usize) -> Value {
     let event = |name| sum_of(totals, "warren_pulls_total", "event", name);
     let failures = totals.rows("warren_pull_failures_total");
-    let failures = failures.filter(|row| row.value > 0.0).map(|row| {
-        let one = json!({ "reason": row.label("reason"), "count": row.value });
-        (row.value, one)
+    let failures = failures.filter(|row| row.count() > 0).map(|row| {
+        let one = json!({ "reason": row.label("reason"), "count": row.count() });
+        (row.count(), one)
     });
     json!({
         "in_flight": in_flight,
@@ -117,11 +117,11 @@ fn pulls(totals: &Totals, in_flight: usize) -> Value {
 /// What the requests of one zone came to.
 #[derive(Default)]
 struct OfZone {
-    requests: f64,
-    bytes: f64,
-    hits: f64,
-    misses: f64,
-    refusals: f64,
+    requests: u64,
+    bytes: u64,
+    hits: u64,
+    misses: u64,
+    refusals: u64,
 }
 
 fn zones(admin: &Admin, totals: &Totals) -> Vec<Value> {
@@ -132,19 +132,19 @@ fn zones(admin: &Admin, totals: &Totals) -> Vec<Value> {
     let mut all: HashMap<String, OfZone> = HashMap::new();
     for row in totals.rows("warren_requests_total") {
         let zone = all.entry(row.label("zone").to_owned()).or_default();
-        zone.requests += row.value;
+        zone.requests += row.count();
         match row.label("cache") {
             none if none == CacheStatus::None.name() => {}
-            cache if is_hit(cache) => zone.hits += row.value,
-            _ => zone.misses += row.value,
+            cache if is_hit(cache) => zone.hits += row.count(),
+            _ => zone.misses += row.count(),
         }
     }
     for row in totals.rows("warren_response_body_bytes_total") {
-        all.entry(row.label("zone").to_owned()).or_default().bytes += row.value;
+        all.entry(row.label("zone").to_owned()).or_default().bytes += row.count();
     }
     for row in totals.rows("warren_refusals_total") {
         let zone = all.entry(row.label("zone").to_owned()).or_default();
-        zone.refusals += row.value;
+        zone.refusals += row.count();
     }
     let sites = admin.node.sites.load();
     most_first(sites.iter().map(|site| {
@@ -185,7 +185,7 @@ fn origins(admin: &Admin) -> Vec<Value> {
 
 fn certificates(totals: &Totals) -> Vec<Value> {
     let rows = totals.rows("warren_certificate_expiry_timestamp_seconds");
-    rows.map(|row| json!({ "file": row.label("file"), "expires_at": row.value }))
+    rows.map(|row| json!({ "file": row.label("file"), "expires_at": row.count() }))
         .collect()
 }
 
@@ -216,8 +216,8 @@ fn row(admin: &Admin, object: &Object) -> Value {
     })
 }
 
-fn most_first(rows: impl Iterator<Item = (f64, Value)>) -> Vec<Value> {
-    let mut rows: Vec<(f64, Value)> = rows.collect();
-    rows.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+fn most_first(rows: impl Iterator<Item = (u64, Value)>) -> Vec<Value> {
+    let mut rows: Vec<(u64, Value)> = rows.collect();
+    rows.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     rows.into_iter().map(|(_, row)| row).collect()
 }

@@ -11,7 +11,7 @@ use crate::config::Environment;
 use crate::explain::Question;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
-use crate::token::{Country, Evidence, Policy, Scheme};
+use crate::token::{Country, Evidence, Policy, Scheme, parse_country};
 use crate::zone::ByHost;
 
 #[derive(Args)]
@@ -58,12 +58,8 @@ fn kept(state_dir: Option<&Path>) -> Result<(Takedowns, Revocations), String> {
     Ok((Takedowns::open(state_dir)?, Revocations::open(state_dir)?))
 }
 
-fn country(text: &str) -> Result<Country, String> {
-    let upper = text.to_ascii_uppercase();
-    upper
-        .as_bytes()
-        .try_into()
-        .map_err(|_| "two letters, as in CH".to_owned())
+fn country(text: &str) -> Result<Country, &'static str> {
+    parse_country(text).ok_or("two letters, as in CH")
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {

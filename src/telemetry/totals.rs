@@ -14,6 +14,11 @@ pub struct Row<'t> {
 }
 
 impl Row<'_> {
+    /// The value of a counter of whole things.
+    pub fn count(&self) -> u64 {
+        self.value as u64
+    }
+
     /// A label's value; empty where there is no such label.
     pub fn label(&self, name: &str) -> &str {
         let pair = self.labels.iter().find(|pair| pair.name() == name);
@@ -40,7 +45,12 @@ impl Totals {
 
     /// All of a family's series together.
     pub fn sum(&self, family: &str) -> f64 {
-        self.rows(family).map(|row| row.value).sum()
+        self.rows(family).fold(0.0, |sum, row| sum + row.value)
+    }
+
+    /// The same of whole things.
+    pub fn count(&self, family: &str) -> u64 {
+        self.sum(family) as u64
     }
 }
 

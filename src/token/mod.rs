@@ -17,7 +17,7 @@ pub use parameters::Parameters;
 pub use policy::{Key, Policy, Scheme};
 pub use revoked::{Fingerprint, Revoked};
 pub use target::Target;
-pub use verify::{Country, Evidence, Grant, parse_expires, signed_parameters};
+pub use verify::{Country, Evidence, Grant, parse_country, parse_expires, signed_parameters};
 
 use crate::path::BadPath;
 

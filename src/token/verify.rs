@@ -10,6 +10,13 @@ use super::{Key, Malformed, Parameters, Policy, Refusal, Revoked, Scheme, Target
 /// ISO 3166 alpha-2, upper case.
 pub type Country = [u8; 2];
 
+/// A country by its two letters, in either case.
+pub fn parse_country(text: &str) -> Option<Country> {
+    let upper = text.to_ascii_uppercase();
+    let letters = upper.bytes().all(|byte| byte.is_ascii_uppercase());
+    upper.as_bytes().try_into().ok().filter(|_| letters)
+}
+
 /// What the edge knows besides a request's target.
 #[derive(Clone, Copy)]
 pub struct Evidence<'e> {

@@ -90,20 +90,17 @@ async fn stats_say_what_the_node_did() {
     let stats = get(&edge, "/v1/stats").await;
     assert_eq!(
         (&stats["ready"], &stats["requests"]),
-        (&json!(true), &json!(401.0))
+        (&json!(true), &json!(401))
     );
     let segment = &stats["kinds"][1];
     assert_eq!(
         *segment,
-        json!({ "kind": "segment", "hits": 399.0, "misses": 1.0 })
+        json!({ "kind": "segment", "hits": 399, "misses": 1 })
     );
-    let refusal = json!([{ "zone": "test", "reason": "missing", "count": 1.0 }]);
+    let refusal = json!([{ "zone": "test", "reason": "missing", "count": 1 }]);
     assert_eq!(stats["refusals"], refusal);
     let zone = &stats["zones"][0];
-    assert_eq!(
-        (&zone["hits"], &zone["refusals"]),
-        (&json!(399.0), &json!(1.0))
-    );
+    assert_eq!((&zone["hits"], &zone["refusals"]), (&json!(399), &json!(1)));
     assert_eq!(stats["origins"][0]["up"], true);
     assert!(stats["origins"][0]["first_byte_seconds"].as_f64() > Some(0.0));
     let top = &stats["objects"][0];
@@ -257,6 +254,47 @@ async fn warming_walks_a_playlist_to_its_segments_and_says_what_it_could_not_hav
     assert!(said.contains("stopped by max_bytes"), "{said}");
     let (code, said) = edge.warren("warm", &[url], ACCESS).await;
     assert!(code == Some(1) && said.contains("403"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_is_an_error_with_a_name_too() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let large = json!({ "urls": ["x".repeat(5 << 20)] });
+    let table = [
+        (
+            "GET",
+            "/v1/cache/inspect?url=/a&url=/b",
+            Value::Null,
+            400,
+            "bad_query",
+        ),
+        ("GET", "/purge?url=/a&url=/b", Value::Null, 400, "bad_query"),
+        ("POST", "/v1/purge", large.clone(), 413, "body_too_large"),
+        (
+            "POST",
+            "/pullzone/test/purgeCache",
+            large,
+            413,
+            "body_too_large",
+        ),
+        (
+            "POST",
+            "/pullzone/%ff/purgeCache",
+            Value::Null,
+            404,
+            "unknown_zone",
+        ),
+    ];
+    for (method, path, body, status, name) in table {
+        let (got, answer) = call(&edge, method, path, &body).await;
+        let answer: Value = serde_json::from_slice(&answer).expect("JSON");
+        let named = answer.get("title").or(answer.get("ErrorKey"));
+        assert_eq!((got, named), (status, Some(&json!(name))), "{path}");
+    }
+    // A prefix may be a whole host.
+    let all = json!({ "prefixes": ["http://cdn.test"], "dry_run": true });
+    assert_eq!(call(&edge, "POST", "/v1/purge", &all).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,8 +53,8 @@ MISTAKES = {
     # Beside those that are there from the examples.
     "cannot_be_kept": {"prefixes": [f"/{number}/" for number in range(10_000)], "zone": "vod"},
 }
-# Not of the body: too many at a time, another key, a node that ends.
-OTHERWISE = {"unauthorized", "forbidden", "rate_limited", "too_many_streams", "too_many_warms", "stopping"}
+# Not of the body: too many at a time, too much of it, a query, another key, a node that ends.
+OTHERWISE = {"bad_query", "body_too_large", "unauthorized", "forbidden", "rate_limited", "too_many_streams", "too_many_warms", "stopping"}
 # Of a line of what schemathesis says: a call that it made up may be a megabyte.
 WIDTH = 400
 # Not judged by schemathesis: whether a key is asked for, which takes more wrong keys than are answered, and is
