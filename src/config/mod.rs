@@ -14,7 +14,9 @@ mod zone;
 pub use listen::Listen;
 pub use problem::{Problem, Problems};
 pub use secret::Environment;
-pub use server::{AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights};
+pub use server::{
+    AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights, SyslogServer,
+};
 pub use units::parse_duration;
 
 use std::path::{Path, PathBuf};

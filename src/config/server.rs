@@ -62,8 +62,22 @@ pub struct AccessLog {
     pub format: LogFormat,
     /// `None`: standard output.
     pub file: Option<PathBuf>,
+    /// In place of the file.
+    pub syslog: Option<SyslogServer>,
+    /// Log one hit of so many; whatever is no hit is always logged.
+    pub sample_hits: u32,
     /// Log the /24 or /64 of a viewer instead of the address.
     pub anonymise_ip: bool,
+}
+
+/// A server that takes RFC 5424 messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyslogServer {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    /// PEM of the authorities that sign its certificate; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,12 +214,55 @@ pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {
         _ => None,
     });
     let file = log_file(&table, "access_file");
+    let syslog = syslog(&table);
+    if file.is_some() && syslog.is_some() {
+        let hint = "remove one of them";
+        table.problem("syslog", "beside access_file", "either of them", hint);
+    }
+    let sample_hits = table.integer("sample_hits", 1..=1_000_000).unwrap_or(1);
     let anonymise_ip = table.flag("anonymise_ip", true);
     table.finish().then_some(AccessLog {
         format: format.unwrap_or(LogFormat::Json),
         file,
+        syslog,
+        sample_hits: sample_hits as u32,
         anonymise_ip,
     })
+}
+
+fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
+    let form = "tcp://host:port or tls://host:port";
+    let server = table.parsed("syslog", form, |text| {
+        let (scheme, authority) = text.split_once("://")?;
+        let tls = match scheme {
+            "tcp" => false,
+            "tls" => true,
+            _ => return None,
+        };
+        let authority: http::uri::Authority = authority.parse().ok()?;
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        Some((tls, host, authority.port_u16()?))
+    });
+    let ca_file = table.file("syslog_ca_file");
+    if let Some(why) = ca_file.as_deref().and_then(unreadable) {
+        table.problem(
+            "syslog_ca_file",
+            why,
+            "a PEM file",
+            "name one that can be read",
+        );
+    }
+    server.map(|(tls, host, port)| SyslogServer {
+        tls,
+        host,
+        port,
+        ca_file,
+    })
+}
+
+fn unreadable(file: &Path) -> Option<String> {
+    let read = std::fs::read(file).err();
+    read.map(|error| format!("{}: {error}", file.display()))
 }
 
 /// Why takedowns cannot be read from a folder, or kept there.

@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::header::{REFERER, USER_AGENT};
 use pingora::http::Version;
 
-use super::Node;
 use super::request::Request;
 use super::sender::Sender;
 use super::verify::{Refused, Visitor};
+use super::{Node, drawn};
 use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
@@ -92,12 +92,15 @@ pub fn account(
     if let Some((key, token)) = record.token {
         counters.count_token(key, token.scheme);
     }
-    if node.log.is_on()
-        && !node
-            .log
-            .write(&line(node, visitor, request, request_id, record))
-    {
-        node.metrics.log_lines_dropped.inc();
+    let is_hit = record.cache.is_hit() && record.status < 400;
+    if let Some(weight) = node.log.weight(is_hit, drawn(request_id)) {
+        let line = Line {
+            weight,
+            ..line(node, visitor, request, request_id, record)
+        };
+        if !node.log.write(&line) {
+            node.metrics.log_lines_dropped.inc();
+        }
     }
 }
 
@@ -150,5 +153,6 @@ fn line<'a>(
         cache_key: record.fingerprint.as_deref(),
         referer: request.text(&REFERER),
         user_agent: request.text(&USER_AGENT),
+        weight: 1,
     }
 }

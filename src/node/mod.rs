@@ -103,7 +103,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
     let pulls = Pulls::new(store, clock.clone(), max_object, max_riders);
     let countries = countries(config.country_database.as_deref())?;
     let metrics = Metrics::register(&Registry::new()).map_err(|error| error.to_string())?;
-    let log = Log::open(&config.access_log)
+    let log = Log::open(&config.access_log, &clock)
         .map_err(|error| format!("cannot open the access log: {error}"))?;
     let mut zones = Zones::default();
     let sites = zones.sites(config.zones, &metrics, &clock);

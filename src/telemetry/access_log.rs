@@ -8,6 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::log_line::Line;
+use super::syslog::Syslog;
+use crate::clock::Clock;
 use crate::config::{AccessLog, LogFormat};
 
 /// Bytes that may wait for the writer. Beyond it lines are dropped and counted:
@@ -22,6 +24,7 @@ pub struct Log {
     format: LogFormat,
     pub anonymise_ip: bool,
     file: Option<PathBuf>,
+    sample_hits: u32,
     /// `None`: the log is off.
     shared: Option<Arc<Shared>>,
 }
@@ -29,7 +32,46 @@ pub struct Log {
 struct Shared {
     waiting: Mutex<Vec<u8>>,
     enough: Condvar,
-    out: Mutex<Box<dyn Write + Send>>,
+    out: Mutex<Sink>,
+}
+
+/// Where lines go.
+enum Sink {
+    Stream(Box<dyn Write + Send>),
+    /// With what could not be sent yet.
+    Syslog(Box<Syslog>, Vec<u8>),
+}
+
+impl Sink {
+    fn open(settings: &AccessLog, clock: &Clock) -> std::io::Result<Self> {
+        Ok(match (&settings.syslog, &settings.file) {
+            (Some(server), _) => Sink::Syslog(
+                Box::new(Syslog::new(server.clone(), clock.clone())?),
+                Vec::new(),
+            ),
+            (None, None) => Sink::Stream(Box::new(std::io::stdout())),
+            (None, Some(file)) => Sink::Stream(Box::new(append_to(file)?)),
+        })
+    }
+
+    /// Whether there is no room for more lines before those are sent that it has.
+    fn is_behind(&self) -> bool {
+        matches!(self, Sink::Syslog(_, unsent) if !unsent.is_empty())
+    }
+
+    fn write(&mut self, lines: Vec<u8>) -> std::io::Result<()> {
+        match self {
+            Sink::Stream(out) => out.write_all(&lines).and_then(|()| out.flush()),
+            Sink::Syslog(server, unsent) => {
+                if unsent.is_empty() {
+                    *unsent = lines;
+                }
+                server.send(unsent)?;
+                unsent.clear();
+                Ok(())
+            }
+        }
+    }
 }
 
 thread_local! {
@@ -38,15 +80,16 @@ thread_local! {
 }
 
 impl Log {
-    /// Opens the file (or standard output) and starts the writer.
-    pub fn open(settings: &AccessLog) -> std::io::Result<Self> {
+    /// Opens the file, standard output or the way to a server, and starts the
+    /// writer.
+    pub fn open(settings: &AccessLog, clock: &Clock) -> std::io::Result<Self> {
         let shared = match settings.format {
             LogFormat::Off => None,
             LogFormat::Json | LogFormat::Bunny => {
                 let shared = Arc::new(Shared {
                     waiting: Mutex::default(),
                     enough: Condvar::new(),
-                    out: Mutex::new(output(settings.file.as_deref())?),
+                    out: Mutex::new(Sink::open(settings, clock)?),
                 });
                 let writer = Arc::downgrade(&shared);
                 std::thread::Builder::new()
@@ -54,7 +97,10 @@ impl Log {
                     .spawn(move || {
                         while let Some(shared) = writer.upgrade() {
                             shared.wait();
-                            shared.write();
+                            if !shared.write() {
+                                // It would be woken at once for what waits.
+                                std::thread::sleep(FLUSH_AFTER);
+                            }
                         }
                     })?;
                 Some(shared)
@@ -64,12 +110,20 @@ impl Log {
             format: settings.format,
             anonymise_ip: settings.anonymise_ip,
             file: settings.file.clone(),
+            sample_hits: settings.sample_hits.max(1),
             shared,
         })
     }
 
-    pub fn is_on(&self) -> bool {
-        self.shared.is_some()
+    /// The log's weight for a request: one of so many is logged. `None`: this
+    /// one is not. `drawn` at random, a like chance for each value.
+    pub fn weight(&self, is_hit: bool, drawn: u32) -> Option<u32> {
+        self.shared.as_ref()?;
+        match (is_hit, drawn % self.sample_hits) {
+            (false, _) => Some(1),
+            (true, 0) => Some(self.sample_hits),
+            (true, _) => None,
+        }
     }
 
     /// False where the line was dropped.
@@ -91,10 +145,11 @@ impl Log {
     /// Opens the file anew, once it was moved away; where that fails the old
     /// one is written on.
     pub fn reopen(&self) -> std::io::Result<()> {
-        if let Some(shared) = &self.shared {
-            let new = output(self.file.as_deref())?;
+        if let (Some(shared), Some(file)) = (&self.shared, &self.file) {
+            let new = append_to(file)?;
             shared.write();
-            *shared.out.lock().unwrap_or_else(PoisonError::into_inner) = new;
+            let mut out = shared.out.lock().unwrap_or_else(PoisonError::into_inner);
+            *out = Sink::Stream(Box::new(new));
         }
         Ok(())
     }
@@ -134,31 +189,30 @@ impl Shared {
             .wait_timeout_while(waiting, FLUSH_AFTER, |waiting| waiting.len() < WRITE_BYTES);
     }
 
-    fn write(&self) {
+    /// False where what waits could not be written.
+    fn write(&self) -> bool {
         // In this order: two writers keep the lines' order.
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.is_empty() {
-                return;
+            match out.is_behind() {
+                true => Vec::new(),
+                false if waiting.is_empty() => return true,
+                false => std::mem::replace(&mut *waiting, Vec::with_capacity(2 * WRITE_BYTES)),
             }
-            std::mem::replace(&mut *waiting, Vec::with_capacity(2 * WRITE_BYTES))
         };
-        let written = out.write_all(&lines).and_then(|()| out.flush());
-        if let Err(error) = written {
-            tracing::error!(%error, "cannot write the access log");
+        let written = out.write(lines);
+        match &written {
+            // Said once, not for each look at a server that is away.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => tracing::error!(%error, "cannot write the access log"),
+            Ok(()) => {}
         }
+        written.is_ok()
     }
 }
 
-fn output(file: Option<&Path>) -> std::io::Result<Box<dyn Write + Send>> {
-    Ok(match file {
-        None => Box::new(std::io::stdout()),
-        Some(path) => Box::new(
-            std::fs::OpenOptions::new()
-                .create(true)
-                .append(true)
-                .open(path)?,
-        ),
-    })
+fn append_to(file: &Path) -> std::io::Result<std::fs::File> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true).open(file)
 }

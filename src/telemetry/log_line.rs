@@ -44,6 +44,8 @@ pub struct Line<'a> {
     pub cache_key: Option<&'a str>,
     pub referer: Option<&'a str>,
     pub user_agent: Option<&'a str>,
+    /// It stands for so many of its like.
+    pub weight: u32,
 }
 
 impl Line<'_> {
@@ -220,6 +222,7 @@ mod tests {
             cache_key: None,
             referer: None,
             user_agent: Some("a|b\n"),
+            weight: 1,
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod access_log;
 pub mod log_line;
 pub mod metrics;
+mod syslog;
 pub mod totals;
 mod zone_counters;
 

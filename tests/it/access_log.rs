@@ -148,3 +148,54 @@ async fn the_vendors_line_has_its_twelve_fields_on_the_wire_too() {
         text[1]
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_hits_one_of_so_many_is_logged_and_says_for_how_many_it_stands() {
+    let files = TempDir::new().expect("a folder");
+    let (edge, _origin) = start("json", "sample_hits = 4\n", &files).await;
+    for _ in 0..201 {
+        assert_eq!(edge.get("/v/a.ts").await.status, 200);
+    }
+    assert_eq!(edge.send("GET", "/v/a.ts", &[]).await.status, 403);
+    edge.settled().await;
+    edge.running.node.log.flush();
+    let lines = lines(&files, 3).await;
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let of = |cache: &str| lines.iter().filter(|line| line["cache"] == cache).count();
+    assert_eq!((of("MISS"), of("-")), (1, 1), "what is no hit is logged");
+    // 200 hits, a chance of 1 in 4 each: outside of this once in 10^9.
+    assert!((15..=95).contains(&of("HIT")), "{}", of("HIT"));
+    let weights = lines.iter().map(|line| line["weight"].as_u64());
+    assert_eq!(weights.max(), Some(Some(4)));
+    assert_eq!(lines[0]["weight"], 1, "it stands for itself");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_was_moved_away_is_opened_anew() {
+    let files = TempDir::new().expect("a folder");
+    let (edge, _origin) = start("json", "", &files).await;
+    let (path, moved) = (
+        files.path().join("access.log"),
+        files.path().join("access.1"),
+    );
+    assert_eq!(edge.get("/v/a.ts").await.status, 200);
+    edge.settled().await;
+    std::fs::rename(&path, &moved).expect("moved");
+    edge.running.reopen_logs().expect("opened anew");
+    assert_eq!(edge.send("GET", "/v/a.ts", &[]).await.status, 403);
+    let new = lines(&files, 1).await;
+    assert!(new[0].contains("\"status\":403"), "{}", new[0]);
+    let old = std::fs::read_to_string(&moved).expect("the old file");
+    assert!(
+        old.contains("\"status\":200") && old.lines().count() == 1,
+        "{old}"
+    );
+    std::fs::remove_dir_all(files.path()).expect("removed");
+    assert!(
+        edge.running.reopen_logs().is_err(),
+        "and says where it cannot"
+    );
+}

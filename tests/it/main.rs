@@ -46,6 +46,7 @@ mod serve;
 mod sigv4;
 mod store;
 mod swarm;
+mod syslog;
 mod takedown;
 mod token_forgeries;
 mod token_vectors;
