@@ -25,4 +25,5 @@ pub mod swarm;
 pub mod takedown;
 pub mod telemetry;
 pub mod token;
+pub mod traces;
 pub mod zone;

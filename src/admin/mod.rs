@@ -36,6 +36,7 @@ use crate::config::{AccessKey, Rights};
 use crate::edge::Node;
 use crate::telemetry::metrics::{Reading, SUBSYSTEMS};
 use crate::telemetry::totals::Totals;
+use crate::traces::Traces;
 use access::Rates;
 use answer::{MAX_BODY_BYTES, Wrong};
 use events::MAX_STREAMS;
@@ -163,6 +164,7 @@ fn reading<T>(node: &Node, read: impl FnOnce(&Reading<'_>) -> T) -> T {
             .map(|(limit, count)| (limit.name(), count))
             .collect(),
         origins: origins.collect(),
+        spans_dropped: node.traces.as_ref().map_or(0, Traces::dropped),
     })
 }
 

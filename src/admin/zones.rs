@@ -45,6 +45,7 @@ fn zone(zone: &Zone) -> Value {
         "trusted_proxies": texts(&zone.trusted_proxies),
         "explain_to": texts(&zone.explain_to),
         "cors": zone.cors,
+        "cmcd": zone.cmcd,
         "cache": cache(&zone.cache),
         "origin": origin(&zone.origin),
     })

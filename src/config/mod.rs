@@ -15,7 +15,7 @@ pub use listen::Listen;
 pub use problem::{Problem, Problems};
 pub use secret::Environment;
 pub use server::{
-    AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights, SyslogServer,
+    AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights, SyslogServer, Tracing,
 };
 pub use units::parse_duration;
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub admin: Admin,
     pub cache: Cache,
     pub access_log: AccessLog,
+    /// `None`: nothing is traced.
+    pub traces: Option<Tracing>,
     /// The operator's country database.
     pub country_database: Option<PathBuf>,
     pub zones: Vec<Zone>,
@@ -78,6 +80,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
     let admin = server::admin(root);
     let cache = server::cache(root);
     let access_log = server::access_log(root);
+    let traces = server::traces(root);
     let country_database = server::country_database(root);
     let zones = zone::zones(root);
     if let (Some(listen), Some(admin)) = (&listen, &admin) {
@@ -89,6 +92,7 @@ fn read(root: &Section<'_>) -> Option<Config> {
         admin: admin?,
         cache: cache?,
         access_log: access_log?,
+        traces: traces?,
         country_database: country_database?,
         zones: zones?,
     })

@@ -80,6 +80,15 @@ pub struct SyslogServer {
     pub ca_file: Option<PathBuf>,
 }
 
+/// Where spans go, and of how many requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tracing {
+    /// The collector's base URL, without `/v1/traces`.
+    pub collector: http::Uri,
+    /// One request of so many.
+    pub sample: u32,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     Json,
@@ -87,6 +96,8 @@ pub enum LogFormat {
     Off,
 }
 
+/// One request of so many is traced: enough to see, too few to notice.
+const DEFAULT_TRACES: u64 = 100;
 const LEAST_MEMORY: u64 = 8 << 20;
 const DEFAULT_MEMORY: u64 = 1 << 30;
 const DEFAULT_MAX_OBJECT: u64 = 64 << 20;
@@ -228,6 +239,21 @@ pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {
         sample_hits: sample_hits as u32,
         anonymise_ip,
     })
+}
+
+pub(super) fn traces(root: &Section<'_>) -> Option<Option<Tracing>> {
+    let table = root.section("traces");
+    let form = "a URL such as \"http://127.0.0.1:4318\"; for TLS a collector on this machine";
+    let collector = table.parsed("otlp", form, |text| {
+        let uri: http::Uri = text.parse().ok()?;
+        let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
+        plain.then_some(uri)
+    });
+    let sample = table
+        .integer("sample", 1..=1_000_000)
+        .unwrap_or(DEFAULT_TRACES) as u32;
+    let tracing = collector.map(|collector| Tracing { collector, sample });
+    table.finish().then_some(tracing)
 }
 
 fn syslog(table: &Section<'_>) -> Option<SyslogServer> {

@@ -98,6 +98,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     let trusted_proxies = networks(table, "trusted_proxies");
     let explain_to = networks(table, "explain_to");
     let cors = table.flag("cors", true);
+    let cmcd = table.flag("cmcd", false);
     let access = access(table);
     let token = token(table);
     let cache = cache_rules(table);
@@ -128,6 +129,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
         trusted_proxies,
         explain_to,
         cors,
+        cmcd,
         cache,
         origin,
     };

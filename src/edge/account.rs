@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{REFERER, USER_AGENT};
+use http::header::{HeaderName, REFERER, USER_AGENT};
 use pingora::http::Version;
 
 use super::request::Request;
 use super::sender::Sender;
 use super::verify::{Refused, Visitor};
-use super::{Node, drawn};
+use super::{Node, drawn, trace};
 use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
+use crate::telemetry::cmcd::{self, Cmcd};
 use crate::telemetry::log_line::{Line, Timestamp, anonymise, redact};
 use crate::telemetry::metrics::Answered;
 use crate::token::{Fingerprint, Token};
@@ -92,6 +93,13 @@ pub fn account(
     if let Some((key, token)) = record.token {
         counters.count_token(key, token.scheme);
     }
+    // Only of those who were let in.
+    if let Some(zone) = visitor.zone().filter(|zone| zone.cmcd && !record.refused)
+        && let Some(said) = said(visitor, request)
+    {
+        node.metrics.cmcd.count(&zone.name, &said);
+    }
+    trace::end(node, visitor, request, request_id, record);
     let is_hit = record.cache.is_hit() && record.status < 400;
     if let Some(weight) = node.log.weight(is_hit, drawn(request_id)) {
         let line = Line {
@@ -102,6 +110,12 @@ pub fn account(
             node.metrics.log_lines_dropped.inc();
         }
     }
+}
+
+fn said(visitor: &Visitor<'_>, request: &Request<'_>) -> Option<Cmcd> {
+    let query = visitor.target.split_once('?').map(|(_, query)| query);
+    let texts = |name| request.text(&HeaderName::from_static(name));
+    Cmcd::read(query, cmcd::HEADERS.into_iter().filter_map(texts))
 }
 
 fn line<'a>(

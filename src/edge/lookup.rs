@@ -7,6 +7,7 @@ use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
 use super::forward::forwarded;
 use super::request::Request;
+use super::trace::TRACEPARENT;
 use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site};
 use crate::cache::demand::Demand;
@@ -180,6 +181,7 @@ impl<'a> Query<'a> {
                 stale,
                 place,
                 born,
+                traces: node.traces.clone(),
             }
         });
         let place = Place {
@@ -236,6 +238,11 @@ impl<'a> Query<'a> {
             ..
         } = self.visit;
         let (zone, path) = (admitted.zone, &admitted.target.path);
+        let trace = self.visit.trace().map(|span| span.child());
+        let mut forwarded = forwarded(request, zone);
+        if trace.is_some() {
+            forwarded.retain(|(name, _)| *name != TRACEPARENT);
+        }
         origin::Request {
             method: if request.is_head() {
                 origin::Method::Head
@@ -247,11 +254,12 @@ impl<'a> Query<'a> {
             validators: None,
             range: None,
             if_range: None,
-            forwarded: forwarded(request, zone),
+            forwarded,
             viewer: origin::Viewer {
                 ip: visitor.client_ip,
                 https: request.entry.https,
                 request_id: request_id.to_owned(),
+                trace,
                 zone_id: zone.id,
                 loop_count: admitted.loop_count,
             },

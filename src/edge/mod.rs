@@ -26,6 +26,7 @@ mod road;
 mod sender;
 mod serve;
 mod through;
+mod trace;
 pub mod verify;
 mod warm;
 
@@ -49,6 +50,7 @@ use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::{Metrics, ZoneCounters};
+use crate::traces::Traces;
 use crate::zone::{ByHost, Countries, Zone};
 
 /// What all requests share.
@@ -68,6 +70,8 @@ pub struct Node {
     pub revocations: Revocations,
     /// It was told to stop.
     pub stopping: AtomicBool,
+    /// `None`: nothing is traced.
+    pub traces: Option<Traces>,
 }
 
 /// A pull zone at work.

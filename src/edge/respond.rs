@@ -79,7 +79,8 @@ pub fn preflight(methods: Methods, stamp: &Stamp<'_>) -> Response {
         ("access-control-allow-methods", allowed),
         (
             "access-control-allow-headers",
-            "Range, If-Range, If-None-Match, If-Modified-Since, Content-Type",
+            "Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, \
+             CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session",
         ),
         ("access-control-max-age", "86400"),
     ] {

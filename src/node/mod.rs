@@ -30,6 +30,7 @@ use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::traces::Traces;
 use crate::zone::Countries;
 use reload::{Fixed, Reloading, Zones};
 
@@ -120,6 +121,9 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
         takedowns: Takedowns::open(config.admin.state_dir.as_deref())?,
         revocations: Revocations::open(config.admin.state_dir.as_deref())?,
         stopping: AtomicBool::new(false),
+        traces: config
+            .traces
+            .map(|it| Traces::start(&it.collector, it.sample)),
     };
     node.trust_proxies();
     Ok((node, zones))

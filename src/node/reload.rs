@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Running, countries};
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::config::{AccessLog, Cache, Config, Listen};
+use crate::config::{AccessLog, Cache, Config, Listen, Tracing};
 use crate::edge::Site;
 use crate::listen::{CertificateResolver, Certificates};
 use crate::origin::{self, Kind, Origin};
@@ -23,6 +23,7 @@ pub(super) struct Fixed {
     admin: (SocketAddr, Option<PathBuf>),
     cache: Cache,
     log: AccessLog,
+    traces: Option<Tracing>,
 }
 
 impl Fixed {
@@ -32,6 +33,7 @@ impl Fixed {
             admin: (config.admin.listen, config.admin.audit_log.clone()),
             cache: config.cache,
             log: config.access_log.clone(),
+            traces: config.traces.clone(),
         }
     }
 
@@ -42,6 +44,7 @@ impl Fixed {
             ("admin", self.admin != other.admin),
             ("cache", self.cache != other.cache),
             ("log", self.log != other.log),
+            ("traces", self.traces != other.traces),
         ];
         let differs = tables.into_iter().filter(|(_, differs)| *differs);
         differs.map(|(name, _)| name).collect()

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::sigv4::Signer;
 use super::{Endpoint, Kind, Settings};
 use crate::path::{CanonicalPath, encode};
+use crate::traces::TraceContext;
 
 /// What is asked of an origin.
 #[derive(Debug, Clone)]
@@ -55,6 +56,8 @@ pub struct Viewer {
     pub ip: IpAddr,
     pub https: bool,
     pub request_id: String,
+    /// The span that this request is, where it is traced.
+    pub trace: Option<TraceContext>,
     pub zone_id: u32,
     /// Edges that the request has been through.
     pub loop_count: u32,
@@ -86,6 +89,9 @@ impl Request {
             if self.viewer.https { "https" } else { "http" },
         );
         wire.header("cdn-requestid", &self.viewer.request_id);
+        if let Some(trace) = &self.viewer.trace {
+            wire.header("traceparent", &trace.to_string());
+        }
         wire.header("cdn-pullzoneid", &self.viewer.zone_id.to_string());
         wire.header("cdn-loopcount", &(self.viewer.loop_count + 1).to_string());
         if let Some(range) = &self.range {
@@ -206,6 +212,7 @@ mod tests {
                 ip: [192, 0, 2, 1].into(),
                 https: true,
                 request_id: "00ff".into(),
+                trace: None,
                 zone_id: 7,
                 loop_count: 0,
             },

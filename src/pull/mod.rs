@@ -31,6 +31,7 @@ use crate::hls::Kind;
 use crate::origin::{Failure, Origin, Request};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
+use crate::traces::Traces;
 use crate::zone::Zone;
 use flight::Flight;
 
@@ -56,6 +57,8 @@ pub struct Job {
     pub place: Guest,
     /// The last purge before it was begun.
     pub born: Epoch,
+    /// Who is told of a pull that is traced.
+    pub traces: Option<Traces>,
 }
 
 /// What a request looks for.
@@ -289,6 +292,7 @@ mod tests {
             ip: [192, 0, 2, 1].into(),
             https: false,
             request_id: String::new(),
+            trace: None,
             zone_id: 1,
             loop_count: 0,
         };
@@ -313,6 +317,7 @@ mod tests {
             stale: None,
             place: Guest::uncounted(),
             born: 0,
+            traces: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -17,6 +18,7 @@ use crate::cache::lifetime::Bypass;
 use crate::cache::vary;
 use crate::hls::Kind;
 use crate::origin::{Exchange, Failure};
+use crate::traces::{Span, SpanKind, Value};
 use crate::zone::CachePolicy;
 
 /// A pull under way. Dropping it before its end (a panic) fails the flight, so
@@ -52,7 +54,11 @@ impl Drop for Pull {
 
 /// Runs a pull to its end.
 pub(super) async fn run(mut pull: Pull) {
-    let total = pull.job.origin.settings().deadlines.total;
+    let (clock, total) = (
+        pull.pulls.clock.clone(),
+        pull.job.origin.settings().deadlines.total,
+    );
+    let (began, came) = (clock.wall(), clock.monotonic());
     let result = timeout(total, pull.fly())
         .await
         .unwrap_or(Err(Failure::TotalTimeout));
@@ -60,9 +66,31 @@ pub(super) async fn run(mut pull: Pull) {
         pull.report(failure);
         pull.flight.fail(failure);
     }
+    let took = clock.monotonic().saturating_duration_since(came);
+    pull.trace(began, took, result.err());
 }
 
 impl Pull {
+    /// Tells of it, where it is traced.
+    fn trace(&self, start: SystemTime, took: Duration, failed: Option<Failure>) {
+        let request = &self.job.request;
+        let (Some(traces), Some(context)) = (&self.job.traces, request.viewer.trace) else {
+            return;
+        };
+        traces.end(Span {
+            context,
+            kind: SpanKind::Client,
+            name: "pull",
+            start,
+            took,
+            attributes: vec![
+                ("warren.zone", Value::Text(self.job.zone.name.clone())),
+                ("url.path", Value::Text(request.path.as_str().to_owned())),
+            ],
+            error: failed.map(Failure::name),
+        });
+    }
+
     async fn fly(&mut self) -> Result<(), Failure> {
         let mut request = self.job.request.clone();
         request.validators = self

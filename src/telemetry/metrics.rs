@@ -13,6 +13,7 @@ use prometheus::{
 };
 
 use super::CacheStatus;
+use super::cmcd::CmcdMetrics;
 pub use super::zone_counters::ZoneCounters;
 use crate::cache::store::Store;
 use crate::hls::Kind;
@@ -57,10 +58,13 @@ pub struct Metrics {
     certificate_expiries: IntGaugeVec,
     purges: IntCounterVec,
     purged: IntCounter,
+    spans_dropped: IntCounter,
     endpoints_up: IntGaugeVec,
     circuits_opened: IntCounterVec,
     origin_answers: IntCounterVec,
     origin_waited: CounterVec,
+    /// What players say.
+    pub cmcd: CmcdMetrics,
     hot: Hot,
 }
 
@@ -97,6 +101,7 @@ pub struct Reading<'a> {
     pub refused: Vec<(&'static str, u64)>,
     /// By their zones' names.
     pub origins: Vec<(&'a str, &'a Origin)>,
+    pub spans_dropped: u64,
 }
 
 impl Metrics {
@@ -132,6 +137,11 @@ impl Metrics {
             "Stored objects that purges have named.",
         )?;
         add(Box::new(purged.clone()))?;
+        let spans_dropped = IntCounter::new(
+            "warren_spans_dropped_total",
+            "Spans that the collector did not get.",
+        )?;
+        add(Box::new(spans_dropped.clone()))?;
         let ready = gauge("warren_ready", "1 while the node takes new requests.")?;
         let build = gauges(
             "warren_build_info",
@@ -232,6 +242,7 @@ impl Metrics {
                 &["kind"],
             )?,
             purged,
+            spans_dropped,
             endpoints_up: gauges(
                 "warren_origin_endpoint_up",
                 "1 where an endpoint is asked, 0 where it is left alone.",
@@ -265,6 +276,7 @@ impl Metrics {
             scrape: Mutex::default(),
             log_lines_dropped,
             ready,
+            cmcd: CmcdMetrics::register(registry)?,
             hot: Hot::default(),
             registry: registry.clone(),
         };
@@ -353,6 +365,8 @@ impl Metrics {
         let set =
             |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         let _one = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        let spans_dropped = &self.spans_dropped;
+        spans_dropped.inc_by(reading.spans_dropped.saturating_sub(spans_dropped.get()));
         set(&self.connections, reading.connections as u64);
         for (limit, count) in &reading.refused {
             catch_up(&self.connections_refused, &[limit], *count);

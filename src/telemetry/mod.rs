@@ -1,6 +1,7 @@
 //! What the operator sees: metrics and the access log.
 
 pub mod access_log;
+pub mod cmcd;
 pub mod log_line;
 pub mod metrics;
 mod syslog;

@@ -80,6 +80,8 @@ impl CacheRules {
         let counts = |(name, value): &(&str, &str)| match &self.query {
             _ if is_delivery_directive(name) => directives && is_valid_directive(name, value),
             _ if strip_token && is_token_parameter(name) => false,
+            // Another with each request, and not for the origin.
+            _ if *name == "CMCD" => false,
             QueryRule::Ignore => false,
             QueryRule::All => true,
             QueryRule::Names(names) => names.iter().any(|listed| listed == name),

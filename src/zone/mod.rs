@@ -38,6 +38,8 @@ pub struct Zone {
     /// Viewers at these addresses are told why they are refused.
     pub explain_to: Vec<IpNet>,
     pub cors: bool,
+    /// Count what players say of themselves.
+    pub cmcd: bool,
     pub cache: CacheRules,
     pub origin: origin::Settings,
 }
