@@ -1,4 +1,4 @@
-// What both judges share: their arguments, the npm packages, and a Chromium with an empty profile.
+// What the judges share: their arguments, the npm packages, and a Chromium with an empty profile.
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
