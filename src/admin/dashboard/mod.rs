@@ -1,4 +1,4 @@
-//! The dashboard: three files without data. What they show they ask of the API,
+//! The dashboard: files without data. What they show they ask of the API,
 //! with the key that the operator types in.
 
 use axum::Router;
@@ -31,6 +31,18 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
         .route(
             "/dashboard/script.js",
             get(|| file("text/javascript", include_str!("script.js"))),
+        )
+        .route(
+            "/dashboard/chart.js",
+            get(|| file("text/javascript", include_str!("chart.js"))),
+        )
+        .route(
+            "/dashboard/forms.js",
+            get(|| file("text/javascript", include_str!("forms.js"))),
+        )
+        .route(
+            "/dashboard/text.js",
+            get(|| file("text/javascript", include_str!("text.js"))),
         )
 }
 
