@@ -6,6 +6,7 @@ is the same. Needs cargo-deb, dpkg and systemd's tools, and root.
 """
 import os
 import pathlib
+import re
 import stat
 import subprocess
 import sys
@@ -77,6 +78,9 @@ def installed(root):
         found = (root / path).stat()
         found = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
         expect(found == (owner, group, mode), f"{path}: {found}, not {(owner, group, mode)}")
+    key = (root / "etc/warren/secrets/access-key")
+    found = (len(key.read_text()), key.stat().st_gid, stat.S_IMODE(key.stat().st_mode))
+    expect(found == (48, groups["warren"], 0o640), f"the access key: {found}")
     wanted = root / "etc/systemd/system/multi-user.target.wants"
     expect(not wanted.exists(), "the package enables its service")
     strays = [str(path) for path in (root / "usr/share").rglob("*") if path.is_file() and stat.S_IMODE(path.stat().st_mode) != 0o644]
@@ -101,7 +105,7 @@ def checked(root):
     """The packaged binary's word on the packaged configuration."""
     config, warren = root / "etc/warren/warren.toml", root / "usr/bin/warren"
     text = config.read_text()
-    config.write_text(text.replace('"/var/log/', f'"{root}/var/log/'))
+    config.write_text(re.sub(r'"(/var/(log|lib)/)', rf'"{root}\1', text))
     said = run(warren, "check", "--config", config, code=64)
     expect(all(f"secrets/{name}" in said for name in SECRETS), f"without secrets `check` says\n{said}")
     for name in SECRETS:
