@@ -67,10 +67,9 @@ manual: ## the manual pages and shell completions of WARREN=target/release/warre
 	$(WARREN) completions zsh >$(MANUAL)/completions/_warren
 	$(WARREN) completions fish >$(MANUAL)/completions/warren.fish
 
-deb: release ## the Debian package, and its debug symbols beside it, in target/debian
+deb: release manual ## the Debian package, and its debug symbols beside it, in target/debian
 	@PATH="$(CURDIR)/target/judges/bin:$$PATH"; command -v cargo-deb >/dev/null \
 	  || { echo "cargo-deb is needed: cargo install cargo-deb --locked (or make judges)" >&2; exit 1; }; \
-	$(MAKE) manual
 	cargo deb --locked --no-build --dbgsym
 
 # What cargo needs besides Rust: a C compiler and cmake (zlib-ng, through Pingora).
