@@ -67,7 +67,8 @@ manual: ## the manual pages and shell completions of WARREN=target/release/warre
 	$(WARREN) completions zsh >$(MANUAL)/completions/_warren
 	$(WARREN) completions fish >$(MANUAL)/completions/warren.fish
 
-deb: release manual ## the Debian package, and its debug symbols beside it, in target/debian
+deb: release ## the Debian package, and its debug symbols beside it, in target/debian
+	@$(MAKE) --no-print-directory manual
 	@PATH="$(CURDIR)/target/judges/bin:$$PATH"; command -v cargo-deb >/dev/null \
 	  || { echo "cargo-deb is needed: cargo install cargo-deb --locked (or make judges)" >&2; exit 1; }; \
 	cargo deb --locked --no-build --dbgsym

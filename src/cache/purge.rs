@@ -148,11 +148,19 @@ impl Realm {
     }
 }
 
-/// The tags that an answer names: of CDN-Tag, Cache-Tag (lists with commas) and
-/// Surrogate-Key (with spaces), up to [`MAX_TAG_BYTES`] of each header.
+/// Headers that name tags, and what stands between two. An S3 store sends none
+/// of the first three; the last is what an object's metadata become.
+const TAG_HEADERS: [(&str, char); 4] = [
+    ("cdn-tag", ','),
+    ("cache-tag", ','),
+    ("surrogate-key", ' '),
+    ("x-amz-meta-cache-tag", ','),
+];
+
+/// The tags that an answer names, up to [`MAX_TAG_BYTES`] of each header.
 pub fn tags(headers: &http::HeaderMap) -> Vec<String> {
     let mut tags = Vec::new();
-    for (name, separator) in [("cdn-tag", ','), ("cache-tag", ','), ("surrogate-key", ' ')] {
+    for (name, separator) in TAG_HEADERS {
         let mut left = MAX_TAG_BYTES;
         let lines = headers.get_all(name).iter();
         let lines = lines.filter_map(|line| line.to_str().ok());
@@ -242,10 +250,11 @@ mod tests {
             ("cache-tag", "a, b,,c"),
             ("cdn-tag", "a,d e"),
             ("surrogate-key", "f g  a"),
+            ("x-amz-meta-cache-tag", "h,a"),
         ] {
             headers.append(name, http::HeaderValue::from_static(value));
         }
-        assert_eq!(tags(&headers), ["a", "d e", "b", "c", "f", "g"]);
+        assert_eq!(tags(&headers), ["a", "d e", "b", "c", "f", "g", "h"]);
         let long = "x".repeat(MAX_TAG_BYTES);
         headers.insert("cache-tag", long.parse().expect("a value"));
         assert!(!tags(&headers).contains(&long));
