@@ -22,7 +22,7 @@ use crate::token::{Evidence, parse_country};
 pub struct Call {
     url: String,
     zone: Option<String>,
-    client_ip: Option<IpAddr>,
+    client_ip: Option<String>,
     /// ISO 3166 alpha-2.
     country: Option<String>,
     referer: Option<String>,
@@ -43,7 +43,16 @@ fn judge(admin: &Admin, headers: &HeaderMap, call: Body<Call>) -> Result<Explana
     let call = read(call)?;
     let site = site(admin, &call.url, call.zone.as_deref(), "url")?;
     let (node, zone) = (&admin.node, &site.zone);
-    let client_ip = call.client_ip.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let client_ip = match call.client_ip.as_deref().filter(|text| !text.is_empty()) {
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some(text) => text.parse().map_err(|_| {
+            Wrong::new(
+                "bad_ip",
+                "client_ip",
+                "an address, as in 203.0.113.7 or 2001:db8::7",
+            )
+        })?,
+    };
     let looked_up = || node.countries.load().as_ref()?.of(client_ip);
     let country = match call.country.as_deref().filter(|text| !text.is_empty()) {
         None => looked_up(),

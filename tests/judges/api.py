@@ -50,6 +50,7 @@ MISTAKES = {
     "bad_fingerprint": {"fingerprints": ["abc"]},
     "unknown_key": {"keys": ["none"]},
     "bad_country": {"urls": ["https://cdn.example.net/a.ts"], "country": "Switzerland"},
+    "bad_ip": {"urls": ["https://cdn.example.net/a.ts"], "client_ip": "203.0.113"},
     # Beside those that are there from the examples.
     "cannot_be_kept": {"prefixes": [f"/{number}/" for number in range(10_000)], "zone": "vod"},
 }
