@@ -1,14 +1,14 @@
 //! Which tokens are let in no more, though they are signed and have not
 //! expired. They survive a restart, and are forgotten when no token needs them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 use serde::{Deserialize, Serialize};
 
-use crate::state_file::StateFile;
+use crate::state_file::{Kept, StateFile};
 use crate::token::{Fingerprint, Revoked};
 
 /// Revocations of one node.
@@ -42,9 +42,15 @@ pub enum What {
     Key(String),
 }
 
-impl Revocation {
-    fn place(&self) -> (&str, &What) {
-        (&self.zone, &self.what)
+impl Kept for Revocation {
+    type Place = (String, What);
+
+    fn place(&self) -> Self::Place {
+        (self.zone.clone(), self.what.clone())
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.forget_at.is_some_and(|at| at < now)
     }
 }
 
@@ -77,37 +83,17 @@ impl Revocations {
 
     /// Revokes; one of the same is replaced. `now`: in Unix seconds.
     pub fn add(&self, more: &[Revocation], now: u64) -> Result<(), String> {
-        self.change(now, |list| {
-            let places = places_of(more);
-            list.retain(|old| !places.contains(&old.place()));
-            list.extend_from_slice(more);
-        })
+        self.kept.add(more, now, |list| self.enforce(list))
     }
 
     /// Lets in again what one of these names; returns how many there were.
     pub fn lift(&self, places: &[Revocation], now: u64) -> Result<usize, String> {
-        let mut lifted = 0;
-        self.change(now, |list| {
-            let before = list.len();
-            let places = places_of(places);
-            list.retain(|old| !places.contains(&old.place()));
-            lifted = before - list.len();
-        })?;
-        Ok(lifted)
+        self.kept.lift(places, now, |list| self.enforce(list))
     }
 
-    fn change(&self, now: u64, change: impl FnOnce(&mut Vec<Revocation>)) -> Result<(), String> {
-        let change = |list: &mut Vec<Revocation>| {
-            list.retain(|old| old.forget_at.is_none_or(|at| now <= at));
-            change(list);
-        };
-        let in_force = |list: &[Revocation]| self.index.store(index(list).into());
-        self.kept.change(change, in_force)
+    fn enforce(&self, list: &[Revocation]) {
+        self.index.store(index(list).into());
     }
-}
-
-fn places_of(revocations: &[Revocation]) -> HashSet<(&str, &What)> {
-    revocations.iter().map(Revocation::place).collect()
 }
 
 fn index(list: &[Revocation]) -> ByZone {

@@ -1,12 +1,25 @@
 //! A list that survives the process: on disk before it is in force, and whole
 //! there at each instant.
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// What a list holds.
+pub trait Kept: Clone + Serialize + DeserializeOwned {
+    /// What there is one of at a time.
+    type Place: Eq + Hash;
+
+    fn place(&self) -> Self::Place;
+
+    /// Whether nobody needs it any more, in Unix seconds.
+    fn is_over(&self, now: u64) -> bool;
+}
 
 /// A list and the file that it is kept in.
 pub struct StateFile<T> {
@@ -19,7 +32,7 @@ pub struct StateFile<T> {
     most: usize,
 }
 
-impl<T: Clone + Serialize + DeserializeOwned> StateFile<T> {
+impl<T: Kept> StateFile<T> {
     /// What an earlier process has kept in `folder`. An error says what cannot
     /// be read: to serve without it would be worse than not to serve.
     pub fn open(folder: Option<&Path>, what: &'static str, most: usize) -> Result<Self, String> {
@@ -40,10 +53,39 @@ impl<T: Clone + Serialize + DeserializeOwned> StateFile<T> {
             .clone()
     }
 
+    /// Adds to the list, at this time; one of the same place is replaced.
+    pub fn add(&self, more: &[T], now: u64, in_force: impl FnOnce(&[T])) -> Result<(), String> {
+        let places: HashSet<_> = more.iter().map(T::place).collect();
+        let change = |list: &mut Vec<T>| {
+            list.retain(|old| !places.contains(&old.place()));
+            list.extend_from_slice(more);
+        };
+        self.change(now, change, in_force)
+    }
+
+    /// Takes off the list what has one of these places; returns how many had.
+    pub fn lift(
+        &self,
+        places: &[T],
+        now: u64,
+        in_force: impl FnOnce(&[T]),
+    ) -> Result<usize, String> {
+        let places: HashSet<_> = places.iter().map(T::place).collect();
+        let mut lifted = 0;
+        let change = |list: &mut Vec<T>| {
+            let before = list.len();
+            list.retain(|old| !places.contains(&old.place()));
+            lifted = before - list.len();
+        };
+        self.change(now, change, in_force)?;
+        Ok(lifted)
+    }
+
     /// Changes the list and puts it in force, once it is on disk. Waits for
     /// the disk.
-    pub fn change(
+    fn change(
         &self,
+        now: u64,
         change: impl FnOnce(&mut Vec<T>),
         in_force: impl FnOnce(&[T]),
     ) -> Result<(), String> {
@@ -52,6 +94,7 @@ impl<T: Clone + Serialize + DeserializeOwned> StateFile<T> {
         let file = file.ok_or_else(|| format!("set [admin] state_dir, where {what} are kept"))?;
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         let mut new = list.clone();
+        new.retain(|old| !old.is_over(now));
         change(&mut new);
         if new.len() > most {
             return Err(format!("at most {most} {what} at a time"));
@@ -87,24 +130,39 @@ fn write<T: Serialize>(file: &Path, list: &[T]) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
+    /// Over when it is this late.
+    impl Kept for u64 {
+        type Place = u64;
+
+        fn place(&self) -> u64 {
+            *self
+        }
+
+        fn is_over(&self, now: u64) -> bool {
+            *self <= now
+        }
+    }
+
     #[test]
     fn what_cannot_be_kept_or_read_is_said_and_changes_nothing() {
-        let add = |list: &mut Vec<u32>| list.push(1);
-        let force = |_: &[u32]| panic!("not in force");
+        let force = |_: &[u64]| panic!("not in force");
         let nowhere = StateFile::open(None, "numbers", 2).expect("nothing to read");
-        let why = nowhere.change(add, force).expect_err("not kept");
+        let why = nowhere.add(&[1], 0, force).expect_err("not kept");
         assert!(
             why.contains("state_dir") && why.contains("numbers"),
             "{why}"
         );
         let folder = tempfile::TempDir::new().expect("a folder");
-        let open = || StateFile::<u32>::open(Some(folder.path()), "numbers", 2);
+        let open = || StateFile::<u64>::open(Some(folder.path()), "numbers", 2);
         let full = open().expect("readable");
-        full.change(|list| list.extend([1, 2]), |_| ())
-            .expect("kept");
-        let why = full.change(add, force).expect_err("too many");
+        full.add(&[7, 8], 0, |_| ()).expect("kept");
+        let why = full.add(&[9], 0, force).expect_err("too many");
         assert!(why.contains("at most 2 numbers"), "{why}");
-        assert_eq!(open().expect("readable").list(), [1, 2]);
+        full.add(&[8], 0, |_| ()).expect("the same place");
+        assert_eq!(open().expect("readable").list(), [7, 8]);
+        full.add(&[9], 7, |_| ()).expect("one is over");
+        assert_eq!(full.lift(&[8, 10], 7, |_| ()), Ok(1));
+        assert_eq!(open().expect("readable").list(), [9]);
         std::fs::write(folder.path().join("numbers.json"), "not JSON").expect("written");
         let why = open().err().expect("unreadable");
         assert!(why.contains("numbers.json"), "{why}");

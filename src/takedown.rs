@@ -1,14 +1,14 @@
 //! What may not be served any more, whoever has a token for it: paths and
 //! prefixes of zones, with a reason and perhaps an end. They survive a restart.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::Path;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::path_index::PathIndex;
-use crate::state_file::StateFile;
+use crate::state_file::{Kept, StateFile};
 
 /// Takedowns of one node.
 pub const MAX_TAKEDOWNS: usize = 10_000;
@@ -30,10 +30,15 @@ pub struct Takedown {
     pub since: u64,
 }
 
-impl Takedown {
-    /// What it is of: zone, path, and whether as a prefix.
-    fn place(&self) -> (&str, &str, bool) {
-        (&self.zone, &self.path, self.prefix)
+impl Kept for Takedown {
+    type Place = (String, String, bool);
+
+    fn place(&self) -> Self::Place {
+        (self.zone.clone(), self.path.clone(), self.prefix)
+    }
+
+    fn is_over(&self, now: u64) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 
@@ -83,35 +88,19 @@ impl Takedowns {
         self.kept.list()
     }
 
-    /// Takes down; one of the same place is replaced.
-    pub fn add(&self, more: &[Takedown]) -> Result<(), String> {
-        self.change(|list| {
-            let places = places_of(more);
-            list.retain(|old| !places.contains(&old.place()));
-            list.extend_from_slice(more);
-        })
+    /// Takes down; one of the same place is replaced. `now`: in Unix seconds.
+    pub fn add(&self, more: &[Takedown], now: u64) -> Result<(), String> {
+        self.kept.add(more, now, |list| self.enforce(list))
     }
 
     /// Serves again what one of these names; returns how many there were.
-    pub fn lift(&self, places: &[Takedown]) -> Result<usize, String> {
-        let mut lifted = 0;
-        self.change(|list| {
-            let before = list.len();
-            let places = places_of(places);
-            list.retain(|old| !places.contains(&old.place()));
-            lifted = before - list.len();
-        })?;
-        Ok(lifted)
+    pub fn lift(&self, places: &[Takedown], now: u64) -> Result<usize, String> {
+        self.kept.lift(places, now, |list| self.enforce(list))
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Takedown>)) -> Result<(), String> {
-        let in_force = |list: &[Takedown]| self.index.store(Index::of(list).into());
-        self.kept.change(change, in_force)
+    fn enforce(&self, list: &[Takedown]) {
+        self.index.store(Index::of(list).into());
     }
-}
-
-fn places_of(takedowns: &[Takedown]) -> HashSet<(&str, &str, bool)> {
-    takedowns.iter().map(Takedown::place).collect()
 }
 
 #[cfg(test)]
@@ -139,7 +128,7 @@ mod tests {
             takedown("/a.ts", false, None),
             takedown("/v/s1/", true, Some(100)),
         ];
-        down.add(&all).expect("kept");
+        down.add(&all, 1).expect("kept");
         for down in [down, open()] {
             let table = [
                 ("/a.ts", 50, true),
@@ -155,10 +144,11 @@ mod tests {
             assert_eq!(down.list(), all);
         }
         let down = open();
-        assert_eq!(down.lift(&[takedown("/a.ts", false, None)]), Ok(1));
-        assert_eq!(down.lift(&[takedown("/a.ts", false, None)]), Ok(0));
+        assert_eq!(down.lift(&[takedown("/a.ts", false, None)], 1), Ok(1));
+        assert_eq!(down.lift(&[takedown("/a.ts", false, None)], 1), Ok(0));
         assert!(!open().covers("vod", "/a.ts", 50) && open().covers("vod", "/v/s1/b", 50));
-        down.add(&[takedown("/v/s1/", true, None)]).expect("kept");
+        down.add(&[takedown("/v/s1/", true, None)], 1)
+            .expect("kept");
         assert_eq!(open().list(), [takedown("/v/s1/", true, None)], "replaced");
     }
 }

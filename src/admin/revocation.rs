@@ -46,10 +46,13 @@ pub async fn add(
         if call.reason.trim().is_empty() {
             return Err(Wrong::no_reason());
         }
-        let (revocations, now) = revocations(&admin, &who, &call)?;
+        let revocations = revocations(&admin, &who, &call)?;
         let count = revocations.len();
         admin
-            .keep(move |node| node.revocations.add(&revocations, now))
+            .keep(move |node| {
+                node.revocations
+                    .add(&revocations, node.clock.unix_seconds())
+            })
             .await?;
         let more = json!({ "reason": call.reason });
         admin.audit.write(&who, "revoke", count, &more);
@@ -65,10 +68,10 @@ pub async fn lift(
 ) -> Response {
     let done = async {
         let who = admin.enter(&headers, Rights::Admin)?;
-        let (places, now) = revocations(&admin, &who, &read(call)?)?;
+        let places = revocations(&admin, &who, &read(call)?)?;
         let items = places.len();
         let lifted = admin
-            .keep(move |node| node.revocations.lift(&places, now))
+            .keep(move |node| node.revocations.lift(&places, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "lifted": lifted });
         admin.audit.write(&who, "unrevoke", items, &more);
@@ -82,8 +85,8 @@ pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respon
     answer(entered.map(|_| json!({ "revocations": admin.node.revocations.list() })))
 }
 
-/// What a call names, and the time, in Unix seconds.
-fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<(Vec<Revocation>, u64), Wrong> {
+/// What a call names.
+fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>, Wrong> {
     let paths = call.urls.len() + call.prefixes.len();
     let items = paths + call.fingerprints.len() + call.keys.len();
     few(items, "name urls, fingerprints, prefixes or keys")?;
@@ -132,7 +135,7 @@ fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<(Vec<Revocation>
             add(site, What::Key(name.clone()), bounded, bounded);
         }
     }
-    Ok((all, now))
+    Ok(all)
 }
 
 /// The token in a URL, and when it expires.

@@ -42,7 +42,7 @@ pub async fn add(
         let takedowns = takedowns(&admin, &who, &call)?;
         let count = takedowns.len();
         admin
-            .keep(move |node| node.takedowns.add(&takedowns))
+            .keep(move |node| node.takedowns.add(&takedowns, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "reason": call.reason });
         admin.audit.write(&who, "takedown", count, &more);
@@ -61,7 +61,9 @@ pub async fn lift(
         let call = read(call)?;
         let places = takedowns(&admin, &who, &call)?;
         let items = places.len();
-        let lifted = admin.keep(move |node| node.takedowns.lift(&places)).await?;
+        let lifted = admin
+            .keep(move |node| node.takedowns.lift(&places, node.clock.unix_seconds()))
+            .await?;
         let more = json!({ "lifted": lifted });
         admin.audit.write(&who, "lift", items, &more);
         Ok(json!({ "lifted": lifted }))
