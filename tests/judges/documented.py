@@ -140,6 +140,15 @@ def every_key_is_documented():
     conclude(findings)
 
 
+def every_header_is_documented(answers, asked):
+    """`answers` are the names of headers that viewers got, `asked` those that an origin got."""
+    findings = []
+    for where, names in [("caching.md", answers), ("origin.md", asked)]:
+        text = page(where).lower()
+        findings += [f"docs/{where} does not name the header {name}" for name in sorted(names) if f"{name}" not in text]
+    conclude(findings)
+
+
 def every_log_field_is_documented(line):
     """`line` is one of the access log in JSON, parsed."""
     described = section(page("metrics.md"), "### `access = \"json\"`")
