@@ -3,7 +3,7 @@
 import { clock } from './text.js';
 
 const HOUR = 3600; // seconds
-const TOP = 8, BOTTOM = 20, RIGHT = 64; // pixels: above the highest line, for the times, for the levels
+const TOP = 8, BOTTOM = 20, RIGHT = 72; // pixels: above the highest line, for the times, for the levels
 const LEAST_BUCKET = 6; // seconds: three samples
 
 export class Chart {
