@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::telemetry::log_line::Timestamp;
 
+/// So many things of a call are named; all are counted.
+const NAMED: usize = 10;
+
 /// The audit log.
 pub struct Audit {
     clock: Clock,
@@ -42,14 +45,17 @@ impl Audit {
         Ok(())
     }
 
-    /// `items`: what the call named. `more`: an object.
-    pub fn write(&self, who: &str, what: &str, items: usize, more: &Value) {
+    /// `named`: what the call is about. `more`: an object.
+    pub fn write(&self, who: &str, what: &str, named: &[String], more: &Value) {
+        let (items, named) = (named.len(), &named[..named.len().min(NAMED)]);
         let Some((path, file)) = &self.file else {
-            tracing::info!(target: "audit", who, what, items, %more);
+            tracing::info!(target: "audit", who, what, items, ?named, %more);
             return;
         };
         let time = Timestamp::of(self.clock.wall());
-        let mut line = json!({ "time": time, "who": who, "what": what, "items": items });
+        let mut line = json!({
+            "time": time, "who": who, "what": what, "items": items, "named": named,
+        });
         if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
             line.extend(more.clone());
         }
@@ -77,10 +83,11 @@ mod tests {
             folder.path().join("audit.1"),
         );
         let audit = Audit::open(Some(&path), Clock::default()).expect("opened");
-        audit.write("ops", "purge", 3, &json!({ "purged": 2 }));
+        let named: Vec<String> = (0..12).map(|at| format!("vod /{at}")).collect();
+        audit.write("ops", "purge", &named, &json!({ "purged": 2 }));
         std::fs::rename(&path, &moved).expect("moved");
         audit.reopen().expect("opened again");
-        audit.write("ci", "drain", 1, &json!({}));
+        audit.write("ci", "drain", &[], &json!({}));
         let read = |path: &Path| -> Value {
             let text = std::fs::read_to_string(path).expect("a file");
             assert_eq!(text.lines().count(), 1);
@@ -88,7 +95,8 @@ mod tests {
         };
         let line = read(&moved);
         assert_eq!(line["who"], "ops");
-        assert_eq!((&line["items"], &line["purged"]), (&json!(3), &json!(2)));
+        assert_eq!(line["named"].as_array().map(Vec::len), Some(NAMED));
+        assert_eq!((&line["items"], &line["purged"]), (&json!(12), &json!(2)));
         assert!(
             line["time"]
                 .as_str()

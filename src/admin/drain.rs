@@ -36,12 +36,12 @@ fn set(admin: &Admin, headers: &HeaderMap, draining: bool) -> Result<Value, Wron
         return Err(Wrong::new("stopping", "", message).with_status(StatusCode::CONFLICT));
     }
     let what = if draining { "drain" } else { "undrain" };
-    admin
-        .audit
-        .write(&who, what, node.limits.connections(), &json!({}));
+    let connections = node.limits.connections();
+    let more = json!({ "connections": connections });
+    admin.audit.write(&who, what, &[], &more);
     Ok(json!({
         "draining": draining,
-        "connections": node.limits.connections(),
+        "connections": connections,
         "requests_in_progress": node.active_requests(),
     }))
 }

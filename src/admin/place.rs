@@ -8,7 +8,10 @@ use super::Admin;
 use super::answer::Wrong;
 use crate::edge::Site;
 use crate::edge::authority::{of_target, origin_form};
-use crate::path::CanonicalPath;
+use crate::path::{BadPath, CanonicalPath};
+use crate::telemetry::log_line::redact;
+use crate::token::Target;
+use crate::token::parameters::is_token_parameter;
 
 /// What one call may name.
 pub const MAX_ITEMS: usize = 10_000;
@@ -30,17 +33,33 @@ pub fn place(
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
+    let target = target(text).map_err(|bad| {
+        let message = format!("{:?} has no canonical path: {bad}", redact(text));
+        Wrong::new("bad_path", field, message)
+    })?;
+    Ok((site, target.path))
+}
+
+/// A URL's target, taken apart as the edge does: without a token's block.
+pub fn target(text: &str) -> Result<Target<'_>, BadPath> {
     let target = match origin_form(text) {
         // A URL that ends with its host.
         whole if whole == text && of_target(text).is_some() => "/",
         target => target,
     };
-    let path = target.split(['?', '#']).next().unwrap_or_default();
-    let path = CanonicalPath::parse(path).map_err(|bad| {
-        let message = format!("{text:?} has no canonical path: {bad}");
-        Wrong::new("bad_path", field, message)
-    })?;
-    Ok((site, path))
+    Target::parse(target.split('#').next().unwrap_or_default())
+}
+
+/// A target that lets nobody in: without what makes a token.
+pub fn bare(target: &Target<'_>) -> String {
+    let pairs = target.query.unwrap_or_default().split('&');
+    let named = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !name.is_empty() && !is_token_parameter(name)
+    };
+    let query = pairs.filter(named).collect::<Vec<_>>().join("&");
+    let mark = if query.is_empty() { "" } else { "?" };
+    format!("{}{mark}{query}", target.raw_path)
 }
 
 /// The zone of a URL, or the one that is named.

@@ -148,7 +148,7 @@ async fn vendor(
 
 /// Counts what is stored of it, and purges.
 async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run: bool) -> usize {
-    let items = wanted.len();
+    let named = names(admin, &wanted);
     let store = Arc::clone(&admin.node.pulls.store);
     let scan = tokio::task::spawn_blocking(move || {
         let named = Purges::default();
@@ -166,9 +166,26 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
     let purged = scan.await.unwrap_or_default();
     let mode = if mode == Mode::Soft { "soft" } else { "hard" };
     let more = json!({ "purged": purged, "mode": mode, "dry_run": dry_run });
-    admin.audit.write(who, "purge", items, &more);
+    admin.audit.write(who, "purge", &named, &more);
     admin.node.metrics.count_purge(dry_run, purged);
     purged
+}
+
+/// As the audit log names them.
+fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
+    let sites = admin.node.sites.load();
+    let zone = |realm: u32| {
+        let mut all = sites.iter();
+        let site = all.find(|site| site.zone.realm == realm);
+        site.map_or("-", |site| site.zone.name.as_str())
+    };
+    let name = |(realm, purge): &(u32, Purge)| match purge {
+        Purge::Path(path) => format!("{} {path}", zone(*realm)),
+        Purge::Prefix(prefix) => format!("{} {prefix}*", zone(*realm)),
+        Purge::Tag(tag) => format!("{} tag {tag}", zone(*realm)),
+        Purge::All => format!("{} all", zone(*realm)),
+    };
+    wanted.iter().map(name).collect()
 }
 
 fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {

@@ -10,12 +10,11 @@ use serde_json::json;
 
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
-use super::place::{few, find, place};
+use super::place::{few, find, place, target};
 use crate::config::Rights;
 use crate::edge::Site;
-use crate::edge::authority::origin_form;
 use crate::revocation::{Revocation, What};
-use crate::token::{Fingerprint, Parameters, Policy, Target, Token, parse_expires};
+use crate::token::{Fingerprint, Parameters, Policy, Token, parse_expires};
 
 /// What `POST` and `DELETE /v1/revocations` take.
 #[derive(Debug, Default, Deserialize)]
@@ -47,7 +46,7 @@ pub async fn add(
             return Err(Wrong::no_reason());
         }
         let revocations = revocations(&admin, &who, &call)?;
-        let count = revocations.len();
+        let (count, named) = (revocations.len(), names(&revocations));
         admin
             .keep(move |node| {
                 node.revocations
@@ -55,7 +54,7 @@ pub async fn add(
             })
             .await?;
         let more = json!({ "reason": call.reason });
-        admin.audit.write(&who, "revoke", count, &more);
+        admin.audit.write(&who, "revoke", &named, &more);
         Ok(json!({ "revoked": count }))
     };
     answer(done.await)
@@ -69,12 +68,12 @@ pub async fn lift(
     let done = async {
         let who = admin.enter(&headers, Rights::Admin)?;
         let places = revocations(&admin, &who, &read(call)?)?;
-        let items = places.len();
+        let named = names(&places);
         let lifted = admin
             .keep(move |node| node.revocations.lift(&places, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "lifted": lifted });
-        admin.audit.write(&who, "unrevoke", items, &more);
+        admin.audit.write(&who, "unrevoke", &named, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)
@@ -83,6 +82,16 @@ pub async fn lift(
 pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let entered = admin.enter(&headers, Rights::Read);
     answer(entered.map(|_| json!({ "revocations": admin.node.revocations.list() })))
+}
+
+/// As the audit log names them.
+fn names(revocations: &[Revocation]) -> Vec<String> {
+    let name = |it: &Revocation| match &it.what {
+        What::Token(fingerprint) => format!("{} token {fingerprint}", it.zone),
+        What::Prefix(prefix) => format!("{} prefix {prefix}", it.zone),
+        What::Key(name) => format!("{} key {name}", it.zone),
+    };
+    revocations.iter().map(name).collect()
 }
 
 /// What a call names.
@@ -144,8 +153,7 @@ fn token_of(url: &str) -> Result<(Fingerprint, u64), Wrong> {
         let message = "a URL to revoke carries its token and its expires: is it whole?";
         Wrong::new("no_token", "urls", message)
     };
-    let target = origin_form(url);
-    let target = Target::parse(target).map_err(|_| none())?;
+    let target = target(url).map_err(|_| none())?;
     let parameters = Parameters::parse(&target).map_err(|_| none())?;
     let token = parameters.token().and_then(|text| Token::parse(text).ok());
     let expires = parameters.get("expires").and_then(parse_expires);

@@ -40,12 +40,12 @@ pub async fn add(
             return Err(Wrong::no_reason());
         }
         let takedowns = takedowns(&admin, &who, &call)?;
-        let count = takedowns.len();
+        let (count, named) = (takedowns.len(), names(&takedowns));
         admin
             .keep(move |node| node.takedowns.add(&takedowns, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "reason": call.reason });
-        admin.audit.write(&who, "takedown", count, &more);
+        admin.audit.write(&who, "takedown", &named, &more);
         Ok(json!({ "taken_down": count }))
     };
     answer(done.await)
@@ -60,12 +60,12 @@ pub async fn lift(
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
         let places = takedowns(&admin, &who, &call)?;
-        let items = places.len();
+        let named = names(&places);
         let lifted = admin
             .keep(move |node| node.takedowns.lift(&places, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "lifted": lifted });
-        admin.audit.write(&who, "lift", items, &more);
+        admin.audit.write(&who, "lift", &named, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)
@@ -94,4 +94,13 @@ fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wro
         })
     };
     urls.chain(prefixes).map(one).collect()
+}
+
+/// As the audit log names them.
+fn names(takedowns: &[Takedown]) -> Vec<String> {
+    let name = |it: &Takedown| {
+        let star = if it.prefix { "*" } else { "" };
+        format!("{} {}{star}", it.zone, it.path)
+    };
+    takedowns.iter().map(name).collect()
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Admin;
 use super::answer::{Body, Style, Wrong, read};
-use super::place::{few, place};
+use super::place::{bare, few, place, target};
 use crate::cache::object::Object;
 use crate::clock::timer_now;
 use crate::config::Rights;
@@ -113,6 +113,7 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
     let mut walk = Walk {
         admin: Arc::clone(admin),
         who,
+        named: Vec::new(),
         max_objects: call.max_objects.unwrap_or(DEFAULT_OBJECTS).min(MAX_OBJECTS),
         max_bytes: call.max_bytes.unwrap_or(half),
         parallel: call
@@ -130,7 +131,10 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
         let host = of_target(url).map(str::to_owned);
         let host = host.or_else(|| site.zone.hostnames.first().cloned());
         let host = host.unwrap_or_default();
-        walk.find(site, format!("http://{host}{}", origin_form(url)));
+        // It was read before.
+        let target = target(url).map(|target| bare(&target)).unwrap_or_default();
+        walk.named.push(format!("{} {target}", site.zone.name));
+        walk.find(site, format!("http://{host}{target}"));
     }
     Ok(walk)
 }
@@ -139,6 +143,8 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
 struct Walk {
     admin: Arc<Admin>,
     who: String,
+    /// What the call named.
+    named: Vec<String>,
     max_objects: usize,
     max_bytes: u64,
     parallel: usize,
@@ -249,8 +255,10 @@ impl Walk {
             bytes,
             ..
         } = self.progress;
-        let more = json!({ "pulled": pulled, "failed": failed, "bytes": bytes });
-        self.admin.audit.write(&self.who, "warm", found, &more);
+        let more = json!({ "found": found, "pulled": pulled, "failed": failed, "bytes": bytes });
+        self.admin
+            .audit
+            .write(&self.who, "warm", &self.named, &more);
     }
 }
 

@@ -261,7 +261,7 @@ fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
         "surrogate-key",
         "via",
     ];
-    let prefixes = ["x-amz-", "x-minio-", "access-control-", "cdn-"];
+    let prefixes = ["x-amz-", "x-amzn-", "x-minio-", "access-control-", "cdn-"];
     if never.contains(&text) || prefixes.iter().any(|prefix| text.starts_with(prefix)) {
         return false;
     }
@@ -294,6 +294,7 @@ mod tests {
         for (name, value) in [
             ("content-type", "video/mp2t"),
             ("x-amz-request-id", "1"),
+            ("x-amzn-requestid", "1"),
             ("access-control-allow-origin", "https://one.example"),
             ("set-cookie", "a=b"),
             ("server", "MinIO"),
@@ -335,6 +336,7 @@ mod tests {
         let head = rendered(Kind::Segment, "", None);
         for absent in [
             "x-amz-request-id",
+            "x-amzn-requestid",
             "set-cookie",
             "vary",
             "x-hop",

@@ -2,6 +2,7 @@
 //! wrong usage, 64 a bad configuration.
 
 mod check;
+mod drain;
 mod edges;
 mod explain;
 mod key;
@@ -56,6 +57,8 @@ enum Command {
     Takedown(takedown::Arguments),
     /// Let in no more what was signed: one token, or all of a key or path.
     Revoke(revoke::Arguments),
+    /// Let running edges take no new viewers, or take them again.
+    Drain(drain::Arguments),
     /// Say how running edges do.
     Stats(stats::Arguments),
     /// Load an edge as players do.
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Warm(arguments) => warm::run(&arguments),
         Command::Takedown(arguments) => takedown::run(&arguments),
         Command::Revoke(arguments) => revoke::run(&arguments),
+        Command::Drain(arguments) => drain::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),

@@ -87,6 +87,9 @@ impl Arguments {
             false => (Method::POST, "revoked", "revoked"),
         };
         let answer = edge.call(method, "/v1/revocations", &body).await?;
+        if answer[field] == 0 {
+            return Err("nothing of that is revoked: see --list".into());
+        }
         let text = format!("{} {done}", answer[field]);
         Ok((answer, text))
     }

@@ -97,10 +97,16 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     } else {
         arguments.url.clone()
     };
-    let lifetime = arguments.ttl.unwrap_or_default().as_secs();
-    let expires = arguments
-        .expires
-        .unwrap_or_else(|| Clock::default().unix_seconds() + lifetime);
+    let (now, lifetime) = (
+        Clock::default().unix_seconds(),
+        arguments.ttl.unwrap_or_default(),
+    );
+    let expires = arguments.expires.unwrap_or(now + lifetime.as_secs());
+    if expires < now && !arguments.force {
+        return refuse(&format!(
+            "the edge would refuse this as expired: it is {now}; --force signs it"
+        ));
+    }
     let options = Options {
         form: arguments.form,
         token_path: arguments.token_path.clone(),
@@ -116,11 +122,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             say(signed);
             ExitCode::SUCCESS
         }
-        Err(why) => {
-            eprintln!("error: {why}");
-            ExitCode::from(REFUSED)
-        }
+        Err(why) => refuse(&why.to_string()),
     }
+}
+
+fn refuse(why: &str) -> ExitCode {
+    eprintln!("error: {why}");
+    ExitCode::from(REFUSED)
 }
 
 fn find_key(arguments: &Arguments, environment: &Environment) -> Result<Key, String> {

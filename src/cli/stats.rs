@@ -70,6 +70,10 @@ fn to_text(stats: &Value) -> String {
     let pulls = &stats["pulls"];
     let (started, flying) = (number(&pulls["started"]), number(&pulls["in_flight"]));
     line("pulls", format!("{started}, {flying} in flight"));
+    for failure in pulls["failures"].as_array().into_iter().flatten() {
+        let count = number(&failure["count"]);
+        line("failed", format!("{count} {}", text(&failure["reason"])));
+    }
     for refusal in rows("refusals") {
         let place = format!("{} {}", text(&refusal["zone"]), text(&refusal["reason"]));
         line("refused", format!("{} {place}", number(&refusal["count"])));

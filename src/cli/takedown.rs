@@ -72,6 +72,9 @@ impl Arguments {
             false => (Method::POST, "taken_down", "taken down"),
         };
         let answer = edge.call(method, "/v1/takedowns", &body).await?;
+        if answer[field] == 0 {
+            return Err("nothing of that is taken down: see --list".into());
+        }
         let text = format!("{} {done}", answer[field]);
         Ok((answer, text))
     }

@@ -130,6 +130,9 @@ fn line<'a>(
         let policy = zone?.token.as_ref()?;
         Some(policy.keys.get(key)?.name.as_str())
     });
+    // What was refused has not come so far as to note them.
+    let told = record.refused.then(|| visitor.told());
+    let (kind, token) = told.unwrap_or((None, None));
     Line {
         time: Timestamp::of(request.entry.came_at),
         request_id,
@@ -154,7 +157,7 @@ fn line<'a>(
         },
         status: record.status,
         cache: record.cache.name(),
-        kind: record.kind.name(),
+        kind: kind.unwrap_or(record.kind).name(),
         bytes: record.bytes,
         ttfb: record.first_byte,
         duration: node
@@ -163,7 +166,10 @@ fn line<'a>(
             .saturating_duration_since(request.entry.came),
         reason: record.reason,
         token_key,
-        token: record.token.map(|(_, token)| Fingerprint::of(&token)),
+        token: record
+            .token
+            .map_or(token, |(_, it)| Some(it))
+            .map(|it| Fingerprint::of(&it)),
         cache_key: record.fingerprint.as_deref(),
         referer: request.text(&REFERER),
         user_agent: request.text(&USER_AGENT),

@@ -16,9 +16,10 @@ use super::lane::head::MAX_HEADER_LINES;
 use super::request::Request;
 use super::{Node, Site};
 use crate::clock::unix_seconds;
+use crate::hls::Kind;
 use crate::origin::Origin;
 use crate::path::BadPath;
-use crate::token::{Country, Evidence, Refusal, Target, Token};
+use crate::token::{Country, Evidence, Parameters, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
 /// A request that has been through this many edges goes in a circle.
@@ -160,6 +161,17 @@ impl<'r> Visitor<'r> {
 
     pub fn zone(&self) -> Option<&Zone> {
         self.site.as_deref().map(|site| &*site.zone)
+    }
+
+    /// What a target says of itself: its kind, and a token that nobody believes.
+    pub fn told(&self) -> (Option<Kind>, Option<Token>) {
+        let Ok(target) = Target::parse(&self.target) else {
+            return (None, None);
+        };
+        let parameters = Parameters::parse(&target).ok();
+        let text = parameters.as_ref().and_then(Parameters::token);
+        let token = text.and_then(|text| Token::parse(text).ok());
+        (Some(Kind::of(&target.path)), token)
     }
 
     /// For what outlives the request's head.

@@ -94,8 +94,8 @@ async fn each_request_is_one_json_line_that_says_what_became_of_it() {
         [
             (200, "MISS", "segment", 5_000, "-"),
             (206, "HIT", "segment", 100, "-"),
-            (403, "-", "other", 14, "bad_signature"),
-            (405, "-", "other", 23, "method_not_allowed"),
+            (403, "-", "segment", 14, "bad_signature"),
+            (405, "-", "segment", 23, "method_not_allowed"),
         ]
     );
     let first = &log[0];
@@ -157,6 +157,8 @@ async fn of_hits_one_of_so_many_is_logged_and_says_for_how_many_it_stands() {
         assert_eq!(edge.get("/v/a.ts").await.status, 200);
     }
     assert_eq!(edge.send("GET", "/v/a.ts", &[]).await.status, 403);
+    let forged = signed(&edge.clock, "/v/a.ts").replace("a.ts", "index.m3u8");
+    assert_eq!(edge.send("GET", &forged, &[]).await.status, 403);
     edge.settled().await;
     edge.running.node.log.flush();
     let lines = lines(&files, 3).await;
@@ -165,7 +167,14 @@ async fn of_hits_one_of_so_many_is_logged_and_says_for_how_many_it_stands() {
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
     let of = |cache: &str| lines.iter().filter(|line| line["cache"] == cache).count();
-    assert_eq!((of("MISS"), of("-")), (1, 1), "what is no hit is logged");
+    assert_eq!((of("MISS"), of("-")), (1, 2), "what is no hit is logged");
+    let last = lines.last().expect("the forged one");
+    assert_eq!(last["kind"], "playlist", "what was refused has a kind");
+    assert_eq!(
+        last["token"].as_str().map(str::len),
+        Some(32),
+        "and its token"
+    );
     // 200 hits, a chance of 1 in 4 each: outside of this once in 10^9.
     assert!((15..=95).contains(&of("HIT")), "{}", of("HIT"));
     let weights = lines.iter().map(|line| line["weight"].as_u64());

@@ -3,6 +3,8 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use warren::token::sign::{Form, Options, sign};
+use warren::token::{Key, Scheme};
 
 use crate::edge::{Connection, KEY, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions};
@@ -188,15 +190,13 @@ async fn a_drained_node_is_not_ready_and_ends_its_connections_until_it_is_told_b
         reply.header("connection").map(str::to_owned)
     };
     assert_eq!(closes().await.as_deref(), None);
-    let (status, body) = call(&edge, "POST", "/v1/drain", &Value::Null).await;
-    let answer: Value = serde_json::from_slice(&body).expect("JSON");
-    assert_eq!((status, &answer["draining"]), (200, &json!(true)));
+    let (code, said) = edge.warren("drain", &["--json"], KEY).await;
+    let answer: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!((code, &answer["draining"]), (Some(0), &json!(true)));
     assert_eq!(call(&edge, "GET", "/readyz", &Value::Null).await.0, 503);
     assert_eq!(closes().await.as_deref(), Some("close"));
-    assert_eq!(
-        call(&edge, "DELETE", "/v1/drain", &Value::Null).await.0,
-        200
-    );
+    let (code, said) = edge.warren("drain", &["--end"], KEY).await;
+    assert!(code == Some(0) && said.contains("is ready again"), "{said}");
     assert_eq!(call(&edge, "GET", "/readyz", &Value::Null).await.0, 200);
     assert_eq!(closes().await.as_deref(), None);
     let log = std::fs::read_to_string(audit_log(&folder)).expect("an audit log");
@@ -254,6 +254,66 @@ async fn warming_walks_a_playlist_to_its_segments_and_says_what_it_could_not_hav
     assert!(said.contains("stopped by max_bytes"), "{said}");
     let (code, said) = edge.warren("warm", &[url], ACCESS).await;
     assert!(code == Some(1) && said.contains("403"), "{said}");
+}
+
+/// A signed URL in the form for streams: its token stands in the path.
+fn path_form(edge: &TestEdge, path: &str, token_path: Option<&str>) -> String {
+    let key = Key::new("main", KEY.as_bytes()).expect("not empty");
+    let options = Options {
+        form: Form::Path,
+        token_path: token_path.map(str::to_owned),
+        ..Options::default()
+    };
+    let expires = edge.clock.unix_seconds() + 3600;
+    let target = sign(path, &key, Scheme::Hs256, expires, &options).expect("signs");
+    format!("http://cdn.test{target}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_url_that_carries_its_token_in_the_path_names_the_same_as_any_other() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    for folder in [Some("/v/"), None] {
+        let url = path_form(&edge, "/v/a.m4s", folder);
+        let target = url.strip_prefix("http://cdn.test").expect("its host");
+        let status = async || edge.send("GET", target, &[]).await.status;
+        let done = async |command: &'static str, more: &[&str], what: &str| {
+            let arguments = [&[url.as_str()], more].concat();
+            let (code, said) = edge.warren(command, &arguments, KEY).await;
+            assert!(
+                code == Some(0) && said.contains(what),
+                "{command} {more:?}: {said}"
+            );
+        };
+        done("warm", &[], "1 pulled").await;
+        let query = percent_encoding::utf8_percent_encode(&url, percent_encoding::NON_ALPHANUMERIC);
+        let found = get(&edge, &format!("/v1/cache/inspect?url={query}")).await;
+        assert_eq!(
+            (&found["path"], &found["stored"]),
+            (&json!("/v/a.m4s"), &json!(true))
+        );
+        done("purge", &[], "1 object purged").await;
+        done("takedown", &["--reason", "notice"], "1 taken down").await;
+        assert_eq!(status().await, 451);
+        done("takedown", &["--lift"], "1 served again").await;
+        assert_eq!(status().await, 200);
+        done("revoke", &["--reason", "shared"], "1 revoked").await;
+        assert_eq!(status().await, 403);
+        done("purge", &[], "1 object purged").await;
+    }
+    let log = std::fs::read_to_string(audit_log(&folder)).expect("an audit log");
+    assert!(log.contains("\"named\":[\"test /v/a.m4s\"]"), "{log}");
+    assert!(
+        log.contains("test token ") && !log.contains("HS256-"),
+        "{log}"
+    );
+    let (code, said) = edge
+        .warren("takedown", &["--lift", "http://cdn.test/x"], KEY)
+        .await;
+    assert!(
+        code == Some(1) && said.contains("nothing of that"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

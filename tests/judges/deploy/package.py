@@ -71,7 +71,7 @@ def installed(root):
     for path, owner, group, mode in [
         ("etc/warren/secrets", 0, groups["warren"], 0o750),
         ("var/lib/warren", users["warren"], groups["warren"], 0o750),
-        ("var/log/warren", users["warren"], groups["adm"], 0o750),
+        ("var/log/warren", users["warren"], groups["adm"], 0o2750),
         ("etc/warren/warren.toml", 0, 0, 0o644),
         ("usr/bin/warren", 0, 0, 0o755),
     ]:
@@ -116,7 +116,7 @@ def checked(root):
 
 def unit(root):
     """The unit with its drop-in, as systemd reads it."""
-    for tool in ("bin/kill", "sbin/nologin"):
+    for tool in ("bin/sh", "sbin/nologin"):
         (root / tool).parent.mkdir(exist_ok=True)
         (root / tool).write_text("#!/bin/sh\n")
         (root / tool).chmod(0o755)
