@@ -71,7 +71,8 @@ async fn begin(connection: &mut Connection, method: &str, path: &str, body: &Val
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
         text.len()
     );
-    connection.write(head.as_bytes()).await;
+    // A body that is too large is not read to its end.
+    connection.write_if_open(head.as_bytes()).await;
 }
 
 async fn get(edge: &TestEdge, path: &str) -> Value {
@@ -320,7 +321,7 @@ async fn a_url_that_carries_its_token_in_the_path_names_the_same_as_any_other() 
 async fn what_cannot_be_read_is_an_error_with_a_name_too() {
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = edge(&origin, &folder).await;
-    let large = json!({ "urls": ["x".repeat(5 << 20)] });
+    let large = json!({ "urls": ["x".repeat((4 << 20) + 1)] });
     let table = [
         (
             "GET",
