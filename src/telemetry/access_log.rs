@@ -35,45 +35,6 @@ struct Shared {
     out: Mutex<Sink>,
 }
 
-/// Where lines go.
-enum Sink {
-    Stream(Box<dyn Write + Send>),
-    /// With what could not be sent yet.
-    Syslog(Box<Syslog>, Vec<u8>),
-}
-
-impl Sink {
-    fn open(settings: &AccessLog, clock: &Clock) -> std::io::Result<Self> {
-        Ok(match (&settings.syslog, &settings.file) {
-            (Some(server), _) => Sink::Syslog(
-                Box::new(Syslog::new(server.clone(), clock.clone())?),
-                Vec::new(),
-            ),
-            (None, None) => Sink::Stream(Box::new(std::io::stdout())),
-            (None, Some(file)) => Sink::Stream(Box::new(append_to(file)?)),
-        })
-    }
-
-    /// Whether there is no room for more lines before those are sent that it has.
-    fn is_behind(&self) -> bool {
-        matches!(self, Sink::Syslog(_, unsent) if !unsent.is_empty())
-    }
-
-    fn write(&mut self, lines: Vec<u8>) -> std::io::Result<()> {
-        match self {
-            Sink::Stream(out) => out.write_all(&lines).and_then(|()| out.flush()),
-            Sink::Syslog(server, unsent) => {
-                if unsent.is_empty() {
-                    *unsent = lines;
-                }
-                server.send(unsent)?;
-                unsent.clear();
-                Ok(())
-            }
-        }
-    }
-}
-
 thread_local! {
     /// Lines are rendered outside the lock.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -209,6 +170,35 @@ impl Shared {
             Ok(()) => {}
         }
         written.is_ok()
+    }
+}
+
+/// Where lines go.
+enum Sink {
+    Stream(Box<dyn Write + Send>),
+    Syslog(Box<Syslog>),
+}
+
+impl Sink {
+    fn open(settings: &AccessLog, clock: &Clock) -> std::io::Result<Self> {
+        Ok(match (&settings.syslog, &settings.file) {
+            (Some(server), _) => {
+                Sink::Syslog(Box::new(Syslog::new(server.clone(), clock.clone())?))
+            }
+            (None, None) => Sink::Stream(Box::new(std::io::stdout())),
+            (None, Some(file)) => Sink::Stream(Box::new(append_to(file)?)),
+        })
+    }
+
+    fn is_behind(&self) -> bool {
+        matches!(self, Sink::Syslog(server) if server.is_behind())
+    }
+
+    fn write(&mut self, lines: Vec<u8>) -> std::io::Result<()> {
+        match self {
+            Sink::Stream(out) => out.write_all(&lines).and_then(|()| out.flush()),
+            Sink::Syslog(server) => server.send(lines),
+        }
     }
 }
 

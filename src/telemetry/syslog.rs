@@ -32,6 +32,8 @@ pub struct Syslog {
     connection: Option<Box<dyn Write + Send>>,
     /// When to connect again, and how long to wait after that.
     retry: Option<(Instant, Duration)>,
+    /// Lines that it has not taken yet.
+    unsent: Vec<u8>,
 }
 
 impl Syslog {
@@ -50,19 +52,36 @@ impl Syslog {
             host: if host.is_empty() { "-" } else { host }.to_owned(),
             connection: None,
             retry: None,
+            unsent: Vec::new(),
         })
     }
 
-    /// Sends lines. Where that fails they are still to be sent, and those that
-    /// had arrived arrive twice.
-    pub fn send(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Whether it has lines to send before it takes others.
+    pub fn is_behind(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Sends what it has not sent yet, or else these lines. Where that fails it
+    /// keeps them, and those that had arrived arrive twice.
+    pub fn send(&mut self, lines: Vec<u8>) -> io::Result<()> {
+        if self.unsent.is_empty() {
+            self.unsent = lines;
+        }
+        let frames = self.frames(&self.unsent);
+        self.try_now(&frames)?;
+        self.unsent.clear();
+        Ok(())
+    }
+
+    /// `WouldBlock` where it is too early to try again.
+    fn try_now(&mut self, frames: &[u8]) -> io::Result<()> {
         let now = self.clock.monotonic();
         if let Some((at, _)) = self.retry
             && now < at
         {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let sent = self.send_now(&self.frames(lines));
+        let sent = self.send_now(frames);
         if sent.is_err() {
             self.connection = None;
             let wait = self
