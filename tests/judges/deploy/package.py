@@ -122,9 +122,9 @@ def unit(root):
         (root / tool).chmod(0o755)
     # What it is ordered by; the machine's own would bring its other units along.
     units = root / "usr/lib/systemd/system"
-    for name in ("sysinit", "basic", "shutdown", "network-online", "nss-lookup", "multi-user"):
+    for name in ("sysinit", "basic", "shutdown", "network-online", "nss-lookup", "multi-user", "sockets"):
         (units / f"{name}.target").write_text("[Unit]\nDescription=here for this check\n")
-    said = run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", units / "warren.service")
+    said = run("systemd-analyze", "verify", f"--root={root}", "--man=no", "--recursive-errors=no", units / "warren.service", units / "warren.socket")
     expect("warren" not in said, f"systemd-analyze verify says\n{said}")
     said = run("systemd-analyze", "security", "--offline=true", f"--root={root}", "--threshold=20", "--no-pager", "warren.service")
     return said.strip().splitlines()[-1].removeprefix("→ ")
