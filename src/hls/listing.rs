@@ -109,7 +109,7 @@ fn segments(media: &m3u8_rs::MediaPlaylist, base: &str) -> Vec<Segment> {
 fn part(base: &str, uri: &str, range: Option<&ByteRange>, next: &mut u64) -> Option<Part> {
     let range = range.map(|range| {
         let first = range.offset.unwrap_or(*next);
-        *next = first + range.length;
+        *next = first.saturating_add(range.length);
         format!("bytes={first}-{}", next.saturating_sub(1))
     });
     Some(Part {
@@ -190,6 +190,19 @@ mod tests {
             media.segments[1].needs[0].range.as_deref(),
             Some("bytes=0-99")
         );
+    }
+
+    #[test]
+    fn a_range_beyond_all_numbers_ends_there() {
+        let body = format!(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n#EXT-X-BYTERANGE:{}@5\na.ts\n",
+            u64::MAX
+        );
+        let Some(Listed::Media(media)) = read(body.as_bytes(), BASE) else {
+            panic!("a media playlist");
+        };
+        let range = media.segments[0].part.range.clone();
+        assert_eq!(range, Some(format!("bytes=5-{}", u64::MAX - 1)));
     }
 
     #[test]
