@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use warren::hls::{Manifest, Pace, Playlist};
+use warren::hls::{Manifest, Pace, Playlist, listing};
 use warren::path::CanonicalPath;
 
 const MAX_KEY_URIS: usize = 64;
@@ -33,6 +33,8 @@ fuzz_target!(|body: &[u8]| {
         Some(playlist) => check(&playlist, &with_head),
         None => panic!("what begins as a playlist is one"),
     }
+    // What warming walks.
+    let _ = listing::read(&with_head, "http://cdn.test/v/s1/index.m3u8");
     if let Some(playlist) = Playlist::scan(body) {
         check(&playlist, body);
     }
