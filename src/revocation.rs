@@ -77,8 +77,13 @@ impl Revocations {
         self.index.load()
     }
 
-    pub fn list(&self) -> Vec<Revocation> {
+    pub fn list(&self) -> Arc<Vec<Revocation>> {
         self.kept.list()
+    }
+
+    /// Takes no changes, or takes them again.
+    pub fn freeze(&self, frozen: bool) {
+        self.kept.freeze(frozen);
     }
 
     /// Revokes; one of the same is replaced. `now`: in Unix seconds.
@@ -130,7 +135,7 @@ mod tests {
         let key = |name: &str| What::Key(name.to_owned());
         let all = [one(key("old"), Some(100)), one(key("leaked"), None)];
         open().add(&all, 50).expect("kept");
-        assert_eq!(open().list(), all);
+        assert_eq!(*open().list(), all);
         assert!(open().load()["vod"].covers(&token(), "old", "/a", 99));
         assert!(!open().load()["vod"].covers(&token(), "old", "/a", 100));
         let revocations = open();

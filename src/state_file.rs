@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -23,8 +24,9 @@ pub trait Kept: Clone + Serialize + DeserializeOwned {
 
 /// A list and the file that it is kept in.
 pub struct StateFile<T> {
-    /// Changes come one at a time.
-    list: Mutex<Vec<T>>,
+    list: ArcSwap<Vec<T>>,
+    /// Changes come one at a time; true: none do.
+    frozen: Mutex<bool>,
     /// `None`: nothing can be kept, so nothing is taken.
     file: Option<PathBuf>,
     /// What is listed, and how many of it there may be.
@@ -39,18 +41,22 @@ impl<T: Kept> StateFile<T> {
         let file = folder.map(|folder| folder.join(what).with_extension("json"));
         let list = file.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
         Ok(Self {
-            list: Mutex::new(list),
+            list: ArcSwap::from_pointee(list),
+            frozen: Mutex::new(false),
             file,
             what,
             most,
         })
     }
 
-    pub fn list(&self) -> Vec<T> {
-        self.list
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+    pub fn list(&self) -> Arc<Vec<T>> {
+        self.list.load_full()
+    }
+
+    /// Takes no changes, once the one under way has ended: another process is
+    /// about to read the file. Or takes them again. Waits for the disk.
+    pub fn freeze(&self, frozen: bool) {
+        *self.frozen.lock().unwrap_or_else(PoisonError::into_inner) = frozen;
     }
 
     /// Adds to the list, at this time; one of the same place is replaced.
@@ -92,8 +98,11 @@ impl<T: Kept> StateFile<T> {
         let (what, most) = (self.what, self.most);
         let file = self.file.as_deref();
         let file = file.ok_or_else(|| format!("set [admin] state_dir, where {what} are kept"))?;
-        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut new = list.clone();
+        let frozen = self.frozen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *frozen {
+            return Err("another process takes this one's place: ask again".into());
+        }
+        let mut new = Vec::clone(&self.list.load());
         new.retain(|old| !old.is_over(now));
         change(&mut new);
         if new.len() > most {
@@ -101,7 +110,7 @@ impl<T: Kept> StateFile<T> {
         }
         write(file, &new).map_err(|error| format!("{}: {error}", file.display()))?;
         in_force(&new);
-        *list = new;
+        self.list.store(Arc::new(new));
         Ok(())
     }
 }
@@ -123,7 +132,10 @@ fn write<T: Serialize>(file: &Path, list: &[T]) -> std::io::Result<()> {
     serde_json::to_writer_pretty(&mut out, list)?;
     out.flush()?;
     out.sync_all()?;
-    std::fs::rename(&beside, file)
+    std::fs::rename(&beside, file)?;
+    // The name, too, survives a machine that goes dark.
+    let folder = file.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -159,10 +171,15 @@ mod tests {
         let why = full.add(&[9], 0, force).expect_err("too many");
         assert!(why.contains("at most 2 numbers"), "{why}");
         full.add(&[8], 0, |_| ()).expect("the same place");
-        assert_eq!(open().expect("readable").list(), [7, 8]);
+        assert_eq!(*open().expect("readable").list(), [7, 8]);
         full.add(&[9], 7, |_| ()).expect("one is over");
         assert_eq!(full.lift(&[8, 10], 7, |_| ()), Ok(1));
-        assert_eq!(open().expect("readable").list(), [9]);
+        assert_eq!(*open().expect("readable").list(), [9]);
+        full.freeze(true);
+        let why = full.add(&[10], 7, force).expect_err("frozen");
+        assert!(why.contains("ask again"), "{why}");
+        full.freeze(false);
+        full.add(&[10], 7, |_| ()).expect("kept");
         std::fs::write(folder.path().join("numbers.json"), "not JSON").expect("written");
         let why = open().err().expect("unreadable");
         assert!(why.contains("numbers.json"), "{why}");

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
@@ -84,8 +85,13 @@ impl Takedowns {
         zone.is_some_and(|zone| zone.of(path).any(|until| now < *until))
     }
 
-    pub fn list(&self) -> Vec<Takedown> {
+    pub fn list(&self) -> Arc<Vec<Takedown>> {
         self.kept.list()
+    }
+
+    /// Takes no changes, or takes them again.
+    pub fn freeze(&self, frozen: bool) {
+        self.kept.freeze(frozen);
     }
 
     /// Takes down; one of the same place is replaced. `now`: in Unix seconds.
@@ -141,7 +147,7 @@ mod tests {
                 assert_eq!(down.covers("vod", path, now), want, "{path} at {now}");
             }
             assert!(!down.covers("live", "/a.ts", 50), "another zone");
-            assert_eq!(down.list(), all);
+            assert_eq!(*down.list(), all);
         }
         let down = open();
         assert_eq!(down.lift(&[takedown("/a.ts", false, None)], 1), Ok(1));
@@ -149,6 +155,6 @@ mod tests {
         assert!(!open().covers("vod", "/a.ts", 50) && open().covers("vod", "/v/s1/b", 50));
         down.add(&[takedown("/v/s1/", true, None)], 1)
             .expect("kept");
-        assert_eq!(open().list(), [takedown("/v/s1/", true, None)], "replaced");
+        assert_eq!(*open().list(), [takedown("/v/s1/", true, None)], "replaced");
     }
 }

@@ -13,6 +13,9 @@ use super::access::Denied;
 /// What a call may bring: ten thousand URLs of 400 bytes.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
 
+/// Of the reason for a takedown or revocation, which each item keeps.
+const MAX_REASON_BYTES: usize = 1000;
+
 /// Whose clients are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -67,9 +70,18 @@ impl Wrong {
         Self::new("bad_query", "query", error.body_text())
     }
 
-    pub fn no_reason() -> Self {
-        let message = "say why: the list and the audit log keep it";
-        Self::new("no_reason", "reason", message)
+    /// Whether a reason is one, and short enough to be kept with each item.
+    pub fn check_reason(reason: &str) -> Result<(), Self> {
+        if reason.trim().is_empty() {
+            let message = "say why: the list and the audit log keep it";
+            return Err(Self::new("no_reason", "reason", message));
+        }
+        if reason.len() > MAX_REASON_BYTES {
+            let message = format!("a reason has at most {MAX_REASON_BYTES} bytes");
+            let wrong = Self::new("body_too_large", "reason", message);
+            return Err(wrong.with_status(StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        Ok(())
     }
 
     pub fn with_status(self, status: StatusCode) -> Self {

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::telemetry::log_line::Timestamp;
 
 /// So many things of a call are named; all are counted.
-const NAMED: usize = 10;
+pub const NAMED: usize = 10;
 
 /// The audit log.
 pub struct Audit {
@@ -45,9 +45,9 @@ impl Audit {
         Ok(())
     }
 
-    /// `named`: what the call is about. `more`: an object.
-    pub fn write(&self, who: &str, what: &str, named: &[String], more: &Value) {
-        let (items, named) = (named.len(), &named[..named.len().min(NAMED)]);
+    /// `items`: how many things the call names, `named` the first of them.
+    /// `more`: an object.
+    pub fn write(&self, who: &str, what: &str, items: usize, named: &[String], more: &Value) {
         let Some((path, file)) = &self.file else {
             tracing::info!(target: "audit", who, what, items, ?named, %more);
             return;
@@ -83,11 +83,11 @@ mod tests {
             folder.path().join("audit.1"),
         );
         let audit = Audit::open(Some(&path), Clock::default()).expect("opened");
-        let named: Vec<String> = (0..12).map(|at| format!("vod /{at}")).collect();
-        audit.write("ops", "purge", &named, &json!({ "purged": 2 }));
+        let named: Vec<String> = (0..NAMED).map(|at| format!("vod /{at}")).collect();
+        audit.write("ops", "purge", 12, &named, &json!({ "purged": 2 }));
         std::fs::rename(&path, &moved).expect("moved");
         audit.reopen().expect("opened again");
-        audit.write("ci", "drain", &[], &json!({}));
+        audit.write("ci", "drain", 0, &[], &json!({}));
         let read = |path: &Path| -> Value {
             let text = std::fs::read_to_string(path).expect("a file");
             assert_eq!(text.lines().count(), 1);

@@ -38,7 +38,7 @@ fn set(admin: &Admin, headers: &HeaderMap, draining: bool) -> Result<Value, Wron
     let what = if draining { "drain" } else { "undrain" };
     let connections = node.limits.connections();
     let more = json!({ "connections": connections });
-    admin.audit.write(&who, what, &[], &more);
+    admin.audit.write(&who, what, 0, &[], &more);
     Ok(json!({
         "draining": draining,
         "connections": connections,

@@ -28,6 +28,7 @@ const STATS_EVERY: Duration = Duration::from_secs(10);
 /// One listener.
 struct Listener {
     admin: Arc<Admin>,
+    headers: HeaderMap,
     samples: Receiver<Arc<Sample>>,
     /// Ticks at once, and then in turn.
     stats: Interval,
@@ -63,15 +64,20 @@ fn listen(admin: &Arc<Admin>, headers: &HeaderMap) -> Result<Listener, Wrong> {
         stats,
         _place: place.map_err(full)?,
         admin: Arc::clone(admin),
+        headers: headers.clone(),
     })
 }
 
 impl Listener {
-    /// `None` where the node ends.
+    /// `None` where the node ends, or the key is none any more.
     async fn next(&mut self) -> Option<Event> {
         loop {
             tokio::select! {
-                _ = self.stats.tick() => return event("stats", &figures(&self.admin).await),
+                _ = self.stats.tick() => {
+                    // The key may be gone meanwhile.
+                    self.admin.enter(&self.headers, Rights::Read).ok()?;
+                    return event("stats", &figures(&self.admin).await);
+                }
                 sample = self.samples.recv() => match sample {
                     Ok(sample) => return event("sample", &*sample),
                     Err(RecvError::Lagged(_)) => {}

@@ -34,7 +34,10 @@ pub fn place(
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
     let target = target(text).map_err(|bad| {
-        let message = format!("{:?} has no canonical path: {bad}", redact(text));
+        let message = format!(
+            "{:?} has no canonical path: {bad}",
+            redact(origin_form(text))
+        );
         Wrong::new("bad_path", field, message)
     })?;
     Ok((site, target.path))
@@ -77,6 +80,7 @@ pub fn site(
             found.ok_or_else(|| Wrong::new("unknown_host", field, message()))
         }
         None => {
+            let text = redact(text);
             let message = format!("{text:?} names no host: write a URL, or name the zone");
             let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
             find(admin, zone)

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
+use super::audit::NAMED;
 use super::place::{few, find, place};
 use crate::cache::purge::{Mode, Purge, Purges};
 use crate::config::Rights;
@@ -148,7 +149,7 @@ async fn vendor(
 
 /// Counts what is stored of it, and purges.
 async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run: bool) -> usize {
-    let named = names(admin, &wanted);
+    let (items, named) = (wanted.len(), names(admin, &wanted));
     let store = Arc::clone(&admin.node.pulls.store);
     let scan = tokio::task::spawn_blocking(move || {
         let named = Purges::default();
@@ -166,7 +167,7 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
     let purged = scan.await.unwrap_or_default();
     let mode = if mode == Mode::Soft { "soft" } else { "hard" };
     let more = json!({ "purged": purged, "mode": mode, "dry_run": dry_run });
-    admin.audit.write(who, "purge", &named, &more);
+    admin.audit.write(who, "purge", items, &named, &more);
     admin.node.metrics.count_purge(dry_run, purged);
     purged
 }
@@ -185,7 +186,7 @@ fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
         Purge::Tag(tag) => format!("{} tag {tag}", zone(*realm)),
         Purge::All => format!("{} all", zone(*realm)),
     };
-    wanted.iter().map(name).collect()
+    wanted.iter().take(NAMED).map(name).collect()
 }
 
 fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
@@ -203,7 +204,10 @@ fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
         let (site, path) = place(admin, text, zone, "prefixes")?;
         wanted.push((site.zone.realm, Purge::Prefix(path.as_str().to_owned())));
     }
-    for realm in realms(admin, call)? {
+    let realms = realms(admin, call)?;
+    let of_zones = (call.tags.len() + usize::from(call.all)) * realms.len();
+    few((wanted.len() + of_zones).max(1), "")?;
+    for realm in realms {
         wanted.extend(call.tags.iter().map(|tag| (realm, Purge::Tag(tag.clone()))));
         if call.all {
             wanted.push((realm, Purge::All));

@@ -10,11 +10,13 @@ use serde_json::json;
 
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
+use super::audit::NAMED;
 use super::place::{few, find, place, target};
 use crate::config::Rights;
 use crate::edge::Site;
 use crate::revocation::{Revocation, What};
-use crate::token::{Fingerprint, Parameters, Policy, Token, parse_expires};
+use crate::token::policy::DEFAULT_MAX_LIFETIME;
+use crate::token::{Fingerprint, Parameters, Policy, Token};
 
 /// What `POST` and `DELETE /v1/revocations` take.
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +36,13 @@ pub struct Call {
     reason: String,
 }
 
+impl Call {
+    /// How many things it names.
+    fn names(&self) -> usize {
+        self.urls.len() + self.fingerprints.len() + self.prefixes.len() + self.keys.len()
+    }
+}
+
 pub async fn add(
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
@@ -42,9 +51,7 @@ pub async fn add(
     let done = async {
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
-        if call.reason.trim().is_empty() {
-            return Err(Wrong::no_reason());
-        }
+        Wrong::check_reason(&call.reason)?;
         let revocations = revocations(&admin, &who, &call)?;
         let (count, named) = (revocations.len(), names(&revocations));
         admin
@@ -54,7 +61,7 @@ pub async fn add(
             })
             .await?;
         let more = json!({ "reason": call.reason });
-        admin.audit.write(&who, "revoke", &named, &more);
+        admin.audit.write(&who, "revoke", count, &named, &more);
         Ok(json!({ "revoked": count }))
     };
     answer(done.await)
@@ -67,13 +74,22 @@ pub async fn lift(
 ) -> Response {
     let done = async {
         let who = admin.enter(&headers, Rights::Admin)?;
-        let places = revocations(&admin, &who, &read(call)?)?;
-        let named = names(&places);
+        let mut call = read(call)?;
+        // Keys and fingerprints are lifted whatever zones and keys there are now.
+        let mut places = kept(&admin, &call);
+        call.fingerprints
+            .retain(|text| !text.parse().is_ok_and(|it| has(&places, &What::Token(it))));
+        call.keys
+            .retain(|name| !has(&places, &What::Key(name.clone())));
+        if places.is_empty() || call.names() > 0 {
+            places.extend(revocations(&admin, &who, &call)?);
+        }
+        let (items, named) = (places.len(), names(&places));
         let lifted = admin
             .keep(move |node| node.revocations.lift(&places, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "lifted": lifted });
-        admin.audit.write(&who, "unrevoke", &named, &more);
+        admin.audit.write(&who, "unrevoke", items, &named, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)
@@ -81,7 +97,31 @@ pub async fn lift(
 
 pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let entered = admin.enter(&headers, Rights::Read);
-    answer(entered.map(|_| json!({ "revocations": admin.node.revocations.list() })))
+    answer(entered.map(|_| json!({ "revocations": *admin.node.revocations.list() })))
+}
+
+fn has(places: &[Revocation], what: &What) -> bool {
+    places.iter().any(|place| place.what == *what)
+}
+
+/// What is kept of the keys and fingerprints that a call names.
+fn kept(admin: &Admin, call: &Call) -> Vec<Revocation> {
+    let named = |what: &What| match what {
+        What::Token(fingerprint) => call.fingerprints.contains(&fingerprint.to_string()),
+        What::Key(name) => call.keys.contains(name),
+        What::Prefix(_) => false,
+    };
+    let zone = call
+        .zone
+        .as_deref()
+        .map(|id| find(admin, id).map_or(id.to_owned(), |site| site.zone.name.clone()));
+    let all = admin.node.revocations.list();
+    let of_zone = |it: &&Revocation| zone.as_ref().is_none_or(|zone| *zone == it.zone);
+    all.iter()
+        .filter(of_zone)
+        .filter(|it| named(&it.what))
+        .cloned()
+        .collect()
 }
 
 /// As the audit log names them.
@@ -91,14 +131,13 @@ fn names(revocations: &[Revocation]) -> Vec<String> {
         What::Prefix(prefix) => format!("{} prefix {prefix}", it.zone),
         What::Key(name) => format!("{} key {name}", it.zone),
     };
-    revocations.iter().map(name).collect()
+    revocations.iter().take(NAMED).map(name).collect()
 }
 
 /// What a call names.
 fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>, Wrong> {
     let paths = call.urls.len() + call.prefixes.len();
-    let items = paths + call.fingerprints.len() + call.keys.len();
-    few(items, "name urls, fingerprints, prefixes or keys")?;
+    few(call.names(), "name urls, fingerprints, prefixes or keys")?;
     let now = admin.node.clock.unix_seconds();
     let mut all = Vec::new();
     let mut add = |site: &Site, what: What, expires_before, forget_at| {
@@ -115,8 +154,9 @@ fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>,
     let bounded = call.expires_before;
     for url in &call.urls {
         let (site, _) = place(admin, url, call.zone.as_deref(), "urls")?;
-        let (fingerprint, expires) = token_of(url)?;
-        add(&site, What::Token(fingerprint), None, Some(expires));
+        let policy = site.zone.token.as_ref();
+        let forget_at = policy.map(|policy| longest(policy, now));
+        add(&site, What::Token(token_of(url)?), None, forget_at);
     }
     for text in &call.prefixes {
         let (site, path) = place(admin, text, call.zone.as_deref(), "prefixes")?;
@@ -124,12 +164,14 @@ fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>,
         add(&site, what, bounded, bounded);
     }
     let sites = zones(admin, call)?;
+    let of_zones = (call.fingerprints.len() + call.keys.len()) * sites.len();
+    few((paths + of_zones).max(1), "")?;
     for text in &call.fingerprints {
         let bad = |why| Wrong::new("bad_fingerprint", "fingerprints", why);
         let fingerprint: Fingerprint = text.parse().map_err(bad)?;
         for (site, policy) in &sites {
-            let longest = now.saturating_add(policy.max_lifetime.as_secs());
-            add(site, What::Token(fingerprint), None, Some(longest));
+            let forget_at = Some(longest(policy, now));
+            add(site, What::Token(fingerprint), None, forget_at);
         }
     }
     for name in &call.keys {
@@ -147,18 +189,24 @@ fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>,
     Ok(all)
 }
 
-/// The token in a URL, and when it expires.
-fn token_of(url: &str) -> Result<(Fingerprint, u64), Wrong> {
+/// When a token that is known by its fingerprint is needed no more. What its
+/// URL says of its expiry is nobody's word; and a zone may take longer ones
+/// tomorrow.
+fn longest(policy: &Policy, now: u64) -> u64 {
+    let lifetime = policy.max_lifetime.max(DEFAULT_MAX_LIFETIME);
+    now.saturating_add(lifetime.as_secs())
+}
+
+/// The token in a URL.
+fn token_of(url: &str) -> Result<Fingerprint, Wrong> {
     let none = || {
-        let message = "a URL to revoke carries its token and its expires: is it whole?";
+        let message = "a URL to revoke carries its token: is it whole?";
         Wrong::new("no_token", "urls", message)
     };
     let target = target(url).map_err(|_| none())?;
     let parameters = Parameters::parse(&target).map_err(|_| none())?;
     let token = parameters.token().and_then(|text| Token::parse(text).ok());
-    let expires = parameters.get("expires").and_then(parse_expires);
-    let (token, expires) = token.zip(expires).ok_or_else(none)?;
-    Ok((Fingerprint::of(&token), expires))
+    Ok(Fingerprint::of(&token.ok_or_else(none)?))
 }
 
 /// The zones that keys and fingerprints are for, with what they demand.

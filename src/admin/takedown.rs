@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
+use super::audit::NAMED;
 use super::place::{few, place};
 use crate::config::Rights;
 use crate::takedown::Takedown;
@@ -36,16 +37,14 @@ pub async fn add(
     let done = async {
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
-        if call.reason.trim().is_empty() {
-            return Err(Wrong::no_reason());
-        }
+        Wrong::check_reason(&call.reason)?;
         let takedowns = takedowns(&admin, &who, &call)?;
         let (count, named) = (takedowns.len(), names(&takedowns));
         admin
             .keep(move |node| node.takedowns.add(&takedowns, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "reason": call.reason });
-        admin.audit.write(&who, "takedown", &named, &more);
+        admin.audit.write(&who, "takedown", count, &named, &more);
         Ok(json!({ "taken_down": count }))
     };
     answer(done.await)
@@ -60,12 +59,12 @@ pub async fn lift(
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
         let places = takedowns(&admin, &who, &call)?;
-        let named = names(&places);
+        let (items, named) = (places.len(), names(&places));
         let lifted = admin
             .keep(move |node| node.takedowns.lift(&places, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "lifted": lifted });
-        admin.audit.write(&who, "lift", &named, &more);
+        admin.audit.write(&who, "lift", items, &named, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)
@@ -73,7 +72,7 @@ pub async fn lift(
 
 pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
     let entered = admin.enter(&headers, Rights::Read);
-    answer(entered.map(|_| json!({ "takedowns": admin.node.takedowns.list() })))
+    answer(entered.map(|_| json!({ "takedowns": *admin.node.takedowns.list() })))
 }
 
 fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wrong> {
@@ -102,5 +101,5 @@ fn names(takedowns: &[Takedown]) -> Vec<String> {
         let star = if it.prefix { "*" } else { "" };
         format!("{} {}{star}", it.zone, it.path)
     };
-    takedowns.iter().map(name).collect()
+    takedowns.iter().take(NAMED).map(name).collect()
 }

@@ -19,14 +19,15 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Admin;
 use super::answer::{Body, Style, Wrong, read};
+use super::audit::NAMED;
 use super::place::{bare, few, place, target};
 use crate::cache::object::Object;
 use crate::clock::timer_now;
 use crate::config::Rights;
 use crate::edge::authority::{of_target, origin_form};
 use crate::edge::{Site, Warmed, warm as pull};
-use crate::hls::Kind;
 use crate::hls::listing::{self, Listed};
+use crate::hls::{Kind, MAX_PLAYLIST_BYTES};
 
 /// Walks at a time: each may keep as many pulls busy as it says.
 pub const MAX_WARMS: usize = 4;
@@ -113,6 +114,7 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
     let mut walk = Walk {
         admin: Arc::clone(admin),
         who,
+        items: call.urls.len(),
         named: Vec::new(),
         max_objects: call.max_objects.unwrap_or(DEFAULT_OBJECTS).min(MAX_OBJECTS),
         max_bytes: call.max_bytes.unwrap_or(half),
@@ -133,7 +135,9 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
         let host = host.unwrap_or_default();
         // It was read before.
         let target = target(url).map(|target| bare(&target)).unwrap_or_default();
-        walk.named.push(format!("{} {target}", site.zone.name));
+        if walk.named.len() < NAMED {
+            walk.named.push(format!("{} {target}", site.zone.name));
+        }
         walk.find(site, format!("http://{host}{target}"));
     }
     Ok(walk)
@@ -143,7 +147,8 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
 struct Walk {
     admin: Arc<Admin>,
     who: String,
-    /// What the call named.
+    /// What the call named: how many, and the first of them.
+    items: usize,
     named: Vec<String>,
     max_objects: usize,
     max_bytes: u64,
@@ -227,6 +232,9 @@ impl Walk {
             Warmed::Failed(reason) => {
                 self.progress.failed += 1;
                 if self.progress.failures.len() < MAX_FAILURES {
+                    let host = of_target(&url).unwrap_or_default();
+                    let target = target(&url).map(|target| bare(&target));
+                    let url = format!("http://{host}{}", target.unwrap_or_default());
                     self.progress.failures.push(Failed { url, reason });
                 }
                 return;
@@ -237,11 +245,12 @@ impl Walk {
             // What belongs to others is theirs to warm.
             let host = of_target(&url).unwrap_or_default();
             let sites = self.admin.node.sites.load();
-            if sites
+            // As it is now: a reload may have come between.
+            let now = sites
                 .find(host)
-                .is_some_and(|other| Arc::ptr_eq(other, &site))
-            {
-                self.find(Arc::clone(&site), url);
+                .filter(|now| now.zone.name == site.zone.name);
+            if let Some(now) = now {
+                self.find(Arc::clone(now), url);
             }
         }
     }
@@ -258,13 +267,14 @@ impl Walk {
         let more = json!({ "found": found, "pulled": pulled, "failed": failed, "bytes": bytes });
         self.admin
             .audit
-            .write(&self.who, "warm", &self.named, &more);
+            .write(&self.who, "warm", self.items, &self.named, &more);
     }
 }
 
 /// What a stored playlist names, with what each segment needs before it.
 fn named_by(object: &Object, url: &str) -> Vec<String> {
-    if object.kind != Kind::Playlist {
+    let length = object.body.len();
+    if object.kind != Kind::Playlist || length > MAX_PLAYLIST_BYTES as u64 {
         return Vec::new();
     }
     let body: Vec<u8> = object.body.slices(0..object.body.len()).flatten().collect();
@@ -275,11 +285,15 @@ fn named_by(object: &Object, url: &str) -> Vec<String> {
             variants.chain(all.renditions).collect()
         }
         Some(Listed::Media(media)) => {
-            let parts = media
-                .segments
-                .into_iter()
-                .flat_map(|segment| segment.needs.into_iter().chain([segment.part]));
-            parts.map(|part| part.url).collect()
+            // A map and a key stand before each segment that they hold for.
+            let (mut urls, mut last) = (Vec::new(), Vec::new());
+            for segment in media.segments {
+                let new = segment.needs.iter().filter(|it| !last.contains(*it));
+                urls.extend(new.map(|part| part.url.clone()));
+                urls.push(segment.part.url);
+                last = segment.needs;
+            }
+            urls
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::header::{HeaderName, REFERER, USER_AGENT};
 use pingora::http::Version;
 
@@ -94,7 +95,9 @@ pub fn account(
         counters.count_token(key, token.scheme);
     }
     // Only of those who were let in.
-    if let Some(zone) = visitor.zone().filter(|zone| zone.cmcd && !record.refused)
+    // A preflight brings no token.
+    let let_in = !record.refused && request.method != Method::OPTIONS;
+    if let Some(zone) = visitor.zone().filter(|zone| zone.cmcd && let_in)
         && let Some(said) = said(visitor, request)
     {
         node.metrics.cmcd.count(&zone.name, &said);

@@ -107,6 +107,10 @@ impl Node {
         if goes_on {
             self.metrics.ready.set(i64::from(!draining));
         }
+        // It may have been told in between.
+        if self.stopping.load(Relaxed) {
+            self.metrics.ready.set(0);
+        }
         goes_on
     }
 

@@ -1,5 +1,6 @@
 //! Pure: what a playlist lists for those who fetch it, with URLs made whole.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -37,7 +38,7 @@ pub struct Segment {
     pub part: Part,
     pub media: Duration,
     /// Its initialisation section and its key, where it has them.
-    pub needs: Vec<Part>,
+    pub needs: Vec<Arc<Part>>,
 }
 
 /// A URL, and the bytes of it that are wanted.
@@ -80,11 +81,13 @@ fn segments(media: &m3u8_rs::MediaPlaylist, base: &str) -> Vec<Segment> {
     let mut out = Vec::new();
     for (number, segment) in (media.media_sequence..).zip(&media.segments) {
         if let Some(named) = &segment.map {
-            map = part(base, &named.uri, named.byte_range.as_ref(), &mut 0);
+            map = part(base, &named.uri, named.byte_range.as_ref(), &mut 0).map(Arc::new);
         }
         if let Some(named) = &segment.key {
             let uri = named.uri.as_deref();
-            key = uri.and_then(|uri| part(base, uri, None, &mut 0));
+            key = uri
+                .and_then(|uri| part(base, uri, None, &mut 0))
+                .map(Arc::new);
         }
         let Some(own) = part(
             base,

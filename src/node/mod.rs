@@ -17,6 +17,7 @@ use pingora::services::Service as _;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::admin::{self, Admin, Audit};
 use crate::cache::budget::Budget;
@@ -36,6 +37,9 @@ use reload::{Fixed, Reloading, Zones};
 
 /// How often a drain looks whether the last request has ended.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// What the log's last lines may take: a server may be slow, or away.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// Connections that carry no request for so long while the node stops are idle.
 const DRAIN_QUIET: Duration = Duration::from_secs(1);
@@ -152,9 +156,13 @@ impl Running {
         tokio::time::sleep(delay).await;
         drop(self.sockets);
         let _ = self.shutdown.send(true);
-        let _ = tokio::time::timeout(grace, drained(&self.node)).await;
+        let _ = timeout(grace, drained(&self.node)).await;
         let left = self.node.active_requests();
-        self.node.log.flush();
+        let node = Arc::clone(&self.node);
+        let flushed = tokio::task::spawn_blocking(move || node.log.flush());
+        if timeout(LAST_LINES, flushed).await.is_err() {
+            tracing::error!("the access log's last lines could not be written in time");
+        }
         self.edge_task.abort();
         self.admin_task.abort();
         left

@@ -20,7 +20,7 @@ use crate::zone::{ByHost, Zone};
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Fixed {
     listen: Listen,
-    admin: (SocketAddr, Option<PathBuf>),
+    admin: (SocketAddr, [Option<PathBuf>; 2]),
     cache: Cache,
     log: AccessLog,
     traces: Option<Tracing>,
@@ -30,7 +30,13 @@ impl Fixed {
     pub fn of(config: &Config) -> Self {
         Self {
             listen: config.listen.clone(),
-            admin: (config.admin.listen, config.admin.audit_log.clone()),
+            admin: (
+                config.admin.listen,
+                [
+                    config.admin.audit_log.clone(),
+                    config.admin.state_dir.clone(),
+                ],
+            ),
             cache: config.cache,
             log: config.access_log.clone(),
             traces: config.traces.clone(),
@@ -71,7 +77,7 @@ impl Zones {
             let kept = before.get(&zone.name);
             let origin = kept
                 .filter(|origin| *origin.settings() == zone.origin)
-                .map_or_else(|| open(&zone, clock), Arc::clone);
+                .map_or_else(|| open(&zone, kept, clock), Arc::clone);
             self.origins.insert(zone.name.clone(), Arc::clone(&origin));
             let keys = zone.token.as_ref().map_or(&[][..], |policy| &policy.keys);
             let counters = metrics.zone(&zone.name, keys);
@@ -87,8 +93,11 @@ impl Zones {
 }
 
 /// A zone's origin, and who looks after its endpoints.
-fn open(zone: &Zone, clock: &Clock) -> Arc<Origin> {
+fn open(zone: &Zone, before: Option<&Arc<Origin>>, clock: &Clock) -> Arc<Origin> {
     let origin = Arc::new(Origin::new(zone.origin.clone(), clock.clone()));
+    if let Some(before) = before {
+        origin.go_on_from(before);
+    }
     origin::watch(&origin);
     origin
 }

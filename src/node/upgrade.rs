@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::fd::{OwnedFd, RawFd};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
@@ -26,6 +27,26 @@ impl Running {
     /// waits until it serves; returns its process id. From then on it answers
     /// on the admin listener. An error leaves this node as it is.
     pub async fn upgrade(&self) -> Result<u32, String> {
+        // What is taken down or revoked from here on would be this process's
+        // alone, and in the way of what the next one writes.
+        self.freeze(true).await;
+        let done = self.hand_over().await;
+        if done.is_err() {
+            self.freeze(false).await;
+        }
+        done
+    }
+
+    async fn freeze(&self, frozen: bool) {
+        let node = Arc::clone(&self.node);
+        let freeze = move || {
+            node.takedowns.freeze(frozen);
+            node.revocations.freeze(frozen);
+        };
+        let _ = tokio::task::spawn_blocking(freeze).await;
+    }
+
+    async fn hand_over(&self) -> Result<u32, String> {
         let sockets = self.sockets.duplicate().map_err(|e| e.to_string())?;
         let (ready, telling) = io::pipe().map_err(|e| e.to_string())?;
         let mut ready = Receiver::from_owned_fd(ready.into()).map_err(|e| e.to_string())?;

@@ -68,6 +68,11 @@ impl Origin {
         }
     }
 
+    /// Goes on counting where this origin had other settings.
+    pub fn go_on_from(&self, before: &Self) {
+        self.endpoints.go_on_from(&before.endpoints);
+    }
+
     pub fn settings(&self) -> &Settings {
         &self.settings
     }

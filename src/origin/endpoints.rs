@@ -74,6 +74,22 @@ impl Endpoints {
         }
     }
 
+    /// Goes on counting where other settings of the same endpoints have ended.
+    pub fn go_on_from(&self, before: &Self) {
+        for known in &self.list {
+            let mut all = before.list.iter();
+            if let Some(old) = all.find(|old| old.endpoint == known.endpoint) {
+                for (new, old) in [
+                    (&known.opened, &old.opened),
+                    (&known.answers, &old.answers),
+                    (&known.waited_us, &old.waited_us),
+                ] {
+                    new.store(old.load(Relaxed), Relaxed);
+                }
+            }
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.list.len()
     }

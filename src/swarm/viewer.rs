@@ -142,7 +142,7 @@ impl Viewer {
         for part in &segment.needs {
             if !self.held.contains(part) {
                 self.fetch(part, false).await?;
-                self.held.insert(part.clone());
+                self.held.insert(Part::clone(part));
             }
         }
         let asked = self.clock.monotonic();

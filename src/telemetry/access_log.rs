@@ -115,10 +115,10 @@ impl Log {
         Ok(())
     }
 
-    /// Writes what is waiting now.
+    /// Writes what is waiting now. Waits for the disk, or the server.
     pub fn flush(&self) {
         if let Some(shared) = &self.shared {
-            shared.write();
+            while shared.write() && shared.has_more() {}
         }
     }
 }
@@ -148,6 +148,11 @@ impl Shared {
         let _unused = self
             .enough
             .wait_timeout_while(waiting, FLUSH_AFTER, |waiting| waiting.len() < WRITE_BYTES);
+    }
+
+    fn has_more(&self) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        !waiting.is_empty()
     }
 
     /// False where what waits could not be written.

@@ -62,26 +62,20 @@ impl Syslog {
     }
 
     /// Sends what it has not sent yet, or else these lines. Where that fails it
-    /// keeps them, and those that had arrived arrive twice.
+    /// keeps them, and those that had arrived arrive twice. `WouldBlock` where
+    /// it is too early to try again.
     pub fn send(&mut self, lines: Vec<u8>) -> io::Result<()> {
         if self.unsent.is_empty() {
             self.unsent = lines;
         }
-        let frames = self.frames(&self.unsent);
-        self.try_now(&frames)?;
-        self.unsent.clear();
-        Ok(())
-    }
-
-    /// `WouldBlock` where it is too early to try again.
-    fn try_now(&mut self, frames: &[u8]) -> io::Result<()> {
         let now = self.clock.monotonic();
         if let Some((at, _)) = self.retry
             && now < at
         {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let sent = self.send_now(frames);
+        let frames = self.frames(&self.unsent);
+        let sent = self.send_now(&frames);
         if sent.is_err() {
             self.connection = None;
             let wait = self
@@ -90,6 +84,7 @@ impl Syslog {
             self.retry = Some((now + wait, wait));
         } else {
             self.retry = None;
+            self.unsent.clear();
         }
         sent
     }
@@ -126,9 +121,15 @@ fn connect(
     server: &SyslogServer,
     tls: Option<&Arc<ClientConfig>>,
 ) -> io::Result<Box<dyn Write + Send>> {
-    let mut addresses = (server.host.as_str(), server.port).to_socket_addrs()?;
-    let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-    let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
+    let addresses = (server.host.as_str(), server.port).to_socket_addrs()?;
+    let mut connected = Err(io::ErrorKind::NotFound.into());
+    for address in addresses {
+        connected = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+        if connected.is_ok() {
+            break;
+        }
+    }
+    let stream = connected?;
     stream.set_write_timeout(Some(WRITE_TIMEOUT))?;
     // Of the TLS handshake.
     stream.set_read_timeout(Some(WRITE_TIMEOUT))?;

@@ -33,6 +33,8 @@ async fn players_are_counted_by_zone_where_the_zone_says_so() {
         assert_eq!(edge.get_with("/v/a.ts", &header).await.status, 200);
         assert_eq!(edge.send("GET", "/v/a.ts?CMCD=bs", &[]).await.status, 403);
         assert_eq!(edge.get("/v/a.ts").await.status, 200);
+        let asks = edge.send("OPTIONS", "/v/a.ts?CMCD=bs", &[]).await;
+        assert_eq!(asks.status, 204, "a preflight tells nothing");
         edge.settled().await;
         let zone = "{zone=\"test\"}";
         for (series, value) in [

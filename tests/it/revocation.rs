@@ -105,6 +105,71 @@ async fn what_is_revoked_is_403_from_memory_too_and_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_expiry_shortens_no_revocation_and_a_key_that_is_gone_is_lifted() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let first = edge(&origin, &folder).await;
+    let token = url(&first, "/v/s1/a.ts", NEXT, 700);
+    let expires = first.clock.unix_seconds() + 700;
+    let forged = token.replace(&expires.to_string(), "1000000000");
+    assert_ne!(forged, token);
+    let whole = format!("http://cdn.test{forged}");
+    let calls: [&[&str]; 2] = [
+        &[&whole, "--reason", "as it was passed around"],
+        &[
+            "--key-name",
+            "next",
+            "--expires-before",
+            "1",
+            "--reason",
+            "leaked",
+        ],
+    ];
+    for arguments in calls {
+        let (code, said) = first.warren("revoke", arguments, KEY).await;
+        assert!(code == Some(0) && said.contains("1 revoked"), "{said}");
+    }
+    assert_eq!(status(&first, &token).await, 403);
+    // The zone has lost its second key, and the list is changed.
+    let mut setup = Setup::s3(origin.addr());
+    let state_dir = folder.path().display().to_string();
+    setup.access_keys = format!(
+        "[{{ name = \"ops\", env = \"KEY\", rights = \"admin\" }}]\nstate_dir = {state_dir:?}"
+    );
+    let second = setup.start().await;
+    let prefix = ["--prefix", "http://cdn.test/x/", "--reason", "recut"];
+    assert_eq!(second.warren("revoke", &prefix, KEY).await.0, Some(0));
+    let (_, said) = second.warren("revoke", &["--list"], KEY).await;
+    assert!(said.contains("token") && said.contains("prefix"), "{said}");
+    let third = edge(&origin, &folder).await;
+    assert_eq!(status(&third, &token).await, 403, "still revoked");
+    let key = url(&first, "/v/s1/a.ts", NEXT, 800);
+    let whole = format!("http://cdn.test{key}");
+    assert_eq!(
+        third
+            .warren("revoke", &[&whole, "--reason", "x"], KEY)
+            .await
+            .0,
+        Some(0)
+    );
+    let gone = [
+        "--key-name",
+        "next",
+        "--zone",
+        "test",
+        "--expires-before",
+        "9999999999",
+        "--reason",
+        "x",
+    ];
+    assert_eq!(third.warren("revoke", &gone, KEY).await.0, Some(0));
+    let fourth = setup.start().await;
+    let (code, said) = fourth
+        .warren("revoke", &["--lift", "--key-name", "next"], KEY)
+        .await;
+    assert!(code == Some(0) && said.contains("1 let in again"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prefix_is_revoked_for_tokens_that_reach_beyond_it() {
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = edge(&origin, &folder).await;
