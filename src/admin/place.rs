@@ -43,6 +43,22 @@ pub fn place(
     Ok((site, target.path))
 }
 
+/// The zone's name and the path, whether or not there is such a zone now: what
+/// was kept of one that is gone can be lifted.
+pub fn kept_place(
+    admin: &Admin,
+    text: &str,
+    zone: Option<&str>,
+    field: &'static str,
+) -> Result<(String, CanonicalPath), Wrong> {
+    match (place(admin, text, zone, field), zone, target(text)) {
+        (Err(wrong), Some(zone), Ok(target)) if wrong.name == "unknown_zone" => {
+            Ok((zone.to_owned(), target.path))
+        }
+        (placed, _, _) => placed.map(|(site, path)| (site.zone.name.clone(), path)),
+    }
+}
+
 /// A URL's target, taken apart as the edge does: without a token's block.
 pub fn target(text: &str) -> Result<Target<'_>, BadPath> {
     let target = match origin_form(text) {

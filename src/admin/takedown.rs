@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
-use super::place::{few, place};
+use super::place::{few, kept_place, place};
 use crate::config::Rights;
 use crate::takedown::Takedown;
 
@@ -38,6 +38,10 @@ pub async fn add(
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
         Wrong::check_reason(&call.reason)?;
+        // To lift, a zone need not be there any more; to take down, it must.
+        for text in call.urls.iter().chain(&call.prefixes) {
+            place(&admin, text, call.zone.as_deref(), "urls")?;
+        }
         let takedowns = takedowns(&admin, &who, &call)?;
         let (count, named) = (takedowns.len(), names(&takedowns));
         admin
@@ -81,9 +85,9 @@ fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wro
     let urls = call.urls.iter().map(|text| (text, false, "urls"));
     let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
     let one = |(text, prefix, field): (&String, bool, &'static str)| {
-        let (site, path) = place(admin, text, call.zone.as_deref(), field)?;
+        let (zone, path) = kept_place(admin, text, call.zone.as_deref(), field)?;
         Ok(Takedown {
-            zone: site.zone.name.clone(),
+            zone,
             path: path.as_str().to_owned(),
             prefix,
             reason: call.reason.clone(),

@@ -71,6 +71,27 @@ async fn what_is_taken_down_is_451_from_memory_too_and_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_taken_down_in_a_zone_that_is_gone_can_be_lifted() {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    let folder = TempDir::new().expect("a folder");
+    let kept = json!([{ "zone": "gone", "path": "/a.ts", "prefix": false, "reason": "x",
+                        "until": null, "by": "ops", "since": 1 }]);
+    std::fs::write(folder.path().join("takedowns.json"), kept.to_string()).expect("written");
+    let edge = edge(&origin, &folder).await;
+    let again = ["/a.ts", "--zone", "gone", "--reason", "x"];
+    let (code, said) = edge.warren("takedown", &again, KEY).await;
+    assert!(
+        code == Some(1) && said.contains("no zone has the name"),
+        "{said}"
+    );
+    let lift = ["--lift", "/a.ts", "--zone", "gone"];
+    let (code, said) = edge.warren("takedown", &lift, KEY).await;
+    assert!(code == Some(0) && said.contains("1 served again"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_may_not_take_down_or_says_no_reason_is_told_so() {
     let origin = DevOrigin::start(DevOriginOptions::default())
         .await
