@@ -43,8 +43,8 @@ pub fn place(
     Ok((site, target.path))
 }
 
-/// The zone's name and the path, whether or not there is such a zone now: what
-/// was kept of one that is gone can be lifted.
+/// The zone's name and the path. Of a zone that is gone, too, where something
+/// is taken down in it: that can be lifted.
 pub fn kept_place(
     admin: &Admin,
     text: &str,
@@ -52,11 +52,18 @@ pub fn kept_place(
     field: &'static str,
 ) -> Result<(String, CanonicalPath), Wrong> {
     match (place(admin, text, zone, field), zone, target(text)) {
-        (Err(wrong), Some(zone), Ok(target)) if wrong.name == "unknown_zone" => {
+        (Err(wrong), Some(zone), Ok(target))
+            if wrong.name == "unknown_zone" && is_kept(admin, zone) =>
+        {
             Ok((zone.to_owned(), target.path))
         }
         (placed, _, _) => placed.map(|(site, path)| (site.zone.name.clone(), path)),
     }
+}
+
+fn is_kept(admin: &Admin, zone: &str) -> bool {
+    let all = admin.node.takedowns.list();
+    all.iter().any(|it| it.zone == zone)
 }
 
 /// A URL's target, taken apart as the edge does: without a token's block.
