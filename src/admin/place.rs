@@ -20,8 +20,15 @@ pub const MAX_ITEMS: usize = 10_000;
 pub fn few(items: usize, hint: &str) -> Result<(), Wrong> {
     match items {
         0 => Err(Wrong::new("nothing_named", "urls", hint)),
-        1..=MAX_ITEMS => Ok(()),
-        _ => Err(Wrong::too_many(items, MAX_ITEMS)),
+        _ => at_most(items),
+    }
+}
+
+/// An error where a call names too much, each zone that it is for counted.
+pub fn at_most(items: usize) -> Result<(), Wrong> {
+    match items <= MAX_ITEMS {
+        true => Ok(()),
+        false => Err(Wrong::too_many(items, MAX_ITEMS)),
     }
 }
 
@@ -41,29 +48,6 @@ pub fn place(
         Wrong::new("bad_path", field, message)
     })?;
     Ok((site, target.path))
-}
-
-/// The zone's name and the path. Of a zone that is gone, too, where something
-/// is taken down in it: that can be lifted.
-pub fn kept_place(
-    admin: &Admin,
-    text: &str,
-    zone: Option<&str>,
-    field: &'static str,
-) -> Result<(String, CanonicalPath), Wrong> {
-    match (place(admin, text, zone, field), zone, target(text)) {
-        (Err(wrong), Some(zone), Ok(target))
-            if wrong.name == "unknown_zone" && is_kept(admin, zone) =>
-        {
-            Ok((zone.to_owned(), target.path))
-        }
-        (placed, _, _) => placed.map(|(site, path)| (site.zone.name.clone(), path)),
-    }
-}
-
-fn is_kept(admin: &Admin, zone: &str) -> bool {
-    let all = admin.node.takedowns.list();
-    all.iter().any(|it| it.zone == zone)
 }
 
 /// A URL's target, taken apart as the edge does: without a token's block.
@@ -120,4 +104,12 @@ pub fn find(admin: &Admin, id: &str) -> Result<Arc<Site>, Wrong> {
     let message = format!("no zone has the name or number {id:?}");
     let unknown = || Wrong::new("unknown_zone", "zone", message).with_status(StatusCode::NOT_FOUND);
     found.cloned().ok_or_else(unknown)
+}
+
+/// The zones that a call is for: the one that it names, or each.
+pub fn sites(admin: &Admin, zone: Option<&str>) -> Result<Vec<Arc<Site>>, Wrong> {
+    match zone {
+        Some(zone) => Ok(vec![find(admin, zone)?]),
+        None => Ok(admin.node.sites.load().all().cloned().collect()),
+    }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
-use super::place::{few, find, place};
+use super::place::{at_most, few, find, place, sites};
 use crate::cache::purge::{Mode, Purge, Purges};
 use crate::config::Rights;
 
@@ -204,25 +204,14 @@ fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
         let (site, path) = place(admin, text, zone, "prefixes")?;
         wanted.push((site.zone.realm, Purge::Prefix(path.as_str().to_owned())));
     }
-    let realms = realms(admin, call)?;
-    let of_zones = (call.tags.len() + usize::from(call.all)) * realms.len();
-    few((wanted.len() + of_zones).max(1), "")?;
-    for realm in realms {
+    let sites = sites(admin, zone)?;
+    let of_zones = (call.tags.len() + usize::from(call.all)) * sites.len();
+    at_most(wanted.len() + of_zones)?;
+    for realm in sites.iter().map(|site| site.zone.realm) {
         wanted.extend(call.tags.iter().map(|tag| (realm, Purge::Tag(tag.clone()))));
         if call.all {
             wanted.push((realm, Purge::All));
         }
     }
     Ok(wanted)
-}
-
-/// The zones that tags and `all` are for: the one that is named, or each.
-fn realms(admin: &Admin, call: &Call) -> Result<Vec<u32>, Wrong> {
-    match call.zone.as_deref() {
-        Some(zone) => Ok(vec![find(admin, zone)?.zone.realm]),
-        None => {
-            let sites = admin.node.sites.load();
-            Ok(sites.iter().map(|site| site.zone.realm).collect())
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Revocations: which tokens are let in no more, listed and lifted again.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -11,12 +12,12 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
-use super::place::{few, find, place, target};
+use super::place::{at_most, few, find, place, sites, target};
 use crate::config::Rights;
 use crate::edge::Site;
 use crate::revocation::{Revocation, What};
 use crate::token::policy::DEFAULT_MAX_LIFETIME;
-use crate::token::{Fingerprint, Parameters, Policy, Token};
+use crate::token::{Fingerprint, Policy};
 
 /// What `POST` and `DELETE /v1/revocations` take.
 #[derive(Debug, Default, Deserialize)]
@@ -77,10 +78,14 @@ pub async fn lift(
         let mut call = read(call)?;
         // Keys and fingerprints are lifted whatever zones and keys there are now.
         let mut places = kept(&admin, &call);
-        call.fingerprints
-            .retain(|text| !text.parse().is_ok_and(|it| has(&places, &What::Token(it))));
+        let found: HashSet<What> = places.iter().map(|place| place.what.clone()).collect();
+        call.fingerprints.retain(|text| {
+            !text
+                .parse()
+                .is_ok_and(|it| found.contains(&What::Token(it)))
+        });
         call.keys
-            .retain(|name| !has(&places, &What::Key(name.clone())));
+            .retain(|name| !found.contains(&What::Key(name.clone())));
         if places.is_empty() || call.names() > 0 {
             places.extend(revocations(&admin, &who, &call)?);
         }
@@ -100,17 +105,14 @@ pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respon
     answer(entered.map(|_| json!({ "revocations": *admin.node.revocations.list() })))
 }
 
-fn has(places: &[Revocation], what: &What) -> bool {
-    places.iter().any(|place| place.what == *what)
-}
-
 /// What is kept of the keys and fingerprints that a call names.
 fn kept(admin: &Admin, call: &Call) -> Vec<Revocation> {
-    let named = |what: &What| match what {
-        What::Token(fingerprint) => call.fingerprints.contains(&fingerprint.to_string()),
-        What::Key(name) => call.keys.contains(name),
-        What::Prefix(_) => false,
-    };
+    let tokens = call
+        .fingerprints
+        .iter()
+        .filter_map(|text| text.parse().ok());
+    let keys = call.keys.iter().cloned().map(What::Key);
+    let named: HashSet<What> = tokens.map(What::Token).chain(keys).collect();
     let zone = call
         .zone
         .as_deref()
@@ -119,7 +121,7 @@ fn kept(admin: &Admin, call: &Call) -> Vec<Revocation> {
     let of_zone = |it: &&Revocation| zone.as_ref().is_none_or(|zone| *zone == it.zone);
     all.iter()
         .filter(of_zone)
-        .filter(|it| named(&it.what))
+        .filter(|it| named.contains(&it.what))
         .cloned()
         .collect()
 }
@@ -163,21 +165,24 @@ fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>,
         let what = What::Prefix(path.as_str().to_owned());
         add(&site, what, bounded, bounded);
     }
-    let sites = zones(admin, call)?;
-    let of_zones = (call.fingerprints.len() + call.keys.len()) * sites.len();
-    few((paths + of_zones).max(1), "")?;
+    let sites = sites(admin, call.zone.as_deref())?;
+    let policies = sites
+        .iter()
+        .filter_map(|site| Some((site, site.zone.token.as_ref()?)));
+    let policies: Vec<(&Arc<Site>, &Policy)> = policies.collect();
+    at_most(paths + (call.fingerprints.len() + call.keys.len()) * policies.len())?;
     for text in &call.fingerprints {
         let bad = |why| Wrong::new("bad_fingerprint", "fingerprints", why);
         let fingerprint: Fingerprint = text.parse().map_err(bad)?;
-        for (site, policy) in &sites {
+        for (site, policy) in &policies {
             let forget_at = Some(longest(policy, now));
             add(site, What::Token(fingerprint), None, forget_at);
         }
     }
     for name in &call.keys {
-        let has =
-            |(_, policy): &&(Arc<Site>, Policy)| policy.keys.iter().any(|it| it.name == *name);
-        let with: Vec<_> = sites.iter().filter(has).collect();
+        let has = |policy: &Policy| policy.keys.iter().any(|it| it.name == *name);
+        let with = policies.iter().filter(|(_, policy)| has(policy));
+        let with: Vec<_> = with.collect();
         if with.is_empty() {
             let message = format!("no zone has a security key with the name {name:?}");
             return Err(Wrong::new("unknown_key", "keys", message));
@@ -204,20 +209,5 @@ fn token_of(url: &str) -> Result<Fingerprint, Wrong> {
         Wrong::new("no_token", "urls", message)
     };
     let target = target(url).map_err(|_| none())?;
-    let parameters = Parameters::parse(&target).map_err(|_| none())?;
-    let token = parameters.token().and_then(|text| Token::parse(text).ok());
-    Ok(Fingerprint::of(&token.ok_or_else(none)?))
-}
-
-/// The zones that keys and fingerprints are for, with what they demand.
-fn zones(admin: &Admin, call: &Call) -> Result<Vec<(Arc<Site>, Policy)>, Wrong> {
-    let sites: Vec<Arc<Site>> = match call.zone.as_deref() {
-        Some(zone) => vec![find(admin, zone)?],
-        None => admin.node.sites.load().all().cloned().collect(),
-    };
-    let policies = sites.into_iter().filter_map(|site| {
-        let policy = site.zone.token.clone()?;
-        Some((site, policy))
-    });
-    Ok(policies.collect())
+    Ok(Fingerprint::of(&target.token().ok_or_else(none)?))
 }

@@ -11,8 +11,9 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
-use super::place::{few, kept_place, place};
+use super::place::{few, place, target};
 use crate::config::Rights;
+use crate::path::CanonicalPath;
 use crate::takedown::Takedown;
 
 /// What `POST` and `DELETE /v1/takedowns` take.
@@ -38,17 +39,13 @@ pub async fn add(
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
         Wrong::check_reason(&call.reason)?;
-        // To lift, a zone need not be there any more; to take down, it must.
-        for text in call.urls.iter().chain(&call.prefixes) {
-            place(&admin, text, call.zone.as_deref(), "urls")?;
-        }
-        let takedowns = takedowns(&admin, &who, &call)?;
-        let (count, named) = (takedowns.len(), names(&takedowns));
+        let takedowns = takedowns(&admin, &who, &call, &named)?;
+        let (count, names) = (takedowns.len(), names(&takedowns));
         admin
             .keep(move |node| node.takedowns.add(&takedowns, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "reason": call.reason });
-        admin.audit.write(&who, "takedown", count, &named, &more);
+        admin.audit.write(&who, "takedown", count, &names, &more);
         Ok(json!({ "taken_down": count }))
     };
     answer(done.await)
@@ -62,13 +59,13 @@ pub async fn lift(
     let done = async {
         let who = admin.enter(&headers, Rights::Admin)?;
         let call = read(call)?;
-        let places = takedowns(&admin, &who, &call)?;
-        let (items, named) = (places.len(), names(&places));
+        let places = takedowns(&admin, &who, &call, &kept)?;
+        let (items, names) = (places.len(), names(&places));
         let lifted = admin
             .keep(move |node| node.takedowns.lift(&places, node.clock.unix_seconds()))
             .await?;
         let more = json!({ "lifted": lifted });
-        admin.audit.write(&who, "lift", items, &named, &more);
+        admin.audit.write(&who, "lift", items, &names, &more);
         Ok(json!({ "lifted": lifted }))
     };
     answer(done.await)
@@ -79,13 +76,36 @@ pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respon
     answer(entered.map(|_| json!({ "takedowns": *admin.node.takedowns.list() })))
 }
 
-fn takedowns(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Takedown>, Wrong> {
+/// A zone's name and a path, of a text in a field of a call.
+type Place = Result<(String, CanonicalPath), Wrong>;
+
+fn named(admin: &Admin, text: &str, zone: Option<&str>, field: &'static str) -> Place {
+    place(admin, text, zone, field).map(|(site, path)| (site.zone.name.clone(), path))
+}
+
+/// Of a zone that is gone, too, where something is taken down in it.
+fn kept(admin: &Admin, text: &str, zone: Option<&str>, field: &'static str) -> Place {
+    let list = admin.node.takedowns.list();
+    let is_kept = |zone: &&str| list.iter().any(|it| it.zone == *zone);
+    named(admin, text, zone, field).or_else(|wrong| {
+        let gone = zone.filter(|zone| wrong.name == "unknown_zone" && is_kept(zone));
+        let path = target(text).map(|target| target.path);
+        gone.map(str::to_owned).zip(path.ok()).ok_or(wrong)
+    })
+}
+
+fn takedowns(
+    admin: &Admin,
+    who: &str,
+    call: &Call,
+    read: &impl Fn(&Admin, &str, Option<&str>, &'static str) -> Place,
+) -> Result<Vec<Takedown>, Wrong> {
     let items = call.urls.len() + call.prefixes.len();
     few(items, "name urls or prefixes")?;
     let urls = call.urls.iter().map(|text| (text, false, "urls"));
     let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
     let one = |(text, prefix, field): (&String, bool, &'static str)| {
-        let (zone, path) = kept_place(admin, text, call.zone.as_deref(), field)?;
+        let (zone, path) = read(admin, text, call.zone.as_deref(), field)?;
         Ok(Takedown {
             zone,
             path: path.as_str().to_owned(),

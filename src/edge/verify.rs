@@ -19,7 +19,7 @@ use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::Origin;
 use crate::path::BadPath;
-use crate::token::{Country, Evidence, Parameters, Refusal, Target, Token};
+use crate::token::{Country, Evidence, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
 /// A request that has been through this many edges goes in a circle.
@@ -165,13 +165,9 @@ impl<'r> Visitor<'r> {
 
     /// What a target says of itself: its kind, and a token that nobody believes.
     pub fn told(&self) -> (Option<Kind>, Option<Token>) {
-        let Ok(target) = Target::parse(&self.target) else {
-            return (None, None);
-        };
-        let parameters = Parameters::parse(&target).ok();
-        let text = parameters.as_ref().and_then(Parameters::token);
-        let token = text.and_then(|text| Token::parse(text).ok());
-        (Some(Kind::of(&target.path)), token)
+        let target = Target::parse(&self.target).ok();
+        let kind = target.as_ref().map(|target| Kind::of(&target.path));
+        (kind, target.and_then(|target| target.token()))
     }
 
     /// For what outlives the request's head.

@@ -1,5 +1,6 @@
 //! Pure: a request target taken apart into canonical path, token block and query.
 
+use super::{Parameters, Token};
 use crate::path::{BadPath, CanonicalPath, check_wire_bytes};
 
 const BLOCK: &str = "/bcdn_token=";
@@ -51,6 +52,14 @@ impl<'a> Target<'a> {
             block,
             query,
         })
+    }
+}
+
+impl Target<'_> {
+    /// The token that it carries, before anybody believes it.
+    pub fn token(&self) -> Option<Token> {
+        let parameters = Parameters::parse(self).ok()?;
+        Token::parse(parameters.token()?).ok()
     }
 }
 
