@@ -184,6 +184,37 @@ impl Edge<'_> {
     }
 }
 
+/// A list that each edge keeps, in the words of its command.
+pub struct Kept {
+    pub path: &'static str,
+    /// The answer's field that counts what was put on it, and what that is then.
+    pub field: &'static str,
+    pub put: &'static str,
+    /// What is no longer on it is so.
+    pub lifted: &'static str,
+}
+
+impl Kept {
+    /// Puts something on it, or lifts it.
+    pub async fn change(
+        &self,
+        edge: &Edge<'_>,
+        body: &Value,
+        lift: bool,
+    ) -> Result<(Value, String), String> {
+        let (method, field, done) = match lift {
+            true => (Method::DELETE, "lifted", self.lifted),
+            false => (Method::POST, self.field, self.put),
+        };
+        let answer = edge.call(method, self.path, body).await?;
+        if answer[field] == 0 {
+            return Err(format!("nothing of that is {}: see --list", self.put));
+        }
+        let text = format!("{} {done}", answer[field]);
+        Ok((answer, text))
+    }
+}
+
 /// The lines of a file that are not empty.
 pub fn lines_of(file: &Path) -> Result<Vec<String>, String> {
     let text = read(file)?;

@@ -4,8 +4,15 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::edges::{Edge, Edges};
+use super::edges::{Edge, Edges, Kept};
 use super::usage;
+
+const REVOCATIONS: Kept = Kept {
+    path: "/v1/revocations",
+    field: "revoked",
+    put: "revoked",
+    lifted: "let in again",
+};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -82,22 +89,13 @@ impl Arguments {
             "expires_before": self.expires_before,
             "reason": self.reason.as_deref().unwrap_or_default(),
         });
-        let (method, field, done) = match self.lift {
-            true => (Method::DELETE, "lifted", "let in again"),
-            false => (Method::POST, "revoked", "revoked"),
-        };
-        let answer = edge.call(method, "/v1/revocations", &body).await?;
-        if answer[field] == 0 {
-            return Err("nothing of that is revoked: see --list".into());
-        }
-        let text = format!("{} {done}", answer[field]);
-        Ok((answer, text))
+        REVOCATIONS.change(edge, &body, self.lift).await
     }
 }
 
 async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
     let answer = edge
-        .call(Method::GET, "/v1/revocations", &Value::Null)
+        .call(Method::GET, REVOCATIONS.path, &Value::Null)
         .await?;
     let all = answer["revocations"]
         .as_array()

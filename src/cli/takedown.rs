@@ -4,8 +4,15 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::edges::{Edge, Edges};
+use super::edges::{Edge, Edges, Kept};
 use super::usage;
+
+const TAKEDOWNS: Kept = Kept {
+    path: "/v1/takedowns",
+    field: "taken_down",
+    put: "taken down",
+    lifted: "served again",
+};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -67,23 +74,12 @@ impl Arguments {
         if let Some(until) = self.until {
             body["until"] = until.into();
         }
-        let (method, field, done) = match self.lift {
-            true => (Method::DELETE, "lifted", "served again"),
-            false => (Method::POST, "taken_down", "taken down"),
-        };
-        let answer = edge.call(method, "/v1/takedowns", &body).await?;
-        if answer[field] == 0 {
-            return Err("nothing of that is taken down: see --list".into());
-        }
-        let text = format!("{} {done}", answer[field]);
-        Ok((answer, text))
+        TAKEDOWNS.change(edge, &body, self.lift).await
     }
 }
 
 async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
-    let answer = edge
-        .call(Method::GET, "/v1/takedowns", &Value::Null)
-        .await?;
+    let answer = edge.call(Method::GET, TAKEDOWNS.path, &Value::Null).await?;
     let takedowns = answer["takedowns"].as_array().cloned().unwrap_or_default();
     let mut lines = vec![format!("{} taken down", takedowns.len())];
     lines.extend(takedowns.iter().map(|it| {
