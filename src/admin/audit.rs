@@ -1,7 +1,7 @@
 //! Who did what, when, and to how much: a line for each call that changes
 //! something.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
+use crate::telemetry::access_log::append_to;
 use crate::telemetry::log_line::Timestamp;
 
 /// So many things of a call are named; all are counted.
@@ -65,10 +66,6 @@ impl Audit {
             tracing::error!(%path, %error, %line, "cannot write the audit log");
         }
     }
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! whoever listens.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -175,10 +176,7 @@ impl Counts {
             refusals_per_second: rate(self.refusals, before.refusals),
             hits: more(&self.hits, &before.hits),
             misses: more(&self.misses, &before.misses),
-            pulls_in_flight: pulls
-                .counts
-                .in_flight
-                .load(std::sync::atomic::Ordering::Relaxed) as u64,
+            pulls_in_flight: pulls.counts.in_flight.load(Relaxed) as u64,
             memory_used_bytes: pulls.store.budget.used() as u64,
             connections: node.limits.connections() as u64,
             origin_first_byte_seconds: (answers > 0.0).then_some(waited / answers),
@@ -187,11 +185,6 @@ impl Counts {
 }
 
 fn by_kind(totals: &Totals, family: &str) -> ByKind {
-    let mut all: ByKind = SUBSYSTEMS.into_iter().map(|kind| (kind, 0)).collect();
-    for row in totals.rows(family) {
-        if let Some(count) = all.get_mut(row.label("subsystem")) {
-            *count += row.value as u64;
-        }
-    }
-    all
+    let of = |kind| (kind, totals.count_of(family, "subsystem", kind));
+    SUBSYSTEMS.into_iter().map(of).collect()
 }

@@ -47,8 +47,8 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
         "ready": node.is_ready(),
         "config": {
             "last_reload_successful": totals.count("warren_config_last_reload_successful") == 1,
-            "reloads": sum_of(&totals, "warren_config_reloads_total", "result", "ok"),
-            "reloads_refused": sum_of(&totals, "warren_config_reloads_total", "result", "refused"),
+            "reloads": totals.count_of("warren_config_reloads_total", "result", "ok"),
+            "reloads_refused": totals.count_of("warren_config_reloads_total", "result", "refused"),
         },
         "connections": node.limits.connections(),
         "requests_in_progress": node.active_requests(),
@@ -70,16 +70,9 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
     })
 }
 
-fn sum_of(totals: &Totals, family: &str, label: &str, value: &str) -> u64 {
-    let rows = totals.rows(family);
-    rows.filter(|row| row.label(label) == value)
-        .map(|row| row.count())
-        .sum()
-}
-
 fn kinds(totals: &Totals) -> Vec<Value> {
     let of = |kind| {
-        let sum = |family| sum_of(totals, family, "subsystem", kind);
+        let sum = |family| totals.count_of(family, "subsystem", kind);
         json!({
             "kind": kind,
             "hits": sum("veza_cache_hits_total"),
@@ -98,7 +91,7 @@ fn refusals(totals: &Totals) -> Vec<Value> {
 }
 
 fn pulls(totals: &Totals, in_flight: usize) -> Value {
-    let event = |name| sum_of(totals, "warren_pulls_total", "event", name);
+    let event = |name| totals.count_of("warren_pulls_total", "event", name);
     let failures = totals.rows("warren_pull_failures_total");
     let failures = failures.filter(|row| row.count() > 0).map(|row| {
         let one = json!({ "reason": row.label("reason"), "count": row.count() });

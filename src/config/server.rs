@@ -270,13 +270,9 @@ fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
         Some((tls, host, authority.port_u16()?))
     });
     let ca_file = table.file("syslog_ca_file");
-    if let Some(why) = ca_file.as_deref().and_then(unreadable) {
-        table.problem(
-            "syslog_ca_file",
-            why,
-            "a PEM file",
-            "name one that can be read",
-        );
+    if let Some(Err(why)) = ca_file.as_deref().map(crate::listen::check_authorities) {
+        let hint = "name the PEM file with the server's certificate authority";
+        table.problem("syslog_ca_file", why, "a PEM file with certificates", hint);
     }
     server.map(|(tls, host, port)| SyslogServer {
         tls,
@@ -284,11 +280,6 @@ fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
         port,
         ca_file,
     })
-}
-
-fn unreadable(file: &Path) -> Option<String> {
-    let read = std::fs::read(file).err();
-    read.map(|error| format!("{}: {error}", file.display()))
 }
 
 /// Why takedowns cannot be read from a folder, or kept there.

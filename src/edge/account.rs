@@ -94,8 +94,7 @@ pub fn account(
     if let Some((key, token)) = record.token {
         counters.count_token(key, token.scheme);
     }
-    // Only of those who were let in.
-    // A preflight brings no token.
+    // Only of those who were let in; a preflight brings no token.
     let let_in = !record.refused && request.method != Method::OPTIONS;
     if let Some(zone) = visitor.zone().filter(|zone| zone.cmcd && let_in)
         && let Some(said) = said(visitor, request)
@@ -104,7 +103,7 @@ pub fn account(
     }
     trace::end(node, visitor, request, request_id, record);
     let is_hit = record.cache.is_hit() && record.status < 400;
-    if let Some(weight) = node.log.weight(is_hit, drawn(request_id)) {
+    if let Some(weight) = node.log.weight(is_hit, || drawn(request_id)) {
         let line = Line {
             weight,
             ..line(node, visitor, request, request_id, record)

@@ -78,12 +78,13 @@ impl Log {
 
     /// The log's weight for a request: one of so many is logged. `None`: this
     /// one is not. `drawn` at random, a like chance for each value.
-    pub fn weight(&self, is_hit: bool, drawn: u32) -> Option<u32> {
+    pub fn weight(&self, is_hit: bool, drawn: impl FnOnce() -> u32) -> Option<u32> {
         self.shared.as_ref()?;
-        match (is_hit, drawn % self.sample_hits) {
-            (false, _) => Some(1),
-            (true, 0) => Some(self.sample_hits),
-            (true, _) => None,
+        match is_hit {
+            false => Some(1),
+            true => drawn()
+                .is_multiple_of(self.sample_hits)
+                .then_some(self.sample_hits),
         }
     }
 
@@ -207,7 +208,8 @@ impl Sink {
     }
 }
 
-fn append_to(file: &Path) -> std::io::Result<std::fs::File> {
+/// A log's file, made where it is not there.
+pub fn append_to(file: &Path) -> std::io::Result<std::fs::File> {
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true).open(file)
 }

@@ -48,7 +48,13 @@ impl Totals {
         self.rows(family).fold(0.0, |sum, row| sum + row.value)
     }
 
-    /// The same of whole things.
+    /// Whole things of a family's series with this label.
+    pub fn count_of(&self, family: &str, label: &str, value: &str) -> u64 {
+        let rows = self.rows(family).filter(|row| row.label(label) == value);
+        rows.map(|row| row.count()).sum()
+    }
+
+    /// All of them.
     pub fn count(&self, family: &str) -> u64 {
         self.sum(family) as u64
     }
