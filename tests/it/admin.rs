@@ -54,25 +54,15 @@ fn audit_log(folder: &TempDir) -> std::path::PathBuf {
 }
 
 async fn call(edge: &TestEdge, method: &str, path: &str, body: &Value) -> (u16, Vec<u8>) {
-    let mut connection = Connection::open(edge.running.admin).await;
-    begin(&mut connection, method, path, body).await;
-    let reply = connection.reply(method).await;
+    let reply = edge.call(method, path, KEY, &text(body)).await;
     (reply.status, reply.body)
 }
 
-async fn begin(connection: &mut Connection, method: &str, path: &str, body: &Value) {
-    let text = if body.is_null() {
-        String::new()
-    } else {
-        body.to_string()
-    };
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: a\r\nAccessKey: {KEY}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    );
-    // A body that is too large is not read to its end.
-    connection.write_if_open(head.as_bytes()).await;
+fn text(body: &Value) -> String {
+    match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    }
 }
 
 async fn get(edge: &TestEdge, path: &str) -> Value {
@@ -127,7 +117,8 @@ async fn events_bring_a_sample_of_what_has_just_happened_and_history_keeps_it() 
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = edge(&origin, &folder).await;
     let mut listener = Connection::open(edge.running.admin).await;
-    begin(&mut listener, "GET", "/v1/stats/events", &Value::Null).await;
+    edge.begin_call(&mut listener, "GET", "/v1/stats/events", KEY, "")
+        .await;
     let (status, headers) = listener.head().await;
     let kind = headers.iter().find(|(name, _)| name == "content-type");
     assert_eq!(status, 200);

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::edge::{Connection, KEY, Reply, Setup, TestEdge};
+use crate::edge::{Connection, KEY, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions, Object};
 
 const KEYS: &str = "[{ name = \"ops\", env = \"KEY\", rights = \"purge\" }]";
@@ -32,19 +32,8 @@ async fn edge(origin: &DevOrigin) -> TestEdge {
     setup.start().await
 }
 
-async fn call(edge: &TestEdge, method: &str, target: &str, key: &str, body: &str) -> Reply {
-    let mut connection = Connection::open(edge.running.admin).await;
-    let text = format!(
-        "{method} {target} HTTP/1.1\r\nHost: admin\r\nAccessKey: {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    connection.write(text.as_bytes()).await;
-    connection.reply(method).await
-}
-
 async fn v1(edge: &TestEdge, body: Value) -> (u16, Value) {
-    let reply = call(edge, "POST", "/v1/purge", KEY, &body.to_string()).await;
+    let reply = edge.call("POST", "/v1/purge", KEY, &body.to_string()).await;
     let answer = serde_json::from_slice(&reply.body).expect("JSON");
     (reply.status, answer)
 }
@@ -208,7 +197,7 @@ async fn the_vendors_clients_purge_a_url_a_prefix_a_tag_and_a_zone() {
     ];
     caches(&edge).await;
     for (method, target, body, status, want) in table {
-        let reply = call(&edge, method, &target, KEY, body).await;
+        let reply = edge.call(method, &target, KEY, body).await;
         assert_eq!(
             reply.status,
             status,
@@ -217,7 +206,7 @@ async fn the_vendors_clients_purge_a_url_a_prefix_a_tag_and_a_zone() {
         );
         assert_eq!(caches(&edge).await, want, "{target}");
     }
-    let reply = call(&edge, "POST", "/pullzone/8/purgeCache", KEY, "").await;
+    let reply = edge.call("POST", "/pullzone/8/purgeCache", KEY, "").await;
     let error: Value = serde_json::from_slice(&reply.body).expect("JSON");
     assert_eq!(
         (reply.status, &error["ErrorKey"]),
@@ -292,7 +281,7 @@ async fn who_brings_no_key_or_asks_wrongly_is_told_what_to_do() {
         ),
     ];
     for (target, key, body, status, name) in table {
-        let reply = call(&edge, "POST", target, key, &body).await;
+        let reply = edge.call("POST", target, key, &body).await;
         let kind = reply.header("content-type");
         assert_eq!(
             (reply.status, kind),
@@ -309,12 +298,12 @@ async fn who_brings_no_key_or_asks_wrongly_is_told_what_to_do() {
     }
     assert_eq!(caches(&edge).await, ["HIT"; 4], "nothing was purged");
     for _ in 0..30 {
-        call(&edge, "POST", "/purge?url=x", "guess", "").await;
+        edge.call("POST", "/purge?url=x", "guess", "").await;
     }
-    let limited = call(&edge, "POST", "/purge?url=x", "guess", "").await;
+    let limited = edge.call("POST", "/purge?url=x", "guess", "").await;
     assert_eq!(limited.status, 429);
     assert!(limited.header("retry-after").is_some());
-    let right = call(&edge, "POST", "/v1/purge", KEY, "{\"all\":true}").await;
+    let right = edge.call("POST", "/v1/purge", KEY, "{\"all\":true}").await;
     assert_eq!(right.status, 200, "who guesses locks out nobody");
 }
 
@@ -391,7 +380,7 @@ async fn inspect_tells_what_is_stored_of_a_url_and_pulls_nothing() {
     let edge = edge(&origin).await;
     let look = async |target: &str| -> Value {
         let target = format!("/v1/cache/inspect?url={target}");
-        let reply = call(&edge, "GET", &target, KEY, "").await;
+        let reply = edge.call("GET", &target, KEY, "").await;
         serde_json::from_slice(&reply.body).expect("JSON")
     };
     let url = "http%3A%2F%2Fcdn.test%2Fv%2Fs1%2Fa.ts%3Fx%3D1";
@@ -430,13 +419,8 @@ async fn inspect_tells_what_is_stored_of_a_url_and_pulls_nothing() {
     assert_eq!(look(url).await["state"], "stale_if_error");
     v1(&edge, json!({ "all": true })).await;
     assert_eq!(look(url).await["stored"], false);
-    let unknown = call(
-        &edge,
-        "GET",
-        "/v1/cache/inspect?url=http%3A%2F%2Fx%2Fa",
-        KEY,
-        "",
-    )
-    .await;
+    let unknown = edge
+        .call("GET", "/v1/cache/inspect?url=http%3A%2F%2Fx%2Fa", KEY, "")
+        .await;
     assert_eq!(unknown.status, 400);
 }

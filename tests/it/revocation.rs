@@ -184,7 +184,6 @@ async fn a_prefix_is_revoked_for_tokens_that_reach_beyond_it() {
 async fn what_cannot_be_revoked_is_told_so_by_name() {
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = edge(&origin, &folder).await;
-    let admin = edge.running.admin;
     let table = [
         (json!({ "keys": ["main"] }), "no_reason"),
         (json!({ "reason": "x" }), "nothing_named"),
@@ -201,15 +200,9 @@ async fn what_cannot_be_revoked_is_told_so_by_name() {
         (json!({ "reason": "x", "what": 1 }), "bad_json"),
     ];
     for (body, name) in table {
-        let mut connection = crate::edge::Connection::open(admin).await;
-        let text = body.to_string();
-        let head = format!(
-            "POST /v1/revocations HTTP/1.1\r\nHost: a\r\nAccessKey: {KEY}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
-            text.len()
-        );
-        connection.write(head.as_bytes()).await;
-        let reply = connection.reply("POST").await;
+        let reply = edge
+            .call("POST", "/v1/revocations", KEY, &body.to_string())
+            .await;
         let answer: Value = serde_json::from_slice(&reply.body).expect("JSON");
         assert_eq!(
             (reply.status, &answer["title"]),

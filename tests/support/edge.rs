@@ -188,6 +188,32 @@ impl TestEdge {
         (done.status.code(), String::from_utf8(said).expect("text"))
     }
 
+    /// A call of the admin API.
+    pub async fn call(&self, method: &str, path: &str, access_key: &str, body: &str) -> Reply {
+        let mut connection = Connection::open(self.running.admin).await;
+        self.begin_call(&mut connection, method, path, access_key, body)
+            .await;
+        connection.reply(method).await
+    }
+
+    /// The same, whose answer is still to be read.
+    pub async fn begin_call(
+        &self,
+        connection: &mut Connection,
+        method: &str,
+        path: &str,
+        access_key: &str,
+        body: &str,
+    ) {
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: admin\r\nAccessKey: {access_key}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        // A body that is too large is not read to its end.
+        connection.write_if_open(text.as_bytes()).await;
+    }
+
     pub async fn metrics(&self) -> String {
         metrics(self.running.admin).await
     }
