@@ -103,7 +103,13 @@ impl Question<'_> {
         };
         if self.zone.zip(self.takedowns).is_some_and(covers) {
             let detail = "the operator has taken it down: see `warren takedown --list`";
-            answer.refuse("taken_down", detail.into());
+            return answer.refuse("taken_down", detail.into());
+        }
+        if let Some(zone) = self.zone
+            && !origin::names_object(&zone.origin.kind, &target.path)
+        {
+            let detail = "the path names the bucket, or an operation of its store, and no object";
+            answer.refuse("not_an_object", detail.into());
         }
     }
 

@@ -17,7 +17,7 @@ use super::request::Request;
 use super::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
-use crate::origin::Origin;
+use crate::origin::{Origin, names_object};
 use crate::path::BadPath;
 use crate::token::{Country, Evidence, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
@@ -52,6 +52,8 @@ pub enum Refused {
     OnlyIfCached,
     /// The operator has taken it down.
     TakenDown,
+    /// The path names the bucket, or what else its store does.
+    NotAnObject,
 }
 
 impl Refused {
@@ -70,12 +72,13 @@ impl Refused {
             Refused::TooManyHeld => "max_held_per_ip",
             Refused::OnlyIfCached => "only_if_cached",
             Refused::TakenDown => "taken_down",
+            Refused::NotAnObject => "not_an_object",
         }
     }
 
     pub const fn status(self) -> u16 {
         match self {
-            Refused::UnknownHost => 404,
+            Refused::UnknownHost | Refused::NotAnObject => 404,
             Refused::BadHost | Refused::Token(Refusal::BadPath(_)) => 400,
             Refused::TargetTooLong => 414,
             Refused::Method => 405,
@@ -236,6 +239,9 @@ impl<'r> Visitor<'r> {
         let path = admitted.target.path.as_str();
         if node.takedowns.covers(&zone.name, path, now) {
             return Err(Refused::TakenDown);
+        }
+        if !names_object(&zone.origin.kind, &admitted.target.path) {
+            return Err(Refused::NotAnObject);
         }
         Ok(admitted)
     }

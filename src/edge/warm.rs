@@ -7,9 +7,10 @@ use http::Method;
 
 use super::lookup::{Found, Query, Visit};
 use super::request::{Entry, Request};
-use super::verify::{Admitted, Visitor};
+use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site, new_request_id};
 use crate::cache::object::Object;
+use crate::origin::names_object;
 use crate::pull::Arrival;
 use crate::token::Target;
 
@@ -28,6 +29,9 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str) -> Warmed {
     let Ok(parsed) = Target::parse(target) else {
         return Warmed::Failed("bad_path");
     };
+    if !names_object(&site.zone.origin.kind, &parsed.path) {
+        return Warmed::Failed(Refused::NotAnObject.name());
+    }
     // Our own address: that of no viewer.
     let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let entry = Entry::now(&node.clock, nobody, false);

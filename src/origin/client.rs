@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::endpoints::{EndpointState, Endpoints, Target};
 use super::exchange::Exchange;
-use super::s3_error::Reason;
+use super::s3_error::{Reason, is_own_xml};
 use super::sigv4::Signer;
 use super::{Endpoint, Failure, Head, Kind, Method, Request, Settings};
 use crate::clock::Clock;
@@ -197,6 +197,7 @@ impl Origin {
         match head.status {
             status if self.settings.missing_as.contains(&status) => Ok(404),
             401 | 403 if is_s3 => Err(Failure::Denied),
+            200..=299 if is_s3 && is_own_xml(&head.headers) => Err(Failure::NotAnObject),
             status => Ok(status),
         }
     }

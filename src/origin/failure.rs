@@ -37,10 +37,12 @@ pub enum Failure {
     CircuitOpen,
     /// No first byte for a viewer in time, whatever held it up.
     AnswerTimeout,
+    /// The store answered with XML of its own, such as a listing.
+    NotAnObject,
 }
 
 impl Failure {
-    pub const ALL: [Failure; 19] = [
+    pub const ALL: [Failure; 20] = [
         Failure::Dns,
         Failure::ConnectFailed,
         Failure::ConnectTimeout,
@@ -60,6 +62,7 @@ impl Failure {
         Failure::TooLarge,
         Failure::CircuitOpen,
         Failure::AnswerTimeout,
+        Failure::NotAnObject,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -83,6 +86,7 @@ impl Failure {
             Failure::TooLarge => "too_large",
             Failure::CircuitOpen => "circuit_open",
             Failure::AnswerTimeout => "answer_timeout",
+            Failure::NotAnObject => "not_an_object",
         }
     }
 

@@ -21,6 +21,6 @@ pub use client::Origin;
 pub use endpoints::EndpointState;
 pub use exchange::Exchange;
 pub use failure::Failure;
-pub use request::{Method, Request, Validators, Viewer, address};
+pub use request::{Method, Request, Validators, Viewer, address, names_object};
 pub use response::{Framing, Head, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};

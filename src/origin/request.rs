@@ -132,6 +132,23 @@ pub fn health_check(settings: &Settings, endpoint: &Endpoint) -> Vec<u8> {
     wire.0
 }
 
+/// Whether a path names an object of this origin, and not something else that
+/// its server does. To an S3 server the bucket itself is such a path: GET lists
+/// it (ListObjects), HEAD asks whether it is there (HeadBucket), and stores that
+/// trim slashes read `//` as the same. Where the bucket is in the host, servers
+/// of the MinIO family answer `/minio/…` with their own API whatever the host.
+pub fn names_object(kind: &Kind, path: &CanonicalPath) -> bool {
+    let Kind::S3 { virtual_host, .. } = kind else {
+        return true;
+    };
+    let key = path.as_str().trim_start_matches('/');
+    let first = key.split('/').next().unwrap_or_default();
+    !first.is_empty() && !(*virtual_host && first == STORE_API)
+}
+
+/// The first segment of paths that a MinIO keeps to itself.
+const STORE_API: &str = "minio";
+
 /// Host and encoded path of an object at an endpoint.
 pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {
     let path = encode(path.as_str());
@@ -260,6 +277,40 @@ mod tests {
             "if-none-match: \"e\"",
         ] {
             assert!(http.contains(&format!("\r\n{line}\r\n")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_names_an_operation_of_the_store_is_no_object() {
+        let http = || Kind::Http { host: None };
+        let table = [
+            ("the bucket", s3(false), "/", false),
+            ("the bucket, in the host", s3(true), "/", false),
+            ("slashes alone", s3(false), "//", false),
+            ("many slashes", s3(true), "////", false),
+            ("an encoded query", s3(false), "/%3Facl", true),
+            ("an object", s3(false), "/a.ts", true),
+            ("a folder's marker", s3(false), "/v/", true),
+            ("behind a slash", s3(false), "//a.ts", true),
+            ("MinIO's API", s3(true), "/minio/health/live", false),
+            (
+                "MinIO's API, behind a slash",
+                s3(true),
+                "//minio/admin/v3/info",
+                false,
+            ),
+            (
+                "a folder of that name in the bucket",
+                s3(false),
+                "/minio/a.ts",
+                true,
+            ),
+            ("a name that begins so", s3(true), "/minions/a.ts", true),
+            ("another server's start page", http(), "/", true),
+        ];
+        for (name, kind, path, want) in table {
+            let path = CanonicalPath::parse(path).expect("a path");
+            assert_eq!(names_object(&kind, &path), want, "{name}");
         }
     }
 

@@ -244,6 +244,9 @@ async fn warming_walks_a_playlist_to_its_segments_and_says_what_it_could_not_hav
     let small = [url, "--max-bytes", "1", "--parallel", "1"];
     let (_, said) = edge.warren("warm", &small, KEY).await;
     assert!(said.contains("stopped by max_bytes"), "{said}");
+    let (code, said) = edge.warren("warm", &["http://cdn.test/"], KEY).await;
+    assert_eq!(code, Some(1), "the bucket is no object: {said}");
+    assert!(said.contains("not_an_object"), "{said}");
     let (code, said) = edge.warren("warm", &[url], ACCESS).await;
     assert!(code == Some(1) && said.contains("403"), "{said}");
 }
@@ -368,11 +371,20 @@ async fn explain_tells_what_the_edge_does_and_why() {
         assert_eq!(status, 200, "{body}");
         serde_json::from_slice(&answer).expect("JSON")
     };
-    for target in [good.as_str(), &down, &forged, "/v/a.m4s", "/v/../../x"] {
+    let bucket = crate::edge::signed(&edge.clock, "/");
+    for target in [
+        good.as_str(),
+        &down,
+        &forged,
+        &bucket,
+        "/v/a.m4s",
+        "/v/../../x",
+    ] {
         let told = explain(target, json!({})).await;
         let status = edge.send("GET", target, &[]).await.status;
         assert_eq!(told["allow"] == true, status == 200, "{target}: {told}");
     }
+    assert_eq!(explain(&bucket, json!({})).await["reason"], "not_an_object");
     let told = explain(&forged, json!({})).await;
     assert_eq!(told["reason"], "bad_signature");
     assert_eq!(told["keys_tried"], json!(["main"]));
