@@ -20,7 +20,7 @@ use warren::cache::body::BodyWriter;
 use warren::cache::budget::Budget;
 use warren::cache::cache_control::CacheControl;
 use warren::cache::head::{HeadFacts, HeadLines, render};
-use warren::cache::key::Key as CacheKey;
+use warren::cache::key::{Key as CacheKey, NO_HEADERS};
 use warren::cache::lifetime::{Freshness, Lifetime};
 use warren::cache::object::{Name, Object};
 use warren::cache::purge::{Mode, Purge};
@@ -64,7 +64,7 @@ fn verify(c: &mut Criterion) {
 fn key(c: &mut Criterion) {
     let path = CanonicalPath::parse("/v/s1/seg_00001.ts").unwrap();
     c.bench_function("cache key", |b| {
-        b.iter(|| CacheKey::new(7, black_box(&path), []))
+        b.iter(|| CacheKey::new(7, false, black_box(&path), [], NO_HEADERS))
     });
 }
 
@@ -123,7 +123,7 @@ fn segment_path() -> CanonicalPath {
 
 fn segment_key(number: usize) -> CacheKey {
     let path = CanonicalPath::parse(&format!("/v/s1/seg_{number:05}.ts")).unwrap();
-    CacheKey::new(7, &path, [])
+    CacheKey::new(7, false, &path, [], NO_HEADERS)
 }
 
 fn origin_headers() -> HeaderMap {

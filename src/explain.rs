@@ -17,6 +17,8 @@ use crate::zone::{AccessRefusal, CacheRules, Zone};
 pub struct Question<'q> {
     /// Path and query, as a viewer would request them.
     pub target: &'q str,
+    /// It is asked for over TLS.
+    pub https: bool,
     /// `None`: no zone is known, only a key.
     pub zone: Option<&'q Zone>,
     /// `None`: no token is asked for.
@@ -143,7 +145,10 @@ impl Question<'_> {
         let packager = self.zone.is_some_and(|zone| !zone.origin.is_s3());
         let selected = rules.select(target.query, kind, packager, self.policy.is_some());
         let realm = self.zone.map_or(0, |zone| zone.realm);
-        let key = CacheKey::new(realm, path, selected.iter());
+        // As of a request without any of the headers that the zone keeps apart.
+        let kept = rules.vary.iter().map(|name| (name.as_str(), []));
+        let told_https = self.https && self.zone.is_some_and(Zone::tells_scheme);
+        let key = CacheKey::new(realm, told_https, path, selected.iter(), kept);
         answer.cache_key = Some(key.fingerprint().to_string());
         answer.ttl = rules.expected_ttl(kind).map(|ttl| ttl.as_secs());
         let origin = |zone| origin_url(zone, path, &selected.to_query());

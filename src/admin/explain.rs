@@ -12,7 +12,7 @@ use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::place::site;
 use crate::config::Rights;
-use crate::edge::authority::origin_form;
+use crate::edge::authority::{is_https, origin_form};
 use crate::explain::{Explanation, Question};
 use crate::token::{Evidence, parse_country};
 
@@ -64,6 +64,7 @@ fn judge(admin: &Admin, headers: &HeaderMap, call: Body<Call>) -> Result<Explana
     let revocations = node.revocations.load();
     let question = Question {
         target: origin_form(&call.url),
+        https: is_https(&call.url).unwrap_or_default(),
         zone: Some(zone),
         policy: zone.token.as_ref(),
         evidence: Evidence {

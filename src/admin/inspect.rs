@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::{Wrong, answer};
-use super::place::place;
+use super::place::{over_tls, place};
 use crate::cache::lifetime::State as Standing;
 use crate::cache::object::Object;
 use crate::config::Rights;
@@ -41,7 +41,9 @@ fn look(
     let url = call.url.as_deref().unwrap_or_default();
     let (site, path) = place(admin, url, call.zone.as_deref(), "url")?;
     let query = url.split('#').next().and_then(|url| url.split_once('?'));
-    let found = stored(&admin.node, &site, &path, query.map(|(_, query)| query));
+    let query = query.map(|(_, query)| query);
+    let https = over_tls(admin, url);
+    let found = stored(&admin.node, &site, &path, query, https);
     let mut answer = json!({
         "zone": site.zone.name,
         "path": path.as_str(),

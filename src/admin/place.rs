@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use super::Admin;
 use super::answer::Wrong;
 use crate::edge::Site;
-use crate::edge::authority::{of_target, origin_form};
+use crate::edge::authority::{is_https, of_target, origin_form};
 use crate::path::{BadPath, CanonicalPath};
 use crate::telemetry::log_line::redact;
 use crate::token::Target;
@@ -93,6 +93,12 @@ pub fn site(
             find(admin, zone)
         }
     }
+}
+
+/// Whether a call means what viewers get over TLS, where that differs: as its
+/// URL says; a bare path means what most viewers of this node ask for.
+pub fn over_tls(admin: &Admin, text: &str) -> bool {
+    is_https(text).unwrap_or(!admin.node.listen.https.is_empty())
 }
 
 /// A zone by its name or its number.

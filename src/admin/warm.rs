@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 use super::Admin;
 use super::answer::{Body, Style, Wrong, read};
 use super::audit::NAMED;
-use super::place::{bare, few, place, target};
+use super::place::{bare, few, over_tls, place, target};
 use crate::cache::object::Object;
 use crate::clock::timer_now;
 use crate::config::Rights;
@@ -138,7 +138,12 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
         if walk.named.len() < NAMED {
             walk.named.push(format!("{} {target}", site.zone.name));
         }
-        walk.find(site, format!("http://{host}{target}"));
+        let scheme = if over_tls(admin, url) {
+            "https"
+        } else {
+            "http"
+        };
+        walk.find(site, format!("{scheme}://{host}{target}"));
     }
     Ok(walk)
 }
@@ -199,7 +204,8 @@ impl Walk {
         {
             let admin = Arc::clone(&self.admin);
             self.running.spawn(async move {
-                let warmed = pull(&admin.node, &site, origin_form(&url)).await;
+                let https = over_tls(&admin, &url);
+                let warmed = pull(&admin.node, &site, origin_form(&url), https).await;
                 ((site, url), warmed)
             });
         }
@@ -234,7 +240,12 @@ impl Walk {
                 if self.progress.failures.len() < MAX_FAILURES {
                     let host = of_target(&url).unwrap_or_default();
                     let target = target(&url).map(|target| bare(&target));
-                    let url = format!("http://{host}{}", target.unwrap_or_default());
+                    let scheme = if over_tls(&self.admin, &url) {
+                        "https"
+                    } else {
+                        "http"
+                    };
+                    let url = format!("{scheme}://{host}{}", target.unwrap_or_default());
                     self.progress.failures.push(Failed { url, reason });
                 }
                 return;

@@ -15,6 +15,7 @@ pub struct CacheControl {
     pub no_store: bool,
     pub no_cache: bool,
     pub private: bool,
+    pub public: bool,
     pub must_revalidate: bool,
     /// An answer to a request with Authorization may be stored (RFC 9111 §3.5).
     pub despite_authorization: bool,
@@ -91,7 +92,10 @@ impl CacheControl {
                 self.despite_authorization = true;
             }
             "proxy-revalidate" => self.must_revalidate = true,
-            "public" => self.despite_authorization = true,
+            "public" => {
+                self.public = true;
+                self.despite_authorization = true;
+            }
             "max-age" => keep_first(&mut self.max_age, value),
             "s-maxage" => {
                 self.despite_authorization = true;
@@ -193,6 +197,7 @@ mod tests {
                 "MAX-AGE=60, Public",
                 CacheControl {
                     max_age: secs(60),
+                    public: true,
                     despite_authorization: true,
                     ..default
                 },

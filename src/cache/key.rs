@@ -14,37 +14,50 @@ use crate::path::CanonicalPath;
 pub struct Key(Arc<[u8]>);
 
 impl Key {
-    /// `varies`: query parameters and header values that the zone keeps apart,
-    /// in a fixed order.
-    pub fn new<'a>(
+    /// `told_https`: the origin is told that the viewer came over TLS.
+    /// `query`: the parameters that the zone keeps apart, in a fixed order.
+    /// `headers`: those that it keeps apart, in its order, each with all lines
+    /// of the request as they are sent on.
+    pub fn new<'a, L>(
         realm: u32,
+        told_https: bool,
         path: &CanonicalPath,
-        varies: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Self {
+        query: impl IntoIterator<Item = (&'a str, &'a str)>,
+        headers: impl IntoIterator<Item = (&'a str, L)>,
+    ) -> Self
+    where
+        L: IntoIterator<Item = &'a [u8]>,
+    {
         let mut bytes = Vec::with_capacity(path.as_str().len() + 16);
         bytes.extend(realm.to_be_bytes());
-        push(&mut bytes, path.as_str());
-        for (name, value) in varies {
-            push(&mut bytes, name);
-            push(&mut bytes, value);
+        bytes.push(u8::from(told_https));
+        push(&mut bytes, path.as_str().as_bytes());
+        for (name, value) in query {
+            push(&mut bytes, name.as_bytes());
+            push(&mut bytes, value.as_bytes());
+        }
+        for (name, lines) in headers {
+            push_lines(&mut bytes, name, lines);
         }
         Self(bytes.into())
     }
 
     /// The key of one of the answers under this one: for requests whose headers
-    /// have these values.
-    pub fn variant<'a>(
+    /// have these lines.
+    pub fn variant<'a, L>(
         &self,
         generation: u64,
-        values: impl IntoIterator<Item = (&'a str, String)>,
-    ) -> Self {
+        headers: impl IntoIterator<Item = (&'a str, L)>,
+    ) -> Self
+    where
+        L: IntoIterator<Item = &'a [u8]>,
+    {
         let mut bytes = self.0.to_vec();
         // No length of a part begins with this byte.
         bytes.push(0xff);
         bytes.extend(generation.to_be_bytes());
-        for (name, value) in values {
-            push(&mut bytes, name);
-            push(&mut bytes, &value);
+        for (name, lines) in headers {
+            push_lines(&mut bytes, name, lines);
         }
         Self(bytes.into())
     }
@@ -71,11 +84,30 @@ impl Borrow<[u8]> for Key {
     }
 }
 
-fn push(bytes: &mut Vec<u8>, part: &str) {
-    // A request target is far below 4 GiB: the length always fits.
+fn push(bytes: &mut Vec<u8>, part: &[u8]) {
+    // A request's head is far below 4 GiB: the length always fits.
     bytes.extend((part.len() as u32).to_be_bytes());
-    bytes.extend(part.as_bytes());
+    bytes.extend(part);
 }
+
+/// A header's lines stay lines: an origin may read the first or the last of
+/// two, so what is sent as two is never taken for one.
+fn push_lines<'a>(bytes: &mut Vec<u8>, name: &str, lines: impl IntoIterator<Item = &'a [u8]>) {
+    // No length of a part begins with this byte.
+    bytes.push(0xfe);
+    push(bytes, name.as_bytes());
+    let count_at = bytes.len();
+    bytes.extend(0u32.to_be_bytes());
+    let mut count = 0u32;
+    for line in lines {
+        push(bytes, line);
+        count += 1;
+    }
+    bytes[count_at..count_at + 4].copy_from_slice(&count.to_be_bytes());
+}
+
+/// For [`Key::new`]: the zone keeps no header apart.
+pub const NO_HEADERS: [(&str, [&[u8]; 0]); 0] = [];
 
 #[cfg(test)]
 mod tests {
@@ -84,12 +116,13 @@ mod tests {
 
     #[test]
     fn parts_cannot_move_between_path_and_query() {
-        let key = |zone, path: &str, varies: &[(&str, &str)]| {
-            Key::new(
-                zone,
-                &CanonicalPath::parse(path).expect("a path"),
-                varies.iter().copied(),
-            )
+        let path = |path: &str| CanonicalPath::parse(path).expect("a path");
+        let key = |zone, of: &str, query: &[(&str, &str)]| {
+            Key::new(zone, false, &path(of), query.iter().copied(), NO_HEADERS)
+        };
+        let with = |lines: &[&'static [u8]]| {
+            let header = ("b", lines.iter().copied());
+            Key::new(1, false, &path("/a"), [], [header])
         };
         let keys = [
             key(1, "/a", &[]),
@@ -99,6 +132,17 @@ mod tests {
             key(1, "/a", &[("", "b")]),
             key(1, "/a", &[("b", "c")]),
             key(1, "/a", &[("bc", "")]),
+            Key::new(1, true, &path("/a"), [], NO_HEADERS),
+            with(&[]),
+            with(&[b""]),
+            with(&[b"c"]),
+            with(&[b"c", b"c"]),
+            with(&[b"c,c"]),
+            with(&[b"c, c"]),
+            with(&[b"c,", b"c"]),
+            with(&[b"\xff"]),
+            with(&[b"\xfe"]),
+            with(&["\u{fffd}".as_bytes()]),
         ];
         for (i, one) in keys.iter().enumerate() {
             assert!(
@@ -117,7 +161,8 @@ mod tests {
         ) {
             let key = |(path, varies): &(String, Vec<(String, String)>)| {
                 let path = CanonicalPath::parse(path).expect("a path");
-                Key::new(1, &path, varies.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+                let query = varies.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+                Key::new(1, false, &path, query, NO_HEADERS)
             };
             prop_assert_eq!(key(&one) == key(&two), one == two);
         }

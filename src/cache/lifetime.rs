@@ -50,6 +50,9 @@ pub enum Bypass {
     Budget,
     Method,
     Authorization,
+    /// The request carries Cookie, and the origin does not say that others may
+    /// have the answer.
+    Cookie,
     /// The body ends with the connection: nothing tells a whole one from a cut one.
     NoLength,
     Head,
@@ -58,7 +61,7 @@ pub enum Bypass {
 }
 
 impl Bypass {
-    pub const ALL: [Bypass; 14] = [
+    pub const ALL: [Bypass; 15] = [
         Bypass::NoStore,
         Bypass::Private,
         Bypass::SetCookie,
@@ -70,6 +73,7 @@ impl Bypass {
         Bypass::Budget,
         Bypass::Method,
         Bypass::Authorization,
+        Bypass::Cookie,
         Bypass::NoLength,
         Bypass::Head,
         Bypass::RequestNoStore,
@@ -88,6 +92,7 @@ impl Bypass {
             Bypass::Budget => "budget",
             Bypass::Method => "method",
             Bypass::Authorization => "authorization",
+            Bypass::Cookie => "cookie",
             Bypass::NoLength => "no_length",
             Bypass::Head => "head",
             Bypass::RequestNoStore => "request_no_store",

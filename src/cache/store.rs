@@ -45,6 +45,8 @@ pub struct Store {
     pub purges: Purges,
     /// Keys whose answers may not be shared.
     passing: Cache<Key, Bypass>,
+    /// Keys whose answers must be confirmed for each request.
+    unshared: Cache<Key, ()>,
     /// Keys whose last refresh failed.
     failed: Cache<Key, Failure>,
     /// Folders with a live playlist, and its target duration.
@@ -105,6 +107,10 @@ impl Store {
             budget,
             purges: Purges::default(),
             passing: Cache::builder()
+                .max_capacity(MEMORY_ENTRIES)
+                .time_to_live(PASS_FOR)
+                .build(),
+            unshared: Cache::builder()
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(PASS_FOR)
                 .build(),
@@ -221,6 +227,14 @@ impl Store {
 
     pub fn passes(&self, key: &Key) -> Option<Bypass> {
         self.passing.get(key)
+    }
+
+    pub fn note_unshared(&self, key: &Key) {
+        self.unshared.insert(key.clone(), ());
+    }
+
+    pub fn is_unshared(&self, key: &Key) -> bool {
+        self.unshared.contains_key(key)
     }
 
     pub fn note_failure(&self, key: &Key, failure: Failure) {

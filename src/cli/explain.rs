@@ -8,6 +8,7 @@ use super::key::KeySource;
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::Environment;
+use crate::edge::authority::is_https;
 use crate::explain::Question;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
@@ -108,6 +109,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let question = Question {
         target,
+        https: is_https(&arguments.url).unwrap_or_default(),
         zone: zone.as_ref(),
         policy: policy.as_ref(),
         evidence,

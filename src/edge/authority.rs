@@ -24,6 +24,12 @@ pub fn of_target(target: &str) -> Option<&str> {
     Some(&rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())])
 }
 
+/// Whether a URL is for TLS; `None`: it names no scheme.
+pub fn is_https(url: &str) -> Option<bool> {
+    let (scheme, _) = url.split_once("://")?;
+    Some(scheme.eq_ignore_ascii_case("https"))
+}
+
 /// An absolute form without its scheme and authority, which are held against
 /// Host before either road (RFC 9112 §3.2.2).
 pub fn origin_form(target: &str) -> &str {

@@ -11,8 +11,8 @@ use crate::zone::{CachePolicy, Zone};
 pub fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderValue)> {
     let vary = &zone.cache.vary;
     // An object store reads our credentials, never a viewer's.
-    let secret =
-        |name: &HeaderName| zone.origin.is_s3() && (*name == AUTHORIZATION || *name == COOKIE);
+    let is_s3 = zone.origin.is_s3();
+    let secret = |name: &HeaderName| is_s3 && (*name == AUTHORIZATION || *name == COOKIE);
     // RFC 9110 §7.6.1.
     let options: Vec<&str> = request
         .texts(&CONNECTION)
@@ -26,6 +26,8 @@ pub fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderV
     };
     let passes = |name: &HeaderName| match zone.cache.policy {
         _ if secret(name) => false,
+        // What an object store reads of a request beyond that is its own API.
+        _ if is_s3 => vary.contains(name) && !is_of_an_edge(name),
         CachePolicy::Hls => vary.contains(name),
         CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
     };
@@ -36,7 +38,7 @@ pub fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderV
 
 /// What the edge answers itself, or says anew of each request.
 fn is_ours(name: &HeaderName) -> bool {
-    let text = name.as_str();
+    let text = &*name.as_str().replace('_', "-");
     is_of_an_edge(name)
         || *name == RANGE
         || text.starts_with("if-")
@@ -46,9 +48,69 @@ fn is_ours(name: &HeaderName) -> bool {
         )
 }
 
-/// What edges tell origins of viewers: no viewer's to say.
+/// What is no viewer's to say: what edges tell origins of viewers, and what makes
+/// an origin answer for another path, method, host or client than the one that
+/// was verified.
 pub fn is_of_an_edge(name: &HeaderName) -> bool {
-    let text = name.as_str();
-    let prefixes = ["cdn-", "x-amz-", "x-forwarded-"];
-    prefixes.iter().any(|prefix| text.starts_with(prefix)) || matches!(text, "forwarded" | "via")
+    // To CGI and its kin `X_Real_IP` is `X-Real-IP` (RFC 3875 §4.1.18).
+    let text = &*name.as_str().replace('_', "-");
+    EDGE_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) || EDGE_NAMES.contains(&text)
 }
+
+/// `x-minio-` and `x-goog-` are what `x-amz-` is to other stores.
+const EDGE_PREFIXES: [&str; 9] = [
+    "cdn-",
+    "x-amz-",
+    "x-envoy-",
+    "x-forwarded-",
+    "x-goog-",
+    "x-minio-",
+    "x-original-",
+    "x-override-",
+    "x-rewrite-",
+];
+
+/// Whole names, in the order of what they say: how the request came here, its
+/// path and host, its method, its client.
+const EDGE_NAMES: [&str; 40] = [
+    "forwarded",
+    "via",
+    "front-end-https",
+    "x-proto",
+    "x-scheme",
+    "x-ssl",
+    "x-url-scheme",
+    "proxy",
+    "base-url",
+    "request-uri",
+    "x-accel-internal",
+    "x-base-url",
+    "x-host",
+    "x-http-destinationurl",
+    "x-http-host-override",
+    "x-http-path-override",
+    "x-host-override",
+    "x-path",
+    "x-proxy-url",
+    "x-request-uri",
+    "x-script-name",
+    "x-uri",
+    "x-url",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method",
+    "x-method-override",
+    "cf-connecting-ip",
+    "cf-connecting-ipv6",
+    "client-ip",
+    "fastly-client-ip",
+    "true-client-ip",
+    "x-azure-clientip",
+    "x-azure-socketip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-originating-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+];

@@ -4,7 +4,7 @@ use http::Method;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, LOCATION};
 
 use super::Node;
-use super::lookup::{Visit, place};
+use super::lookup::{Visit, Wire, place};
 use crate::path::CanonicalPath;
 use crate::zone::Zone;
 
@@ -14,7 +14,7 @@ pub struct Changing {
     path: CanonicalPath,
     query: Option<String>,
     /// The headers of the request that the zone keys by.
-    varied: Vec<(HeaderName, String)>,
+    varied: Vec<(HeaderName, Vec<Vec<u8>>)>,
 }
 
 impl Changing {
@@ -24,7 +24,7 @@ impl Changing {
         if matches!(request.method, Method::OPTIONS | Method::TRACE) || request.reads() {
             return None;
         }
-        let value = |name: &HeaderName| request.text(name).unwrap_or_default().to_owned();
+        let lines = |name: &HeaderName| request.values(name).map(<[u8]>::to_vec).collect();
         let vary = &admitted.zone.cache.vary;
         Some(Self {
             host: request.host().unwrap_or_default().to_owned(),
@@ -32,7 +32,7 @@ impl Changing {
             query: admitted.target.query.map(str::to_owned),
             varied: vary
                 .iter()
-                .map(|name| (name.clone(), value(name)))
+                .map(|name| (name.clone(), lines(name)))
                 .collect(),
         })
     }
@@ -55,12 +55,17 @@ impl Changing {
     }
 
     fn forget(&self, node: &Node, zone: &Zone, path: &CanonicalPath, query: Option<&str>) {
-        let value = |name: &HeaderName| {
-            let kept = self.varied.iter().find(|(other, _)| other == name);
-            kept.map_or("", |(_, value)| value)
-        };
-        let (_, _, base) = place(&node.pulls.store, zone, path, query, value);
-        node.pulls.invalidate(&base);
+        // Whoever changed it, and how he came: it is another for everybody.
+        for told_https in [false, true] {
+            let lines = |name: &HeaderName| {
+                let kept = self.varied.iter().find(|(other, _)| other == name);
+                let lines = kept.map(|(_, lines)| lines.iter().map(Vec::as_slice).collect());
+                lines.unwrap_or_default()
+            };
+            let wire = Wire { told_https, lines };
+            let (_, _, base) = place(&node.pulls.store, zone, path, query, wire);
+            node.pulls.invalidate(&base);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::cache::demand::Demand;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
 use crate::cache::object::Object;
+use crate::cache::purge::Epoch;
 use crate::cache::store::{Named, Store};
 use crate::hls::Kind;
 use crate::origin::{self, Failure};
@@ -73,8 +74,12 @@ impl<'a> Query<'a> {
     pub fn of(visit: Visit<'a>) -> Self {
         let Admitted { zone, target, .. } = visit.admitted;
         let store = &visit.node.pulls.store;
-        let value = |name: &HeaderName| visit.request.text(name).unwrap_or_default();
-        let (kind, selected, base) = place(store, zone, &target.path, target.query, value);
+        let told_https = visit.request.entry.https && zone.tells_scheme();
+        let wire = Wire {
+            told_https,
+            lines: |name| visit.request.values(name).collect(),
+        };
+        let (kind, selected, base) = place(store, zone, &target.path, target.query, wire);
         let variation = match zone.cache.policy {
             CachePolicy::Hls => None,
             CachePolicy::Origin => store.variation(&base),
@@ -155,6 +160,9 @@ impl<'a> Query<'a> {
             // A HEAD never pulls a body that nobody asked for.
             return Found::Pass(Bypass::Head);
         }
+        if self.visit.node.pulls.store.is_unshared(&self.key) {
+            return self.alone(stale);
+        }
         match self.join(stale.clone()) {
             Joined::Stored(object) => Found::Hit(Hit {
                 object,
@@ -167,23 +175,38 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// A pull of its own, where what it brings is for no other.
+    fn alone(&self, stale: Option<Arc<Object>>) -> Found {
+        let Some(place) = self.place() else {
+            return Found::Refused(Refused::TooManyHeld);
+        };
+        let job = |born| self.job(stale.clone(), place, born);
+        let rider = self.visit.node.pulls.alone(job);
+        Found::Riding { rider, stale }
+    }
+
+    fn job(&self, stale: Option<Arc<Object>>, place: Guest, born: Epoch) -> Job {
+        let Visit { node, admitted, .. } = self.visit;
+        Job {
+            key: self.key.clone(),
+            base: self.base.clone(),
+            kind: self.kind,
+            zone: Arc::clone(admitted.zone),
+            origin: Arc::clone(admitted.origin),
+            request: self.request(),
+            blocking_reload: self.selected.is_blocking_reload(),
+            stale,
+            place,
+            born,
+            traces: node.traces.clone(),
+        }
+    }
+
     fn join(&self, stale: Option<Arc<Object>>) -> Joined {
         let Visit { node, admitted, .. } = self.visit;
-        let job = self.place().map(|place| {
-            |born| Job {
-                key: self.key.clone(),
-                base: self.base.clone(),
-                kind: self.kind,
-                zone: Arc::clone(admitted.zone),
-                origin: Arc::clone(admitted.origin),
-                request: self.request(),
-                blocking_reload: self.selected.is_blocking_reload(),
-                stale,
-                place,
-                born,
-                traces: node.traces.clone(),
-            }
-        });
+        let job = self
+            .place()
+            .map(|place| |born| self.job(stale, place, born));
         let place = Place {
             key: &self.key,
             base: &self.base,
@@ -231,6 +254,7 @@ impl<'a> Query<'a> {
     /// What the origin is asked for.
     pub fn request(&self) -> origin::Request {
         let Visit {
+            node,
             request,
             visitor,
             admitted,
@@ -257,7 +281,10 @@ impl<'a> Query<'a> {
             forwarded,
             viewer: origin::Viewer {
                 ip: visitor.client_ip,
-                https: request.entry.https,
+                https: match zone.tells_scheme() {
+                    true => request.entry.https,
+                    false => !node.listen.https.is_empty(),
+                },
                 request_id: request_id.to_owned(),
                 trace,
                 zone_id: zone.id,
@@ -268,14 +295,23 @@ impl<'a> Query<'a> {
     }
 }
 
+/// What of a request, besides its target, the origin is told and its answers are
+/// kept apart by.
+pub struct Wire<F> {
+    /// The origin learns that the viewer came over TLS.
+    pub told_https: bool,
+    /// The lines of a header that the zone keeps apart, as they are sent on.
+    pub lines: F,
+}
+
 /// What a target is, what of its query counts, and its key before anything that
-/// its answers vary by. `value`: of a header that the zone keeps apart.
+/// its answers vary by.
 pub fn place<'q, 'v>(
     store: &Store,
     zone: &'v Zone,
     path: &CanonicalPath,
     query: Option<&'q str>,
-    value: impl Fn(&HeaderName) -> &'v str,
+    wire: Wire<impl Fn(&'v HeaderName) -> Vec<&'v [u8]>>,
 ) -> (Kind, Selected<'q>, Key) {
     let mut kind = Kind::of(path);
     if kind == Kind::Other && store.is_named(zone.realm, path, Named::Key) {
@@ -284,8 +320,11 @@ pub fn place<'q, 'v>(
     let packager = !zone.origin.is_s3();
     let rules = &zone.cache;
     let selected = rules.select(query, kind, packager, zone.token.is_some());
-    let kept = rules.vary.iter().map(|name| (name.as_str(), value(name)));
-    let base = Key::new(zone.realm, path, selected.iter().chain(kept));
+    let kept = rules
+        .vary
+        .iter()
+        .map(|name| (name.as_str(), (wire.lines)(name)));
+    let base = Key::new(zone.realm, wire.told_https, path, selected.iter(), kept);
     (kind, selected, base)
 }
 
@@ -297,9 +336,19 @@ pub struct Stored {
 }
 
 /// Looks as a request without headers would, and pulls nothing.
-pub fn stored(node: &Node, site: &Site, path: &CanonicalPath, query: Option<&str>) -> Stored {
-    let store = &node.pulls.store;
-    let (kind, _, key) = place(store, &site.zone, path, query, |_| "");
+pub fn stored(
+    node: &Node,
+    site: &Site,
+    path: &CanonicalPath,
+    query: Option<&str>,
+    https: bool,
+) -> Stored {
+    let (store, zone) = (&node.pulls.store, &site.zone);
+    let wire = Wire {
+        told_https: https && zone.tells_scheme(),
+        lines: |_| Vec::new(),
+    };
+    let (kind, _, key) = place(store, zone, path, query, wire);
     let variation = store.variation(&key);
     let key = variation.map_or_else(|| key.clone(), |it| it.key(&key, &[]));
     Stored {

@@ -111,7 +111,7 @@ impl<'r> Request<'r> {
 
     /// The one Host, or the authority of HTTP/2.
     pub fn host(&self) -> Option<&str> {
-        let mut hosts = self.all(&HOST);
+        let mut hosts = self.values(&HOST);
         match (hosts.next(), hosts.next()) {
             (Some(host), None) => std::str::from_utf8(host)
                 .ok()
@@ -143,7 +143,7 @@ impl<'r> Request<'r> {
 
     /// Every value of a header that is visible ASCII.
     pub fn texts<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'r str> + use<'r, 'n> {
-        self.all(name).filter_map(visible)
+        self.values(name).filter_map(visible)
     }
 
     fn first(&self, name: &HeaderName) -> Option<&'r [u8]> {
@@ -156,7 +156,8 @@ impl<'r> Request<'r> {
         }
     }
 
-    fn all<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'r [u8]> + use<'r, 'n> {
+    /// Every value of a header, whatever its bytes are.
+    pub fn values<'n>(&self, name: &'n HeaderName) -> impl Iterator<Item = &'r [u8]> + use<'r, 'n> {
         let (map, lines) = match self.headers {
             Headers::Map(map) => (Some(map.get_all(name)), &[][..]),
             Headers::Lines(lines) => (None, lines),

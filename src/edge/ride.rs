@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, RANGE};
+use http::header::{AUTHORIZATION, COOKIE, RANGE};
 use tokio::time::timeout;
 
 use super::account::Record;
@@ -69,6 +69,9 @@ impl Server<'_> {
             Arrival::Handed(Bypass::Authorization, None)
                 if !self.visit.request.contains(&AUTHORIZATION) =>
             {
+                self.again(sender, record).await
+            }
+            Arrival::Handed(Bypass::Cookie, None) if !self.visit.request.contains(&COOKIE) => {
                 self.again(sender, record).await
             }
             Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,

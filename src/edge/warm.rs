@@ -23,9 +23,9 @@ pub enum Warmed {
     Failed(&'static str),
 }
 
-/// Pulls a target as a request without headers and token would, unless it is
-/// there: who rides this pull gets it as from any other.
-pub async fn warm(node: &Node, site: &Arc<Site>, target: &str) -> Warmed {
+/// Pulls a target as a request without headers and token would, over TLS or not,
+/// unless it is there: who rides this pull gets it as from any other.
+pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> Warmed {
     let Ok(parsed) = Target::parse(target) else {
         return Warmed::Failed("bad_path");
     };
@@ -34,7 +34,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str) -> Warmed {
     }
     // Our own address: that of no viewer.
     let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let entry = Entry::now(&node.clock, nobody, false);
+    let entry = Entry::now(&node.clock, nobody, https);
     let request = Request::of_lines(Method::GET, target, &[], entry);
     let visitor = Visitor {
         target: target.into(),

@@ -54,6 +54,7 @@ pub struct Validators {
 #[derive(Debug, Clone)]
 pub struct Viewer {
     pub ip: IpAddr,
+    /// What the origin is told of the scheme.
     pub https: bool,
     pub request_id: String,
     /// The span that this request is, where it is traced.
@@ -84,10 +85,8 @@ impl Request {
         wire.header("accept-encoding", "identity");
         wire.header("via", "1.1 warren");
         wire.header("x-forwarded-for", &self.viewer.ip.to_string());
-        wire.header(
-            "x-forwarded-proto",
-            if self.viewer.https { "https" } else { "http" },
-        );
+        let scheme = if self.viewer.https { "https" } else { "http" };
+        wire.header("x-forwarded-proto", scheme);
         wire.header("cdn-requestid", &self.viewer.request_id);
         if let Some(trace) = &self.viewer.trace {
             wire.header("traceparent", &trace.to_string());

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pingora::http::ResponseHeader;
@@ -58,6 +58,8 @@ pub struct LiveHead {
     pub age_on_arrival: Duration,
     pub fingerprint: Arc<str>,
     pub replaced: bool,
+    /// Until when others may board; `None`: as long as it streams.
+    pub fresh_until: Option<Instant>,
 }
 
 /// What a rider finds when the answer's head is there.
@@ -159,10 +161,13 @@ impl Flight {
         )
     }
 
-    pub(super) fn landed(&self) -> Option<Landing> {
+    /// Whether one more request may have what it brings, as far as is known;
+    /// `good`: whether a stored object would do.
+    pub(super) fn may_board(&self, now: Instant, good: impl Fn(&Object) -> bool) -> bool {
         match &self.state().phase {
-            Phase::Landed(landing) => Some(landing.clone()),
-            _ => None,
+            Phase::Landed(landing) => good(&landing.object),
+            Phase::Streaming(head) => head.fresh_until.is_none_or(|until| now < until),
+            Phase::Waiting | Phase::Handed(..) | Phase::Failed(_) => true,
         }
     }
 }

@@ -27,7 +27,11 @@ impl Pull {
     pub(super) fn live_head(&self, exchange: &Exchange) -> LiveHead {
         let headers = &exchange.head.headers;
         let lifetime = self.keep(exchange, None).ok();
+        let fresh_for = lifetime.unwrap_or_default().fresh;
+        let left = fresh_for.saturating_sub(self.age(headers));
+        let strict = self.job.zone.cache.policy == CachePolicy::Origin;
         LiveHead {
+            fresh_until: strict.then(|| self.pulls.clock.monotonic() + left),
             head: self.viewer_head(exchange, lifetime),
             length: exchange.head.length(),
             validators: answer::validators(headers),
@@ -105,14 +109,10 @@ impl Pull {
         let Some(stale) = self.job.stale.clone() else {
             return;
         };
-        let control = match CacheControl::is_said(headers) {
-            true => CacheControl::of(headers),
-            false => stale.control,
-        };
+        let control = control_of(&stale, headers);
         let now = self.pulls.clock.wall();
         let validators = answer::merge(answer::validators(headers), &stale.validators);
-        let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
-        let kept = answer::keep(&facts, Framing::Length(0), &self.job.zone.cache);
+        let kept = self.confirmed(headers);
         if kept.is_ok() {
             self.remember(&Told {
                 pace: stale.pace,
@@ -144,12 +144,22 @@ impl Pull {
         self.store(object, true);
     }
 
+    /// How long what the origin has confirmed may be kept.
+    pub(super) fn confirmed(&self, headers: &HeaderMap) -> Result<Lifetime, Bypass> {
+        let stale = self.job.stale.as_ref().ok_or(Bypass::Status)?;
+        let control = control_of(stale, headers);
+        let validators = answer::merge(answer::validators(headers), &stale.validators);
+        let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
+        answer::keep(&facts, Framing::Length(0), &self.job.zone.cache)
+    }
+
     /// Stores, then lands, then (on drop) leaves the map: in that order there
     /// is no instant with neither an object nor a flight.
     fn store(&mut self, object: Object, revalidated: bool) {
         let object = Arc::new(object);
         let purged = object.name.purged(&self.pulls.store.purges).is_some();
-        let valid = !purged && !self.flight.invalid.load(Relaxed);
+        let forgotten = self.alone && self.invalidations != self.pulls.invalidations.load(Relaxed);
+        let valid = !purged && !forgotten && !self.flight.invalid.load(Relaxed);
         if object.bypass.is_none() && valid {
             self.pulls.store.insert(&self.job.key, Arc::clone(&object));
             self.linger = !self
@@ -222,7 +232,7 @@ impl Pull {
         }
     }
 
-    fn age(&self, headers: &HeaderMap) -> Duration {
+    pub(super) fn age(&self, headers: &HeaderMap) -> Duration {
         answer::age_on_arrival(headers, self.job.zone.cache.policy, self.pulls.clock.wall())
     }
 
@@ -237,5 +247,13 @@ impl Pull {
             true,
             now,
         )
+    }
+}
+
+/// What a 304 says of caching, and where it is silent what was said before.
+fn control_of(stale: &Object, headers: &HeaderMap) -> CacheControl {
+    match CacheControl::is_said(headers) {
+        true => CacheControl::of(headers),
+        false => stale.control,
     }
 }

@@ -93,6 +93,8 @@ pub struct Pulls {
     /// Viewers who wait for one pull at a time.
     pub max_riders: usize,
     pub counts: Counts,
+    /// How often anything was forgotten.
+    invalidations: AtomicU64,
 }
 
 struct Seat {
@@ -141,6 +143,7 @@ impl Pulls {
             max_object,
             max_riders,
             counts,
+            invalidations: AtomicU64::new(0),
         })
     }
 
@@ -158,8 +161,7 @@ impl Pulls {
         if let Some(seat) = seats.get(key) {
             let reachable =
                 seat.until.is_none_or(|until| now < until) && !self.is_overtaken(seat.born, place);
-            let landed = seat.flight.landed();
-            if reachable && landed.is_none_or(|landing| good(&landing.object)) {
+            if reachable && seat.flight.may_board(now, good) {
                 if seat.flight.riders() >= self.max_riders {
                     return Joined::Crowded;
                 }
@@ -178,8 +180,7 @@ impl Pulls {
         let Some(job) = job else {
             return Joined::Alone;
         };
-        let born = self.store.purges.latest();
-        let flight = Flight::new();
+        let (flight, born) = (Flight::new(), self.store.purges.latest());
         let rider = flight.board(true);
         seats.insert(
             key.clone(),
@@ -191,14 +192,25 @@ impl Pulls {
             },
         );
         drop(seats);
+        self.start(flight, job(born), false);
+        Joined::Riding(rider)
+    }
+
+    /// A pull for one request and no other: its answer must be confirmed for
+    /// each. It is on no map, so nobody boards it.
+    pub fn alone(self: &Arc<Self>, job: impl FnOnce(Epoch) -> Job) -> Rider {
+        let flight = Flight::new();
+        let rider = flight.board(true);
+        self.start(flight, job(self.store.purges.latest()), true);
+        rider
+    }
+
+    fn start(self: &Arc<Self>, flight: Arc<Flight>, job: Job, alone: bool) {
         self.counts.started.fetch_add(1, Relaxed);
         self.counts.in_flight.fetch_add(1, Relaxed);
-        tokio::spawn(task::run(task::Pull::new(
-            Arc::clone(self),
-            flight,
-            job(born),
-        )));
-        Joined::Riding(rider)
+        let mut pull = task::Pull::new(Arc::clone(self), flight, job);
+        pull.alone = alone;
+        tokio::spawn(task::run(pull));
     }
 
     /// Whether what a pull brings was purged while it was under way.
@@ -244,8 +256,19 @@ impl Pulls {
         job.key = key;
     }
 
+    /// An answer is for the request that began its pull and must be confirmed
+    /// for any other: who boarded looks again, who comes does not board.
+    fn seclude(&self, key: &Key, flight: &Arc<Flight>) {
+        // In this order nobody who looks again boards the like of it.
+        self.store.note_unshared(key);
+        self.leave(key, flight, false);
+        flight.part();
+    }
+
     /// Forgets what is stored under a key, and what is on its way there.
     pub fn invalidate(&self, base: &Key) {
+        // Of those that are on no map it is not known which are under the key.
+        self.invalidations.fetch_add(1, Relaxed);
         for shard in &self.shards {
             lock(shard).retain(|_, seat| {
                 let stays = seat.base != *base;
@@ -279,6 +302,7 @@ fn lock(shard: &Mutex<HashMap<Key, Seat>>) -> MutexGuard<'_, HashMap<Key, Seat>>
 mod tests {
     use super::*;
     use crate::cache::budget::Budget;
+    use crate::cache::key::NO_HEADERS;
     use crate::config::{Config, Environment};
     use std::path::Path;
 
@@ -326,7 +350,8 @@ mod tests {
         let clock = Clock::default();
         let store = Arc::new(Store::new(Budget::new(16 << 20)));
         let pulls = Pulls::new(store, clock.clone(), 1 << 20, 10);
-        let key = Key::new(1, &CanonicalPath::parse("/a.ts").expect("a path"), []);
+        let path = CanonicalPath::parse("/a.ts").expect("a path");
+        let key = Key::new(1, false, &path, [], NO_HEADERS);
         let flight = Flight::new();
         let mut riders = [flight.board(true), flight.board(false)];
         let seat = Seat {

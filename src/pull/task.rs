@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use tokio::time::timeout;
 
 use super::answer::{self, Asked, Course};
@@ -14,6 +14,7 @@ use super::flight::Flight;
 use super::resume::Steady;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
+use crate::cache::cache_control::CacheControl;
 use crate::cache::lifetime::Bypass;
 use crate::cache::vary;
 use crate::hls::Kind;
@@ -29,15 +30,22 @@ pub(super) struct Pull {
     pub(super) job: Job,
     /// What was not admitted to the cache stays reachable for a little.
     pub(super) linger: bool,
+    /// What had been forgotten when it began.
+    pub(super) invalidations: u64,
+    /// It is on no map: for nobody but its starter.
+    pub(super) alone: bool,
 }
 
 impl Pull {
     pub fn new(pulls: Arc<Pulls>, flight: Arc<Flight>, job: Job) -> Self {
+        let invalidations = pulls.invalidations.load(Relaxed);
         Self {
             pulls,
             flight,
             job,
             linger: false,
+            invalidations,
+            alone: false,
         }
     }
 }
@@ -110,6 +118,9 @@ impl Pull {
         {
             course = Course::Private(reason);
         }
+        if self.job.zone.cache.policy == CachePolicy::Origin && !self.hides(&exchange) {
+            course = self.whose(course, &exchange);
+        }
         match course {
             Course::Fail(failure) => Err(failure),
             Course::Confirmed => {
@@ -122,7 +133,7 @@ impl Pull {
                     500.. => self.pulls.counts.fail(Failure::ServerError),
                     400.. => {}
                     // Another request may carry none.
-                    _ if reason == Bypass::Authorization => {}
+                    _ if matches!(reason, Bypass::Authorization | Bypass::Cookie) => {}
                     _ => self.pulls.store.pass(&self.job.key, reason),
                 }
                 // Before anybody wakes: who looks again begins anew.
@@ -153,6 +164,37 @@ impl Pull {
         Ok(())
     }
 
+    /// Under `origin` the head tells whether others may have it at all, and
+    /// whether without asking: what is not fresh on arrival is its asker's
+    /// alone (RFC 9111 §4.3, §5.2.2.4), and with a Cookie in the request not
+    /// even kept, unless it is said to be for everybody.
+    fn whose(&mut self, course: Course, exchange: &Exchange) -> Course {
+        let headers = &exchange.head.headers;
+        let kept = match course {
+            Course::Share => self.keep(exchange, None),
+            Course::Confirmed => self.confirmed(headers),
+            Course::Private(_) | Course::Fail(_) => return course,
+        };
+        match kept {
+            Err(reason) if course == Course::Share => return Course::Private(reason),
+            Ok(lifetime) if lifetime.fresh > self.age(headers) => return course,
+            Ok(_) | Err(_) => {}
+        }
+        let is_public = CacheControl::of(headers).public;
+        if course == Course::Share && self.sends(COOKIE) && !is_public {
+            return Course::Private(Bypass::Cookie);
+        }
+        self.alone = true;
+        self.pulls.seclude(&self.job.key, &self.flight);
+        course
+    }
+
+    /// Whether the origin sees this header of the viewer.
+    fn sends(&self, header: HeaderName) -> bool {
+        let mut forwarded = self.job.request.forwarded.iter();
+        forwarded.any(|(name, _)| *name == header)
+    }
+
     fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
         let rules = &self.job.zone.cache;
         let now = self.pulls.clock.monotonic();
@@ -162,20 +204,9 @@ impl Pull {
             to_confirm,
             has_stale: stale.is_some_and(|stale| stale.freshness.covers_errors(now)),
             hides_errors: self.job.zone.hides_errors(),
-            with_credentials: self
-                .job
-                .request
-                .forwarded
-                .iter()
-                .any(|(name, _)| *name == AUTHORIZATION),
+            with_credentials: self.sends(AUTHORIZATION),
         };
-        match answer::course(&exchange.head, rules, asked, self.pulls.max_object) {
-            // Under `origin` the head tells whether others may have it at all.
-            Course::Share if rules.policy == CachePolicy::Origin && !self.hides(exchange) => self
-                .keep(exchange, None)
-                .map_or_else(Course::Private, |_| Course::Share),
-            course => course,
-        }
+        answer::course(&exchange.head, rules, asked, self.pulls.max_object)
     }
 
     /// Whether a viewer learns of this answer no more than its status.

@@ -51,6 +51,13 @@ impl Zone {
         self.origin.is_s3() || self.cache.policy == CachePolicy::Hls
     }
 
+    /// Whether the origin is told how each viewer came (`X-Forwarded-Proto`), so
+    /// that its answers are kept apart by it. Under `hls`, and of an object
+    /// store, media are one for all: there it is told what the node serves over.
+    pub fn tells_scheme(&self) -> bool {
+        !self.origin.is_s3() && self.cache.policy == CachePolicy::Origin
+    }
+
     pub fn explains_to(&self, viewer: IpAddr) -> bool {
         contains(&self.explain_to, viewer)
     }

@@ -44,6 +44,7 @@ mod revocation;
 mod road;
 mod scenarios;
 mod serve;
+mod sharing;
 mod sigv4;
 mod store;
 mod swarm;

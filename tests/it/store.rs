@@ -7,7 +7,7 @@ use warren::cache::body::BodyWriter;
 use warren::cache::budget::{Budget, CHUNK_BYTES};
 use warren::cache::cache_control::CacheControl;
 use warren::cache::head::{HeadLines, empty};
-use warren::cache::key::Key;
+use warren::cache::key::{Key, NO_HEADERS};
 use warren::cache::lifetime::{Freshness, Lifetime};
 use warren::cache::object::{Name, Object};
 use warren::cache::store::Store;
@@ -19,7 +19,8 @@ use warren::path::CanonicalPath;
 const BUDGET: usize = 32 << 20;
 
 fn key(name: &str) -> Key {
-    Key::new(1, &CanonicalPath::parse(name).expect("a path"), [])
+    let path = CanonicalPath::parse(name).expect("a path");
+    Key::new(1, false, &path, [], NO_HEADERS)
 }
 
 /// An object whose every byte is `fill`; `None` where the budget has no room.
