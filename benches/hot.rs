@@ -142,6 +142,7 @@ fn origin_headers() -> HeaderMap {
 
 fn facts<'a>(origin: &'a HeaderMap, path: &'a CanonicalPath) -> HeadFacts<'a> {
     HeadFacts {
+        live_media: None,
         status: 200,
         origin,
         shared: true,

@@ -183,6 +183,7 @@ fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
     let name = |(realm, purge): &(u32, Purge)| match purge {
         Purge::Path(path) => format!("{} {path}", zone(*realm)),
         Purge::Prefix(prefix) => format!("{} {prefix}*", zone(*realm)),
+        Purge::Media(folder) => format!("{} {folder}", zone(*realm)),
         Purge::Tag(tag) => format!("{} tag {tag}", zone(*realm)),
         Purge::All => format!("{} all", zone(*realm)),
     };

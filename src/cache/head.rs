@@ -3,15 +3,15 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use super::cache_control::{CacheControl, withheld};
 use super::lifetime::Lifetime;
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
-use crate::origin::connection_says;
 use crate::origin::sigv4::civil;
+use crate::origin::{connection_says, entity_tag};
 use crate::path::CanonicalPath;
 
 /// How long a viewer may keep a segment: it never changes under its name.
@@ -29,6 +29,8 @@ pub struct HeadFacts<'a> {
     pub path: &'a CanonicalPath,
     /// `None`: not stored.
     pub lifetime: Option<Lifetime>,
+    /// Media of a live stream: how long they are what they are.
+    pub live_media: Option<Duration>,
     /// `policy = "origin"`: Cache-Control and Vary pass as they came.
     pub as_it_came: bool,
     pub zone_id: u32,
@@ -97,6 +99,7 @@ fn pull_lines(head: &mut ResponseHeader, code: u16, facts: &HeadFacts<'_>) {
     // A 304 that says nothing of it changes nothing.
     let silent = code == 304
         && matches!(facts.kind, Kind::Segment | Kind::Init)
+        && facts.live_media.is_none()
         && !facts.origin.contains_key(CACHE_CONTROL);
     if !facts.as_it_came
         && !silent
@@ -170,10 +173,18 @@ fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
     };
     match facts.kind {
         _ if said.no_store || said.private => came(),
-        Kind::Segment | Kind::Init => match said.shared_max_age() {
-            Some(shorter) if shorter < VIEWER_SEGMENT_AGE => max_age(shorter, ""),
-            _ => max_age(VIEWER_SEGMENT_AGE, ", immutable"),
-        },
+        Kind::Segment | Kind::Init => {
+            // Of a live stream no longer than it is fresh here.
+            let fresh = facts.lifetime.map(|lifetime| lifetime.fresh);
+            let live = facts.live_media.map(|live| fresh.unwrap_or(live).min(live));
+            let most = live.unwrap_or(VIEWER_SEGMENT_AGE);
+            let said = said.shared_max_age().filter(|said| *said < most);
+            match (said, live) {
+                (Some(shorter), _) => max_age(shorter, ""),
+                (None, Some(live)) => max_age(live, ""),
+                (None, None) => max_age(VIEWER_SEGMENT_AGE, ", immutable"),
+            }
+        }
         Kind::Playlist | Kind::Manifest => match facts.lifetime {
             Some(lifetime) => max_age(lifetime.fresh, ""),
             None => Some(HeaderValue::from_static("no-store")),
@@ -243,6 +254,10 @@ fn passing<'a>(facts: &'a HeadFacts<'_>) -> impl Fn(&HeaderName) -> bool + 'a {
 
 fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
     if is_hop_by_hop(name) || connection_says(facts.origin, name.as_str()) {
+        return false;
+    }
+    // What is none to us is none to a player.
+    if *name == ETAG && entity_tag(facts.origin).is_none() {
         return false;
     }
     let text = name.as_str();
@@ -320,6 +335,7 @@ mod tests {
             kind,
             path: &CanonicalPath::parse("/a.ts").expect("a path"),
             lifetime,
+            live_media: None,
             as_it_came: false,
             zone_id: 3,
             cors: true,
@@ -380,6 +396,7 @@ mod tests {
             kind: Kind::Other,
             path: &path,
             lifetime: None,
+            live_media: None,
             as_it_came: true,
             zone_id: 3,
             cors: false,

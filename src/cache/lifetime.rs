@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::cache_control::CacheControl;
+use super::live::Beside;
 use crate::hls::{Kind, Pace};
 
 const fn secs(seconds: u64) -> Duration {
@@ -21,7 +22,10 @@ const LIVE_FRESH_MOST: Duration = secs(2);
 const LIVE_FRESH_LEAST: Duration = Duration::from_millis(500);
 const LOW_LATENCY_FRESH_MOST: Duration = secs(1);
 const MISSING_FRESH: Duration = secs(2);
-const MISSING_LIVE_PLAYLIST_FRESH: Duration = secs(1);
+const MISSING_BESIDE_LIVE_FRESH: Duration = secs(1);
+const MISSING_NAMED_FRESH: Duration = Duration::from_millis(500);
+/// Longer than a packager takes to start again.
+const LIVE_STALE_IF_ERROR_LEAST: Duration = secs(30);
 /// Whatever target duration a playlist claims.
 const MISSING_FRESH_MOST: Duration = secs(60);
 
@@ -105,6 +109,8 @@ impl Bypass {
 pub struct Overrides {
     pub playlist: Option<Duration>,
     pub live_playlist: Option<Duration>,
+    /// How long a live playlist is served where the origin fails.
+    pub live_stale_if_error: Option<Duration>,
     pub segment: Option<Duration>,
     pub init: Option<Duration>,
     pub key: Option<Duration>,
@@ -128,8 +134,10 @@ pub struct Answer {
     pub has_validator: bool,
     /// `_HLS_msn` is part of the key.
     pub blocking_reload: bool,
-    /// A live playlist of the same folder is stored: its target duration.
-    pub live_folder: Option<Duration>,
+    /// A live playlist stands in the same folder, or names it.
+    pub live: Option<Beside>,
+    /// Another broadcast may come under the names of this one.
+    pub names_return: bool,
 }
 
 impl Answer {
@@ -149,9 +157,9 @@ pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
     }
     let mut lifetime = match answer.kind {
         Kind::Playlist | Kind::Manifest => playlist(answer, overrides)?,
-        Kind::Segment => immutable(answer, overrides.segment.unwrap_or(SEGMENT_FRESH)),
-        Kind::Init => immutable(answer, overrides.init.unwrap_or(SEGMENT_FRESH)),
-        Kind::Other => immutable(answer, overrides.other.unwrap_or(OTHER_FRESH)),
+        Kind::Segment => immutable(answer, overrides.segment, SEGMENT_FRESH),
+        Kind::Init => immutable(answer, overrides.init, SEGMENT_FRESH),
+        Kind::Other => immutable(answer, overrides.other, OTHER_FRESH),
         Kind::Key => {
             let most = overrides.key.unwrap_or(KEY_FRESH);
             let fresh = answer
@@ -220,11 +228,35 @@ fn fresh_only(fresh: Duration) -> Lifetime {
     }
 }
 
-/// "Origin's, else": for what does not change under its name.
-fn immutable(answer: &Answer, otherwise: Duration) -> Lifetime {
+/// How long media of a live stream may be taken for what they are: a stream that
+/// is published anew uses names again (rfc8216bis-22, Appendix B). `None`: it is
+/// no such thing, or the zone says that its names never return.
+pub fn live_media(kind: Kind, live: Option<Beside>, names_return: bool) -> Option<Duration> {
+    let live = live.filter(|_| names_return)?;
+    let is_media = match kind {
+        Kind::Segment | Kind::Init => true,
+        Kind::Other => live.named,
+        Kind::Playlist | Kind::Manifest | Kind::Key => false,
+    };
+    is_media.then(|| live.target * 6)
+}
+
+/// "Origin's, else": for what does not change under its name. Of a live stream
+/// it does, and is then confirmed: in the background where the origin lets it.
+fn immutable(answer: &Answer, set: Option<Duration>, otherwise: Duration) -> Lifetime {
+    let said = answer.origin_fresh();
+    let Some(live) = live_media(answer.kind, answer.live, answer.names_return) else {
+        return Lifetime {
+            fresh: said.or(set).unwrap_or(otherwise),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: HOUR,
+        };
+    };
+    let most = set.unwrap_or(live);
+    let behind = answer.cache_control.stale_while_revalidate;
     Lifetime {
-        fresh: answer.origin_fresh().unwrap_or(otherwise),
-        stale_while_revalidate: Duration::ZERO,
+        fresh: said.map_or(most, |said| said.min(most)),
+        stale_while_revalidate: behind.unwrap_or_default().min(live),
         stale_if_error: HOUR,
     }
 }
@@ -242,14 +274,15 @@ fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> 
         }
         Pace::Live { target } => {
             let table = (target / 2).clamp(LIVE_FRESH_LEAST, LIVE_FRESH_MOST);
-            (overrides.live_playlist.unwrap_or(table), target / 2, target)
+            let fresh = overrides.live_playlist.unwrap_or(table);
+            (fresh, target / 2, live_stale_if_error(target, overrides))
         }
         Pace::LowLatency { target } => {
             let table = (target / 2).min(LOW_LATENCY_FRESH_MOST);
             (
                 overrides.live_playlist.unwrap_or(table),
                 Duration::ZERO,
-                target,
+                live_stale_if_error(target, overrides),
             )
         }
     };
@@ -263,12 +296,21 @@ fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> 
     })
 }
 
+/// Players go on with an old playlist while it is served: hls.js ended after
+/// 3 s of errors in its place, and played through 10 s of the same one (measured).
+fn live_stale_if_error(target: Duration, overrides: &Overrides) -> Duration {
+    let table = LIVE_STALE_IF_ERROR_LEAST.max(target * 5);
+    overrides.live_stale_if_error.unwrap_or(table)
+}
+
+/// What a live playlist names is there in a moment; a manifest's update period
+/// says nothing of its segments.
 fn missing(answer: &Answer, overrides: &Overrides) -> Duration {
-    let is_playlist = matches!(answer.kind, Kind::Playlist | Kind::Manifest);
-    match answer.live_folder {
-        Some(target) if answer.blocking_reload => (target * 4).min(MISSING_FRESH_MOST),
-        Some(_) if is_playlist => MISSING_LIVE_PLAYLIST_FRESH,
-        Some(target) => target.min(MISSING_FRESH_MOST),
+    let at_most = |most: Duration| overrides.missing.unwrap_or(most).min(most);
+    match answer.live {
+        Some(live) if answer.blocking_reload => (live.target * 4).min(MISSING_FRESH_MOST),
+        Some(live) if live.named => at_most((live.target / 4).min(MISSING_NAMED_FRESH)),
+        Some(_) => at_most(MISSING_BESIDE_LIVE_FRESH),
         None => overrides.missing.unwrap_or(MISSING_FRESH),
     }
 }
@@ -348,8 +390,14 @@ mod tests {
             age: Duration::ZERO,
             has_validator: true,
             blocking_reload: false,
-            live_folder: None,
+            live: None,
+            names_return: true,
         }
+    }
+
+    fn beside(target: u64, named: bool) -> Option<Beside> {
+        let target = secs(target);
+        Some(Beside { target, named })
     }
 
     fn life(fresh_ms: u64, swr_ms: u64, sie_ms: u64) -> Result<Lifetime, Bypass> {
@@ -421,22 +469,27 @@ mod tests {
             (
                 "live T=6",
                 answer(Kind::Playlist, Some(LIVE), ""),
-                life(2_000, 3_000, 6_000),
+                life(2_000, 3_000, 30_000),
             ),
             (
                 "live T=0.6",
                 answer(Kind::Playlist, Some(short), ""),
-                life(500, 300, 600),
+                life(500, 300, 30_000),
             ),
             (
                 "live, s-maxage=1",
                 answer(Kind::Playlist, Some(LIVE), "s-maxage=1"),
-                life(1_000, 3_000, 6_000),
+                life(1_000, 3_000, 30_000),
             ),
             (
                 "low latency",
                 answer(Kind::Playlist, Some(LOW), ""),
-                life(1_000, 0, 2_000),
+                life(1_000, 0, 30_000),
+            ),
+            (
+                "live T=10",
+                answer(Kind::Playlist, Some(Pace::Live { target: secs(10) }), ""),
+                life(2_000, 5_000, 50_000),
             ),
             (
                 "low latency, blocking",
@@ -470,7 +523,7 @@ mod tests {
             (
                 "dynamic mpd",
                 answer(Kind::Manifest, Some(LIVE), ""),
-                life(2_000, 3_000, 6_000),
+                life(2_000, 3_000, 30_000),
             ),
             (
                 "500",
@@ -497,38 +550,117 @@ mod tests {
                 life(2_000, 0, 0),
             ),
             (
+                "404 of what a live playlist names",
+                Answer {
+                    status: 404,
+                    live: beside(6, true),
+                    ..answer(Kind::Segment, None, "")
+                },
+                life(500, 0, 0),
+            ),
+            (
+                "404 of what a fast live playlist names",
+                Answer {
+                    status: 404,
+                    live: beside(1, true),
+                    ..answer(Kind::Key, None, "")
+                },
+                life(250, 0, 0),
+            ),
+            (
                 "404 beside a live playlist",
                 Answer {
                     status: 404,
-                    live_folder: Some(secs(6)),
+                    live: beside(6, false),
                     ..answer(Kind::Segment, None, "")
                 },
-                life(6_000, 0, 0),
+                life(1_000, 0, 0),
             ),
             (
                 "404 beside a playlist of hours",
                 Answer {
                     status: 404,
-                    live_folder: Some(secs(3600)),
-                    ..answer(Kind::Segment, None, "")
+                    live: beside(3600, false),
+                    ..answer(Kind::Init, None, "")
                 },
-                life(60_000, 0, 0),
+                life(1_000, 0, 0),
             ),
             (
                 "404 of a live playlist",
                 Answer {
                     status: 404,
-                    live_folder: Some(secs(6)),
+                    live: beside(6, false),
                     ..answer(Kind::Playlist, None, "")
                 },
                 life(1_000, 0, 0),
+            ),
+            (
+                "segment beside a live playlist",
+                Answer {
+                    live: beside(6, false),
+                    ..answer(Kind::Segment, None, "")
+                },
+                life(36_000, 0, H),
+            ),
+            (
+                "segment of a live playlist, origin's year",
+                Answer {
+                    live: beside(2, true),
+                    ..answer(
+                        Kind::Segment,
+                        None,
+                        "max-age=31536000, stale-while-revalidate=5",
+                    )
+                },
+                life(12_000, 5_000, H),
+            ),
+            (
+                "segment of a live playlist, origin's second",
+                Answer {
+                    live: beside(2, true),
+                    ..answer(Kind::Segment, None, "max-age=1")
+                },
+                life(1_000, 0, H),
+            ),
+            (
+                "init section of a live playlist",
+                Answer {
+                    live: beside(2, true),
+                    ..answer(Kind::Init, None, "")
+                },
+                life(12_000, 0, H),
+            ),
+            (
+                "what a live playlist names without an extension",
+                Answer {
+                    live: beside(2, true),
+                    ..answer(Kind::Other, None, "")
+                },
+                life(12_000, 0, H),
+            ),
+            (
+                "a poster beside a live playlist",
+                Answer {
+                    live: beside(2, false),
+                    ..answer(Kind::Other, None, "")
+                },
+                life(60_000, 0, H),
+            ),
+            (
+                "segment of a live playlist whose names never return",
+                Answer {
+                    live: beside(2, true),
+                    names_return: false,
+                    ..answer(Kind::Segment, None, "")
+                },
+                life(86_400_000, 0, H),
             ),
             (
                 "404 of a blocking reload",
                 Answer {
                     status: 404,
                     blocking_reload: true,
-                    live_folder: Some(secs(2)),
+                    live: beside(2, false),
                     ..answer(Kind::Playlist, None, "")
                 },
                 life(8_000, 0, 0),
@@ -666,7 +798,8 @@ mod tests {
                 age: Duration::ZERO,
                 has_validator: false,
                 blocking_reload: false,
-                live_folder: None,
+                live: None,
+            names_return: true,
             };
             match hls(&answer, &Overrides::default()) {
                 Err(_) => prop_assert!(no_store || private),

@@ -8,6 +8,7 @@ pub mod demand;
 pub mod head;
 pub mod key;
 pub mod lifetime;
+pub mod live;
 pub mod object;
 pub mod purge;
 pub mod store;

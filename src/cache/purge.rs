@@ -32,6 +32,9 @@ pub enum Purge {
     Path(String),
     /// Every path that begins so.
     Prefix(String),
+    /// Every path right in this folder (which ends with a slash) that is no
+    /// playlist.
+    Media(String),
     /// Everything that the origin gave this tag.
     Tag(String),
     All,
@@ -48,6 +51,7 @@ pub struct Purges {
 struct Realm {
     all: Mark,
     paths: PathIndex<Mark>,
+    folders: HashMap<String, Mark>,
     tags: HashMap<String, Mark>,
 }
 
@@ -130,7 +134,7 @@ impl Purges {
 
 impl Realm {
     fn mark(&mut self, purge: &Purge, mode: Mode, epoch: Epoch) {
-        if self.paths.count() + self.tags.len() >= MAX_MARKS {
+        if self.paths.count() + self.folders.len() + self.tags.len() >= MAX_MARKS {
             *self = Self::default();
             self.all.set(Mode::Hard, epoch);
         }
@@ -138,14 +142,28 @@ impl Realm {
             Purge::All => self.all.set(mode, epoch),
             Purge::Path(path) => self.paths.path(path).set(mode, epoch),
             Purge::Prefix(prefix) => self.paths.prefix(prefix).set(mode, epoch),
+            Purge::Media(folder) => {
+                let mark = self.folders.entry(folder.clone()).or_default();
+                mark.set(mode, epoch);
+            }
             Purge::Tag(tag) => self.tags.entry(tag.clone()).or_default().set(mode, epoch),
         }
     }
 
     fn of_path(&self, path: &str) -> Mark {
-        let marks = self.paths.of(path);
+        let beside = folder_of_media(path).and_then(|folder| self.folders.get(folder));
+        let marks = self.paths.of(path).chain(beside);
         marks.fold(self.all, |mark, more| mark.with(*more))
     }
+}
+
+/// The folder of a path; `None` for a playlist.
+fn folder_of_media(path: &str) -> Option<&str> {
+    let at = path.rfind('/')?;
+    let extension = path[at..].rsplit_once('.').map(|(_, extension)| extension);
+    let is = |name: &str| extension.is_some_and(|it| it.eq_ignore_ascii_case(name));
+    let is_playlist = is("m3u8") || is("m3u") || is("mpd");
+    (!is_playlist).then(|| &path[..=at])
 }
 
 /// Headers that name tags, and what stands between two. An S3 store sends none
@@ -264,6 +282,7 @@ mod tests {
         match purge {
             Purge::Path(only) => path == only,
             Purge::Prefix(prefix) => path.starts_with(prefix.as_str()),
+            Purge::Media(folder) => folder_of_media(path) == Some(folder),
             Purge::Tag(tag) => tags.contains(tag),
             Purge::All => true,
         }
@@ -273,9 +292,9 @@ mod tests {
         /// The marks say what the purges say one by one.
         #[test]
         fn marks_are_as_good_as_the_list_of_purges(
-            purges in prop::collection::vec((0u8..4, "/[ab]{0,3}", any::<bool>()), 0..20),
+            purges in prop::collection::vec((0u8..5, "/[ab]{0,3}", any::<bool>()), 0..20),
             born in 0u64..20,
-            path in "/[ab]{0,4}",
+            path in "/[ab]{0,2}(/[ab]{0,2})?",
             tags in prop::collection::vec("/[ab]{0,2}", 0..3),
         ) {
             let marks = Purges::default();
@@ -285,6 +304,7 @@ mod tests {
                     0 => Purge::Path(text),
                     1 => Purge::Prefix(text),
                     2 => Purge::Tag(text),
+                    3 => Purge::Media(format!("{}/", text.trim_end_matches('a').trim_end_matches('/'))),
                     _ => Purge::All,
                 };
                 let mode = if hard { Mode::Hard } else { Mode::Soft };

@@ -13,12 +13,12 @@ use moka::sync::Cache;
 use super::budget::Budget;
 use super::key::Key;
 use super::lifetime::Bypass;
+use super::live::Live;
 use super::object::{Name, Object};
 use super::purge::{Mode, Purges};
 use super::vary::{MAX_NAMES, Variation};
 use crate::hls::Kind;
 use crate::origin::Failure;
-use crate::path::CanonicalPath;
 
 /// Bodies up to this go to the small cache.
 pub const SMALL_BYTES: u64 = 64 << 10;
@@ -34,8 +34,6 @@ const MEMORY_ENTRIES: u64 = 10_000;
 const PASS_FOR: Duration = Duration::from_secs(60);
 /// After a failed refresh a stale object is served at once for this long.
 const FAILED_FOR: Duration = Duration::from_secs(1);
-/// A live folder or a key's name is forgotten after this without news.
-const NAME_FOR: Duration = Duration::from_secs(3600);
 
 /// Everything that is remembered of objects.
 pub struct Store {
@@ -49,22 +47,11 @@ pub struct Store {
     unshared: Cache<Key, ()>,
     /// Keys whose last refresh failed.
     failed: Cache<Key, Failure>,
-    /// Folders with a live playlist, and its target duration.
-    live_folders: Cache<(u32, String), Duration>,
-    /// Paths that a playlist names as something that their names do not tell.
-    named: Cache<(u32, CanonicalPath), Named>,
+    pub live: Live,
     /// What answers were seen to vary by, under `policy = "origin"`.
     variations: Cache<Key, Variation>,
     generations: AtomicU64,
     evictions: Arc<Evictions>,
-}
-
-/// What a playlist says of a path that it names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Named {
-    Key,
-    /// A part that is not there yet.
-    HintedPart,
 }
 
 /// Evictions since the start, by cause.
@@ -118,28 +105,22 @@ impl Store {
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(FAILED_FOR)
                 .build(),
-            live_folders: Cache::builder()
-                .max_capacity(MEMORY_ENTRIES)
-                .time_to_live(NAME_FOR)
-                .build(),
-            named: Cache::builder()
-                .max_capacity(MEMORY_ENTRIES)
-                .time_to_live(NAME_FOR)
-                .build(),
+            live: Live::default(),
             variations: Cache::builder().max_capacity(MEMORY_ENTRIES).build(),
             generations: AtomicU64::new(0),
             evictions,
         }
     }
 
-    /// The object under a key, fresh or not; not one that was purged.
+    /// The object under a key, fresh or not; not one that was purged, or denies
+    /// what is there by now.
     pub fn get(&self, key: &Key, kind: Kind) -> Option<Arc<Object>> {
         let (first, second) = match kind {
             Kind::Segment | Kind::Other => (&self.large, &self.small),
             _ => (&self.small, &self.large),
         };
         let object = first.get(key).or_else(|| second.get(key))?;
-        if object.name.purged(&self.purges) == Some(Mode::Hard) {
+        if object.name.purged(&self.purges) == Some(Mode::Hard) || self.is_contradicted(&object) {
             self.small.invalidate(key);
             self.large.invalidate(key);
             return None;
@@ -245,25 +226,11 @@ impl Store {
         self.failed.get(key)
     }
 
-    /// Remembers (or forgets) that a live playlist stands in a folder.
-    pub fn note_folder(&self, realm: u32, path: &CanonicalPath, live: Option<Duration>) {
-        let folder = (realm, path.folder().to_owned());
-        match live {
-            Some(target) => self.live_folders.insert(folder, target),
-            None => self.live_folders.invalidate(&folder),
-        }
-    }
-
-    pub fn live_folder(&self, realm: u32, path: &CanonicalPath) -> Option<Duration> {
-        self.live_folders.get(&(realm, path.folder().to_owned()))
-    }
-
-    pub fn note_name(&self, realm: u32, path: CanonicalPath, named: Named) {
-        self.named.insert((realm, path), named);
-    }
-
-    pub fn is_named(&self, realm: u32, path: &CanonicalPath, named: Named) -> bool {
-        self.named.get(&(realm, path.clone())) == Some(named)
+    /// Whether a playlist has said that there is what this object denies.
+    pub fn is_contradicted(&self, object: &Object) -> bool {
+        let Name { realm, path, .. } = &object.name;
+        let stored_at = object.freshness.stored_at;
+        object.is_negative() && self.live.contradicts(*realm, path, stored_at)
     }
 
     /// Stored objects and their bytes, as moka counts them.

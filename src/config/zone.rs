@@ -256,6 +256,7 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
         vary: table.list("vary", "header names", |text| text.parse().ok()),
         store_set_cookie: table.flag("store_set_cookie", false),
         request_directives: request_directives.unwrap_or_default(),
+        names_never_return: table.flag("names_never_return", false),
         ttl: overrides(&table),
     };
     table.finish().then_some(rules)
@@ -289,6 +290,7 @@ fn overrides(cache: &Section<'_>) -> Overrides {
     let overrides = Overrides {
         playlist: table.duration("playlist"),
         live_playlist: table.duration("live_playlist"),
+        live_stale_if_error: table.duration("live_stale_if_error"),
         segment: table.duration("segment"),
         init: table.duration("init"),
         key: table.duration("key"),

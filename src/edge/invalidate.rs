@@ -63,7 +63,7 @@ impl Changing {
                 lines.unwrap_or_default()
             };
             let wire = Wire { told_https, lines };
-            let (_, _, base) = place(&node.pulls.store, zone, path, query, wire);
+            let (_, _, base) = place(&node.pulls.store, zone, path, query, &wire);
             node.pulls.invalidate(&base);
         }
     }

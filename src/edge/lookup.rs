@@ -12,10 +12,11 @@ use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site};
 use crate::cache::demand::Demand;
 use crate::cache::key::Key;
-use crate::cache::lifetime::{Bypass, State};
+use crate::cache::lifetime::{Bypass, State, live_media};
+use crate::cache::live::Named;
 use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
-use crate::cache::store::{Named, Store};
+use crate::cache::store::Store;
 use crate::hls::Kind;
 use crate::origin::{self, Failure};
 use crate::path::CanonicalPath;
@@ -79,7 +80,7 @@ impl<'a> Query<'a> {
             told_https,
             lines: |name| visit.request.values(name).collect(),
         };
-        let (kind, selected, base) = place(store, zone, &target.path, target.query, wire);
+        let (kind, selected, base) = place(store, zone, &target.path, target.query, &wire);
         let variation = match zone.cache.policy {
             CachePolicy::Hls => None,
             CachePolicy::Origin => store.variation(&base),
@@ -235,11 +236,19 @@ impl<'a> Query<'a> {
         let store = &node.pulls.store;
         let held = !zone.origin.is_s3()
             && (self.selected.is_blocking_reload()
-                || store.is_named(zone.realm, path, Named::HintedPart));
+                || store.live.is_named(zone.realm, path, Named::HintedPart));
         held.then(|| {
-            let target = store.live_folder(zone.realm, path);
+            let target = store.live.folder(zone.realm, path);
             target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
         })
+    }
+
+    /// Media of a live stream: how long they are what they are.
+    pub fn live_media(&self) -> Option<Duration> {
+        let Visit { node, admitted, .. } = self.visit;
+        let (zone, path) = (admitted.zone, &admitted.target.path);
+        let live = node.pulls.store.live.beside(zone.realm, path);
+        live_media(self.kind, live, !zone.cache.names_never_return)
     }
 
     /// How much longer this request may wait for its first byte.
@@ -311,10 +320,10 @@ pub fn place<'q, 'v>(
     zone: &'v Zone,
     path: &CanonicalPath,
     query: Option<&'q str>,
-    wire: Wire<impl Fn(&'v HeaderName) -> Vec<&'v [u8]>>,
+    wire: &Wire<impl Fn(&'v HeaderName) -> Vec<&'v [u8]>>,
 ) -> (Kind, Selected<'q>, Key) {
     let mut kind = Kind::of(path);
-    if kind == Kind::Other && store.is_named(zone.realm, path, Named::Key) {
+    if kind == Kind::Other && store.live.is_named(zone.realm, path, Named::Key) {
         kind = Kind::Key;
     }
     let packager = !zone.origin.is_s3();
@@ -348,7 +357,7 @@ pub fn stored(
         told_https: https && zone.tells_scheme(),
         lines: |_| Vec::new(),
     };
-    let (kind, _, key) = place(store, zone, path, query, wire);
+    let (kind, _, key) = place(store, zone, path, query, &wire);
     let variation = store.variation(&key);
     let key = variation.map_or_else(|| key.clone(), |it| it.key(&key, &[]));
     Stored {

@@ -1,7 +1,7 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
 use bytes::BytesMut;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LAST_MODIFIED, RANGE};
 
 use super::account::Record;
 use super::headers::{self, Detail};
@@ -12,8 +12,10 @@ use super::serve::{Cut, Server};
 use super::verify::Refused;
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
-use crate::origin::{Exchange, Failure, Method as OriginMethod, Request as OriginRequest};
-use crate::pull::{Steady, viewer_head};
+use crate::origin::{
+    Exchange, Failure, Method as OriginMethod, Request as OriginRequest, entity_tag,
+};
+use crate::pull::{Good, Steady, viewer_head};
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
 
@@ -82,8 +84,10 @@ impl Server<'_> {
         let origin = &self.visit.admitted.origin;
         let answer = origin.open(&request).await?;
         let holds = |condition: &String| {
-            let same = |name| answer.head.text(name) == Some(condition.as_str());
-            (condition.starts_with('"') && same(ETAG)) || same(LAST_MODIFIED)
+            let tag = entity_tag(&answer.head.headers);
+            let date = answer.head.text(LAST_MODIFIED);
+            let (tagged, text) = (condition.starts_with('"'), Some(condition.as_str()));
+            (tagged && tag == text) || date == text
         };
         if answer.head.status != 206 || request.if_range.as_ref().is_none_or(holds) {
             return Ok(answer);
@@ -129,8 +133,10 @@ impl Server<'_> {
             self.query.kind,
             &self.visit.admitted.target.path,
             &exchange.head,
-            None,
-            false,
+            Good {
+                live_media: self.query.live_media(),
+                ..Good::default()
+            },
             now,
         );
         for name in [CONTENT_RANGE, http::header::SET_COOKIE] {

@@ -1,6 +1,7 @@
 //! Riding a pull: waits for what it brings and sends it, as it arrives or whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, COOKIE, RANGE};
 use tokio::time::timeout;
@@ -14,12 +15,16 @@ use super::sender::Sender;
 use super::serve::{Cut, Server, finish_head};
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
+use crate::hls::Pace;
 use crate::origin::Failure;
 use crate::pull::{Arrival, LiveHead, Rider};
 use crate::telemetry::CacheStatus;
 
 /// Looks in the cache for one request, each behind a pull that others began.
 const MAX_LOOKS: u8 = 4;
+/// How long an origin's answer is waited for where an old playlist would do.
+const LEAST_BESIDE_STALE: Duration = Duration::from_millis(500);
+const MOST_BESIDE_STALE: Duration = Duration::from_secs(2);
 
 impl Server<'_> {
     /// Waits for the answer's head, and for the first byte that goes with it:
@@ -44,7 +49,11 @@ impl Server<'_> {
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
-        let arrival = timeout(self.query.patience(), self.arrival(&mut rider));
+        let patience = self
+            .query
+            .patience()
+            .min(self.patience_beside(stale.as_deref()));
+        let arrival = timeout(patience, self.arrival(&mut rider));
         let arrival = sender.waiting(arrival).await?.unwrap_or_else(|_| {
             self.visit.node.pulls.counts.fail(Failure::AnswerTimeout);
             Arrival::Failed(Failure::AnswerTimeout)
@@ -76,6 +85,20 @@ impl Server<'_> {
             }
             Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
             Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
+        }
+    }
+
+    /// How long an answer is waited for where an old playlist would do: a player
+    /// that waits longer for the next one runs out of media.
+    fn patience_beside(&self, stale: Option<&Object>) -> Duration {
+        let now = self.visit.node.clock.monotonic();
+        let usable = stale.filter(|object| object.freshness.covers_errors(now));
+        match usable.and_then(|object| object.pace) {
+            Some(Pace::Live { target } | Pace::LowLatency { target }) => {
+                (target / 2).clamp(LEAST_BESIDE_STALE, MOST_BESIDE_STALE)
+            }
+            Some(Pace::Ended | Pace::Multivariant) => MOST_BESIDE_STALE,
+            None => Duration::MAX,
         }
     }
 

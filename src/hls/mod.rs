@@ -8,7 +8,7 @@ mod playlist;
 
 pub use kind::Kind;
 pub use manifest::Manifest;
-pub use playlist::Playlist;
+pub use playlist::{Playlist, uris};
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! Pure: a byte scan of an HLS playlist for the tags that decide its lifetime.
 //! No full parser: a tag that the edge does not know cannot break it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{MAX_TARGET, Pace};
@@ -9,6 +10,8 @@ use super::{MAX_TARGET, Pace};
 const UNKNOWN_TARGET: Duration = Duration::from_secs(2);
 /// URIs of each sort remembered from one playlist.
 const MAX_URIS: usize = 64;
+/// Names remembered of a live playlist: those that may not be there yet.
+const MAX_NEWEST: usize = 16;
 
 /// The facts of one playlist body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,24 @@ pub struct Playlist {
     /// `URI` values of EXT-X-PRELOAD-HINT for parts: they are asked for before
     /// they are there, and a packager holds its answer until they are.
     pub hint_uris: Vec<String>,
+    /// Of a media playlist: EXT-X-MEDIA-SEQUENCE, 0 where there is none (RFC 8216
+    /// §4.3.3.2).
+    pub sequence: u64,
+    /// How many segments it has, those that a delta update skips included.
+    pub segments: u64,
+    /// The last [`MAX_NEWEST`] URIs of segments, parts and initialisation
+    /// sections.
+    pub newest: Vec<String>,
+}
+
+/// Every URI of a playlist: its lines that are no tag, and the `URI` of tags.
+pub fn uris(body: &[u8]) -> impl Iterator<Item = &str> {
+    let lines = body.split(|byte| *byte == b'\n');
+    lines.map(<[u8]>::trim_ascii).filter_map(|line| match line {
+        [] => None,
+        [b'#', ..] => uri(line),
+        uri => std::str::from_utf8(uri).ok(),
+    })
 }
 
 impl Playlist {
@@ -31,12 +52,20 @@ impl Playlist {
             return None;
         }
         let (mut ended, mut multivariant, mut parts) = (false, false, false);
-        let mut target = None;
+        let (mut target, mut sequence, mut segments) = (None, 0, 0u64);
         let (mut key_uris, mut hint_uris) = (Vec::new(), Vec::new());
         for line in after.split(|byte| *byte == b'\n') {
             let line = line.trim_ascii_end();
             if let Some(value) = line.strip_prefix(b"#EXT-X-TARGETDURATION:") {
                 target = parse_seconds(value);
+            } else if let Some(value) = line.strip_prefix(b"#EXT-X-MEDIA-SEQUENCE:") {
+                sequence = parse_number(value).unwrap_or_default();
+            } else if line.starts_with(b"#EXTINF:") {
+                segments += 1;
+            } else if let Some(value) = line.strip_prefix(b"#EXT-X-SKIP:SKIPPED-SEGMENTS=") {
+                let count = value.split(|byte| *byte == b',').next();
+                let count = count.and_then(parse_number).unwrap_or_default();
+                segments = segments.saturating_add(count);
             } else if line == b"#EXT-X-ENDLIST" {
                 ended = true;
             } else if line.starts_with(b"#EXT-X-STREAM-INF:") {
@@ -58,10 +87,31 @@ impl Playlist {
         };
         Some(Self {
             pace,
+            newest: newest(after, &key_uris, &hint_uris),
             key_uris,
             hint_uris,
+            sequence,
+            segments,
         })
     }
+}
+
+/// The last URIs that are neither a key's nor a hint's.
+fn newest(body: &[u8], keys: &[String], hints: &[String]) -> Vec<String> {
+    let mut last = VecDeque::with_capacity(MAX_NEWEST);
+    let others = keys.iter().chain(hints);
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    for uri in uris(body).filter(|uri| !others.contains(uri)) {
+        if last.len() == MAX_NEWEST {
+            last.pop_front();
+        }
+        last.push_back(uri);
+    }
+    last.into_iter().map(str::to_owned).collect()
+}
+
+fn parse_number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
 }
 
 fn parse_seconds(value: &[u8]) -> Option<Duration> {
@@ -183,6 +233,24 @@ mod tests {
     }
 
     #[test]
+    fn a_live_playlist_tells_its_sequence_and_its_newest_names() {
+        let mut body = "#EXTM3U\r\n#EXT-X-TARGETDURATION:2\r\n#EXT-X-MEDIA-SEQUENCE: 17\r\n\
+            #EXT-X-MAP:URI=\"init.mp4\"\r\n#EXT-X-KEY:METHOD=AES-128,URI=\"k/1\"\r\n"
+            .to_owned();
+        body += "#EXTINF:2,\r\n1.m4s\r\n#EXT-X-PART:DURATION=1,URI=\"2.1.m4s\"\r\n\
+            #EXT-X-PRELOAD-HINT:TYPE=PART,URI=\"2.2.m4s\"\r\n";
+        let scanned = Playlist::scan(body.as_bytes()).expect("a playlist");
+        assert_eq!((scanned.sequence, scanned.segments), (17, 1));
+        assert_eq!(scanned.newest, ["init.mp4", "1.m4s", "2.1.m4s"]);
+        assert_eq!(uris(body.as_bytes()).count(), 5);
+        let many: String = (0..100).map(|n| format!("#EXTINF:2,\n{n}.ts\n")).collect();
+        let scanned = Playlist::scan(format!("#EXTM3U\n{many}").as_bytes());
+        let scanned = scanned.expect("a playlist");
+        assert_eq!((scanned.sequence, scanned.newest.len()), (0, MAX_NEWEST));
+        assert_eq!(scanned.newest.last().map(String::as_str), Some("99.ts"));
+    }
+
+    #[test]
     fn key_uris_are_collected_once() {
         let body = "#EXTM3U\n#EXT-X-KEY:METHOD=AES-128,URI=\"k/1\",IV=0x1\n#EXT-X-KEY:METHOD=NONE\n\
                     #EXT-X-KEY:METHOD=AES-128,URI=\"k/1\"\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI=\"k/2\"\n";
@@ -192,6 +260,13 @@ mod tests {
                 .key_uris,
             ["k/1", "k/2"]
         );
+    }
+
+    #[test]
+    fn a_delta_update_has_the_segments_that_it_skips() {
+        let body = "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:5\n#EXT-X-SKIP:SKIPPED-SEGMENTS=3,X=1\n#EXTINF:2,\n8.ts\n";
+        let scanned = Playlist::scan(body.as_bytes()).expect("a playlist");
+        assert_eq!((scanned.sequence, scanned.segments), (5, 4));
     }
 
     proptest! {

@@ -15,12 +15,14 @@ pub mod resume;
 mod s3_error;
 mod settings;
 pub mod sigv4;
+mod validators;
 
 pub use checks::watch;
 pub use client::Origin;
 pub use endpoints::EndpointState;
 pub use exchange::Exchange;
 pub use failure::Failure;
-pub use request::{Method, Request, Validators, Viewer, address, names_object};
+pub use request::{Method, Request, Viewer, address, names_object};
 pub use response::{Framing, Head, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
+pub use validators::{Validators, entity_tag};

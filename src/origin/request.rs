@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use super::sigv4::Signer;
-use super::{Endpoint, Kind, Settings};
+use super::{Endpoint, Kind, Settings, Validators};
 use crate::path::{CanonicalPath, encode};
 use crate::traces::TraceContext;
 
@@ -42,12 +42,6 @@ impl Method {
             Method::Head => "HEAD",
         }
     }
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Validators {
-    pub etag: Option<String>,
-    pub last_modified: Option<String>,
 }
 
 /// For whom the origin is asked.
@@ -100,10 +94,11 @@ impl Request {
             wire.header("if-range", etag);
         }
         if let Some(validators) = &self.validators {
+            // Never both: some servers let the date decide, against RFC 9110
+            // §13.1.3, and a second has room for two states.
             if let Some(etag) = &validators.etag {
                 wire.header("if-none-match", etag);
-            }
-            if let Some(last_modified) = &validators.last_modified {
+            } else if let Some(last_modified) = &validators.last_modified {
                 wire.header("if-modified-since", last_modified);
             }
         }
@@ -142,7 +137,7 @@ pub fn names_object(kind: &Kind, path: &CanonicalPath) -> bool {
     };
     let key = path.as_str().trim_start_matches('/');
     let first = key.split('/').next().unwrap_or_default();
-    !first.is_empty() && !(*virtual_host && first == STORE_API)
+    !(first.is_empty() || *virtual_host && first == STORE_API)
 }
 
 /// The first segment of paths that a MinIO keeps to itself.
@@ -219,7 +214,7 @@ mod tests {
             query: "_HLS_msn=1".into(),
             validators: Some(Validators {
                 etag: Some("\"e\"".into()),
-                last_modified: None,
+                last_modified: Some("Tue, 01 Jan 2030 00:00:00 GMT".into()),
             }),
             range: None,
             if_range: None,
@@ -277,6 +272,7 @@ mod tests {
         ] {
             assert!(http.contains(&format!("\r\n{line}\r\n")), "{line}");
         }
+        assert!(!http.contains("if-modified-since"), "the tag goes alone");
     }
 
     #[test]

@@ -1,15 +1,15 @@
 //! Pure: how a body that was cut goes on where it ended (RFC 9110 §14.2, §13.1.5).
 
-use http::header::{CONTENT_RANGE, ETAG};
+use http::header::CONTENT_RANGE;
 
-use super::{Framing, Head, Method, Request};
+use super::{Framing, Head, Method, Request, entity_tag};
 
 /// The request for what is left of a body; `None` where the answer's head does
 /// not tell for certain that the rest belongs to the same whole.
 pub fn rest(request: &Request, head: &Head, at: u64) -> Option<Request> {
     let resumable = request.method == Method::Get && request.range.is_none() && head.status == 200;
     let length = head.length().filter(|length| at < *length && resumable)?;
-    let etag = head.text(ETAG).filter(|etag| etag.starts_with('"'))?;
+    let etag = entity_tag(&head.headers).filter(|etag| etag.starts_with('"'))?;
     Some(Request {
         range: Some(format!("bytes={at}-{}", length - 1)),
         if_range: Some(etag.to_owned()),
@@ -27,7 +27,7 @@ pub fn continues(first: &Head, answer: &Head, at: u64) -> bool {
     let range = format!("bytes {at}-{}/{length}", length - 1);
     answer.status == 206
         && answer.framing == Framing::Length(length - at)
-        && answer.text(ETAG) == first.text(ETAG)
+        && entity_tag(&answer.headers) == entity_tag(&first.headers)
         && answer.text(CONTENT_RANGE) == Some(range.as_str())
 }
 

@@ -13,6 +13,7 @@ use pingora::http::ResponseHeader;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::head::{HeadFacts, render};
 use crate::cache::lifetime::{self, Answer, Bypass, Lifetime};
+use crate::cache::live::Window;
 use crate::clock::unix_seconds;
 use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Manifest, Pace, Playlist};
 use crate::origin::{Failure, Framing, Head, Validators};
@@ -93,14 +94,6 @@ fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
         .filter_map(|value| value.to_str().ok())
 }
 
-pub fn validators(headers: &HeaderMap) -> Validators {
-    let text = |name| lines(headers, name).next().map(str::to_owned);
-    Validators {
-        etag: text(http::header::ETAG),
-        last_modified: text(http::header::LAST_MODIFIED),
-    }
-}
-
 /// How old the answer was on arrival.
 pub fn age_on_arrival(headers: &HeaderMap, policy: CachePolicy, now: SystemTime) -> Duration {
     let mut ages = headers.get_all(AGE).iter();
@@ -149,6 +142,9 @@ pub struct Told {
     /// URIs of keys, and of parts that are not there yet.
     pub keys: Vec<String>,
     pub hints: Vec<String>,
+    /// Of a media playlist: where it stands, and its newest names.
+    pub window: Option<Window>,
+    pub newest: Vec<String>,
 }
 
 /// Reads a playlist's or manifest's body; other kinds tell nothing.
@@ -164,6 +160,11 @@ pub fn told(kind: Kind, headers: &HeaderMap, body: &[u8]) -> Told {
             pace: Some(playlist.pace),
             keys: playlist.key_uris,
             hints: playlist.hint_uris,
+            window: (playlist.pace != Pace::Multivariant).then(|| Window {
+                first: playlist.sequence,
+                next: playlist.sequence.saturating_add(playlist.segments),
+            }),
+            newest: playlist.newest,
         }),
         Kind::Manifest => Told {
             pace: Manifest::scan(body).map(|manifest| manifest.pace),
@@ -186,23 +187,34 @@ pub fn keep(answer: &Answer, framing: Framing, rules: &CacheRules) -> Result<Lif
     }
 }
 
-/// What a viewer sees of an answer's head; `shared`: others may, too.
+/// What viewers are told of how long an answer is good.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Good {
+    /// `None`: it is not stored.
+    pub lifetime: Option<Lifetime>,
+    /// Media of a live stream: how long they are what they are.
+    pub live_media: Option<Duration>,
+    /// Others may have it, too.
+    pub shared: bool,
+}
+
+/// What a viewer sees of an answer's head.
 pub fn viewer_head(
     zone: &Zone,
     kind: Kind,
     path: &CanonicalPath,
     head: &Head,
-    lifetime: Option<Lifetime>,
-    shared: bool,
+    good: Good,
     now: SystemTime,
 ) -> ResponseHeader {
     render(&HeadFacts {
         status: head.status,
         origin: &head.headers,
-        shared,
+        shared: good.shared,
         kind,
         path,
-        lifetime,
+        lifetime: good.lifetime,
+        live_media: good.live_media,
         as_it_came: zone.cache.policy == CachePolicy::Origin,
         zone_id: zone.id,
         cors: zone.cors,
@@ -439,7 +451,8 @@ mod tests {
             age: Duration::ZERO,
             has_validator: false,
             blocking_reload: false,
-            live_folder: None,
+            live: None,
+            names_return: true,
         };
         let rules = CacheRules::default();
         assert_eq!(keep(&answer, Framing::Close, &rules), Err(Bypass::NoLength));

@@ -8,18 +8,20 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
-use super::answer::{self, Told};
+use super::Pulls;
+use super::answer::{self, Good, Told};
 use super::flight::{Landing, LiveHead};
 use super::task::Pull;
 use crate::cache::body::Body;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::head::{HeadFacts, HeadLines, update};
-use crate::cache::lifetime::{Answer, Bypass, Freshness, Lifetime};
+use crate::cache::lifetime::{self, Answer, Bypass, Freshness, Lifetime};
+use crate::cache::live::Named;
 use crate::cache::object::{ENTRY_OVERHEAD, Hits, Name, Object};
-use crate::cache::purge::tags;
-use crate::cache::store::Named;
-use crate::hls::{Kind, Pace};
+use crate::cache::purge::{Mode, Purge, tags};
+use crate::hls::{Kind, Pace, uris};
 use crate::origin::{Exchange, Framing, Validators};
+use crate::path::CanonicalPath;
 use crate::zone::CachePolicy;
 
 impl Pull {
@@ -34,7 +36,7 @@ impl Pull {
             fresh_until: strict.then(|| self.pulls.clock.monotonic() + left),
             head: self.viewer_head(exchange, lifetime),
             length: exchange.head.length(),
-            validators: answer::validators(headers),
+            validators: Validators::of(headers),
             age_on_arrival: self.age(headers),
             fingerprint: self.job.key.fingerprint(),
             replaced: self.job.stale.is_some(),
@@ -44,16 +46,18 @@ impl Pull {
     /// The body is whole.
     pub(super) fn land(&mut self, exchange: &Exchange, body: Body) {
         let headers = &exchange.head.headers;
+        let mut whole = Vec::new();
         let told = match (self.job.kind, exchange.head.status) {
             (Kind::Playlist | Kind::Manifest, 200) => {
-                let whole: Vec<u8> = body.slices(0..body.len()).flatten().collect();
+                whole.extend(body.slices(0..body.len()).flatten());
                 answer::told(self.job.kind, headers, &whole)
             }
             _ => Told::default(),
         };
         let kept = self.keep(exchange, told.pace);
-        if kept.is_ok() {
+        if kept.is_ok() && told.pace.is_some() {
             self.remember(&told);
+            self.contradict(&whole);
         }
         let head = self.viewer_head(exchange, kept.ok());
         let object = Object {
@@ -83,7 +87,7 @@ impl Pull {
                 age_on_arrival: self.age(headers),
                 lifetime: kept.unwrap_or_default(),
             },
-            validators: answer::validators(headers),
+            validators: Validators::of(headers),
             control: CacheControl::of(headers),
             fingerprint: self.job.key.fingerprint(),
             bypass: kept.err(),
@@ -111,7 +115,7 @@ impl Pull {
         };
         let control = control_of(&stale, headers);
         let now = self.pulls.clock.wall();
-        let validators = answer::merge(answer::validators(headers), &stale.validators);
+        let validators = answer::merge(Validators::of(headers), &stale.validators);
         let kept = self.confirmed(headers);
         if kept.is_ok() {
             self.remember(&Told {
@@ -126,6 +130,7 @@ impl Pull {
             kind: stale.kind,
             path: &self.job.request.path,
             lifetime: kept.ok(),
+            live_media: self.live_media(),
             as_it_came: self.job.zone.cache.policy == CachePolicy::Origin,
             zone_id: self.job.zone.id,
             cors: self.job.zone.cors,
@@ -148,7 +153,7 @@ impl Pull {
     pub(super) fn confirmed(&self, headers: &HeaderMap) -> Result<Lifetime, Bypass> {
         let stale = self.job.stale.as_ref().ok_or(Bypass::Status)?;
         let control = control_of(stale, headers);
-        let validators = answer::merge(answer::validators(headers), &stale.validators);
+        let validators = answer::merge(Validators::of(headers), &stale.validators);
         let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
         answer::keep(&facts, Framing::Length(0), &self.job.zone.cache)
     }
@@ -161,6 +166,10 @@ impl Pull {
         let forgotten = self.alone && self.invalidations != self.pulls.invalidations.load(Relaxed);
         let valid = !purged && !forgotten && !self.flight.invalid.load(Relaxed);
         if object.bypass.is_none() && valid {
+            if object.is_negative() {
+                let Name { realm, path, .. } = &object.name;
+                self.pulls.store.live.note_missing(*realm, path);
+            }
             self.pulls.store.insert(&self.job.key, Arc::clone(&object));
             self.linger = !self
                 .pulls
@@ -176,27 +185,80 @@ impl Pull {
 
     /// What later requests of this folder need to know of a playlist.
     fn remember(&self, told: &Told) {
-        let (zone, path) = (self.job.zone.realm, &self.job.request.path);
+        let (realm, path) = (self.job.zone.realm, &self.job.request.path);
+        let live = &self.pulls.store.live;
+        let backwards = |window| live.goes_backwards(&self.job.key, window);
+        let went_back = told.window.is_some_and(backwards);
         match told.pace {
             Some(Pace::Live { target } | Pace::LowLatency { target }) => {
-                self.pulls.store.note_folder(zone, path, Some(target));
+                self.note_media(told, target, went_back);
             }
-            Some(Pace::Ended) => self.pulls.store.note_folder(zone, path, None),
+            Some(Pace::Ended) => live.end_folder(realm, path),
             Some(Pace::Multivariant) | None => {}
         }
         let keys = told.keys.iter().map(|uri| (uri, Named::Key));
         let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
         for (uri, named) in keys.chain(hints) {
             if let Some(path) = path.join(uri) {
-                self.pulls.store.note_name(zone, path, named);
+                live.note_name(realm, path, named);
             }
+        }
+    }
+
+    /// Where the media of a live playlist are. What was stored there before it
+    /// was known to be live, and what is of the broadcast before one that begins
+    /// anew, is confirmed before it is served.
+    fn note_media(&self, told: &Told, target: Duration, begins_anew: bool) {
+        let (zone, path) = (&self.job.zone, &self.job.request.path);
+        let Pulls { store, counts, .. } = &*self.pulls;
+        let media = told.newest.iter().filter_map(|uri| path.join(uri));
+        let media: Vec<_> = media.collect();
+        let mut folders = vec![path.folder()];
+        folders.extend(media.iter().map(CanonicalPath::folder));
+        folders.sort_unstable();
+        folders.dedup();
+        if begins_anew {
+            counts.live_restarts.fetch_add(1, Relaxed);
+            let (zone, path) = (zone.name.as_str(), path.as_str());
+            let at = told.window.map(|window| window.first);
+            tracing::warn!(
+                zone,
+                path,
+                at,
+                "a live playlist went backwards: its media are confirmed anew"
+            );
+        }
+        for folder in folders {
+            let is_news = store.live.note_folder(zone.realm, folder, target, path);
+            if (is_news || begins_anew) && !zone.cache.names_never_return {
+                let media = Purge::Media(folder.to_owned());
+                store.purges.add(zone.realm, &media, Mode::Soft);
+            }
+        }
+        for path in media {
+            store.live.note_name(zone.realm, path, Named::LiveMedia);
+        }
+    }
+
+    /// A playlist has landed, and what it names is there: whoever was told that
+    /// it is not may ask again.
+    fn contradict(&self, body: &[u8]) {
+        let (realm, path) = (self.job.zone.realm, &self.job.request.path);
+        let live = &self.pulls.store.live;
+        if !live.has_missing() {
+            return;
+        }
+        let now = self.pulls.clock.monotonic();
+        let named = uris(body).filter_map(|uri| path.join(uri));
+        for path in named.chain([path.clone()]) {
+            live.end_missing(realm, &path, now);
         }
     }
 
     /// How long the answer may be kept, as far as is known of it.
     pub(super) fn keep(&self, exchange: &Exchange, pace: Option<Pace>) -> Result<Lifetime, Bypass> {
         let headers = &exchange.head.headers;
-        let validators = answer::validators(headers);
+        let validators = Validators::of(headers);
         let facts = self.facts(
             exchange.head.status,
             pace,
@@ -223,12 +285,14 @@ impl Pull {
             expires_in: answer::expires_in(headers, self.pulls.clock.wall())
                 .filter(|_| !cache_control.targeted),
             age: self.age(headers),
-            has_validator: validators.etag.is_some() || validators.last_modified.is_some(),
+            has_validator: !validators.is_none(),
             blocking_reload: self.job.blocking_reload,
-            live_folder: self
+            live: self
                 .pulls
                 .store
-                .live_folder(self.job.zone.realm, &self.job.request.path),
+                .live
+                .beside(self.job.zone.realm, &self.job.request.path),
+            names_return: !self.job.zone.cache.names_never_return,
         }
     }
 
@@ -243,10 +307,19 @@ impl Pull {
             self.job.kind,
             &self.job.request.path,
             &exchange.head,
-            lifetime,
-            true,
+            Good {
+                lifetime,
+                live_media: self.live_media(),
+                shared: true,
+            },
             now,
         )
+    }
+
+    fn live_media(&self) -> Option<Duration> {
+        let (zone, path) = (&self.job.zone, &self.job.request.path);
+        let live = self.pulls.store.live.beside(zone.realm, path);
+        lifetime::live_media(self.job.kind, live, !zone.cache.names_never_return)
     }
 }
 

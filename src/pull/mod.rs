@@ -9,7 +9,7 @@ mod landing;
 mod resume;
 mod task;
 
-pub use answer::viewer_head;
+pub use answer::{Good, viewer_head};
 pub use flight::{Arrival, Landing, LiveHead, Rider};
 pub use resume::Steady;
 
@@ -114,6 +114,8 @@ pub struct Counts {
     pub over_budget: AtomicU64,
     /// Bodies that were cut and went on.
     pub resumed: AtomicU64,
+    /// Live playlists whose sequence went backwards.
+    pub live_restarts: AtomicU64,
     failures: [AtomicU64; Failure::ALL.len()],
 }
 
@@ -155,7 +157,9 @@ impl Pulls {
     ) -> Joined {
         let (key, now) = (place.key, self.clock.monotonic());
         let good = |object: &Object| {
-            !place.demand.refuses(&object.freshness, now) && object.state(now) == State::Fresh
+            !place.demand.refuses(&object.freshness, now)
+                && object.state(now) == State::Fresh
+                && !self.store.is_contradicted(object)
         };
         let mut seats = self.shard(key);
         if let Some(seat) = seats.get(key) {

@@ -110,7 +110,7 @@ impl Pull {
         let confirm = request
             .validators
             .as_ref()
-            .is_some_and(|v| v.etag.is_some() || v.last_modified.is_some());
+            .is_some_and(|validators| !validators.is_none());
         let exchange = self.job.origin.open(&request).await?;
         let mut course = self.course(&exchange, confirm);
         if course == Course::Share
@@ -181,7 +181,7 @@ impl Pull {
             Ok(_) | Err(_) => {}
         }
         let is_public = CacheControl::of(headers).public;
-        if course == Course::Share && self.sends(COOKIE) && !is_public {
+        if course == Course::Share && self.sends(&COOKIE) && !is_public {
             return Course::Private(Bypass::Cookie);
         }
         self.alone = true;
@@ -190,9 +190,9 @@ impl Pull {
     }
 
     /// Whether the origin sees this header of the viewer.
-    fn sends(&self, header: HeaderName) -> bool {
+    fn sends(&self, header: &HeaderName) -> bool {
         let mut forwarded = self.job.request.forwarded.iter();
-        forwarded.any(|(name, _)| *name == header)
+        forwarded.any(|(name, _)| name == header)
     }
 
     fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
@@ -204,7 +204,7 @@ impl Pull {
             to_confirm,
             has_stale: stale.is_some_and(|stale| stale.freshness.covers_errors(now)),
             hides_errors: self.job.zone.hides_errors(),
-            with_credentials: self.sends(AUTHORIZATION),
+            with_credentials: self.sends(&AUTHORIZATION),
         };
         answer::course(&exchange.head, rules, asked, self.pulls.max_object)
     }

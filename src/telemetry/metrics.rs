@@ -58,6 +58,7 @@ pub struct Metrics {
     certificate_expiries: IntGaugeVec,
     purges: IntCounterVec,
     purged: IntCounter,
+    live_restarts: IntCounter,
     spans_dropped: IntCounter,
     endpoints_up: IntGaugeVec,
     circuits_opened: IntCounterVec,
@@ -137,6 +138,11 @@ impl Metrics {
             "Stored objects that purges have named.",
         )?;
         add(Box::new(purged.clone()))?;
+        let live_restarts = IntCounter::new(
+            "warren_live_restarts_total",
+            "Live playlists whose media sequence went backwards.",
+        )?;
+        add(Box::new(live_restarts.clone()))?;
         let spans_dropped = IntCounter::new(
             "warren_spans_dropped_total",
             "Spans that the collector did not get.",
@@ -242,6 +248,7 @@ impl Metrics {
                 &["kind"],
             )?,
             purged,
+            live_restarts,
             spans_dropped,
             endpoints_up: gauges(
                 "warren_origin_endpoint_up",
@@ -405,6 +412,9 @@ impl Metrics {
         ] {
             catch_up(&self.pulls, &[event], count.load(Relaxed));
         }
+        let restarts = counts.live_restarts.load(Relaxed);
+        let told = self.live_restarts.get();
+        self.live_restarts.inc_by(restarts.saturating_sub(told));
         for (failure, count) in counts.failures() {
             catch_up(&self.pull_failures, &[failure.name()], count);
         }

@@ -48,6 +48,8 @@ pub struct CacheRules {
     pub store_set_cookie: bool,
     /// A request's Cache-Control counts.
     pub request_directives: bool,
+    /// No name of a live stream is ever used for another broadcast.
+    pub names_never_return: bool,
     pub ttl: Overrides,
 }
 
@@ -113,7 +115,8 @@ impl CacheRules {
             age: Duration::ZERO,
             has_validator: true,
             blocking_reload: false,
-            live_folder: None,
+            live: None,
+            names_return: true,
         };
         lifetime::hls(&answer, &self.ttl)
             .ok()

@@ -1,0 +1,243 @@
+//! What playlists say of other paths: where live streams are, what is named as
+//! something that its name does not tell, and which answers of "there is no such
+//! object" they contradict.
+
+use std::time::{Duration, Instant};
+
+use moka::sync::Cache;
+
+use super::key::Key;
+use crate::path::CanonicalPath;
+
+/// Entries of each memory here.
+const MEMORY_ENTRIES: u64 = 10_000;
+/// A live folder or a name is forgotten after this without news.
+const NAME_FOR: Duration = Duration::from_secs(3600);
+/// No negative answer is fresh for longer ([`super::lifetime`]).
+const MISSING_FOR: Duration = Duration::from_secs(60);
+
+type Place = (u32, CanonicalPath);
+
+/// What is known of live streams, by realm and path.
+pub struct Live {
+    folders: Cache<(u32, String), Folder>,
+    named: Cache<Place, Named>,
+    /// Paths with a stored negative answer, and when a playlist last said
+    /// otherwise.
+    missing: Cache<Place, Option<Instant>>,
+    /// Where each playlist stood last.
+    windows: Cache<Key, Window>,
+}
+
+/// The segments of a playlist, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// EXT-X-MEDIA-SEQUENCE.
+    pub first: u64,
+    /// Behind the last one.
+    pub next: u64,
+}
+
+/// A folder with media of a live stream.
+#[derive(Clone)]
+struct Folder {
+    target: Duration,
+    /// The last playlist that said so.
+    by: CanonicalPath,
+}
+
+/// What a playlist says of a path that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Key,
+    /// A part that is not there yet.
+    HintedPart,
+    /// A segment, a part or an initialisation section of a live stream.
+    LiveMedia,
+}
+
+/// A path beside a live playlist, or named by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Beside {
+    /// The target duration, or the update period of a manifest.
+    pub target: Duration,
+    /// A live playlist names this very path.
+    pub named: bool,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            folders: memory(NAME_FOR),
+            named: memory(NAME_FOR),
+            missing: memory(MISSING_FOR),
+            windows: memory(NAME_FOR),
+        }
+    }
+}
+
+fn memory<K, V>(time: Duration) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    let builder = Cache::builder().max_capacity(MEMORY_ENTRIES);
+    builder.time_to_live(time).build()
+}
+
+impl Live {
+    /// A live playlist has its media in a folder. True where that is news.
+    pub fn note_folder(
+        &self,
+        realm: u32,
+        folder: &str,
+        target: Duration,
+        by: &CanonicalPath,
+    ) -> bool {
+        let by = by.clone();
+        let folder = (realm, folder.to_owned());
+        let is_news = !self.folders.contains_key(&folder);
+        self.folders.insert(folder, Folder { target, by });
+        is_news
+    }
+
+    /// A playlist has ended: its folder is no live one any more, unless another
+    /// playlist goes on saying so.
+    pub fn end_folder(&self, realm: u32, playlist: &CanonicalPath) {
+        let folder = (realm, playlist.folder().to_owned());
+        let own = self
+            .folders
+            .get(&folder)
+            .is_some_and(|it| it.by == *playlist);
+        if own {
+            self.folders.invalidate(&folder);
+        }
+    }
+
+    /// The target duration of the live playlist in a path's folder.
+    pub fn folder(&self, realm: u32, path: &CanonicalPath) -> Option<Duration> {
+        let folder = (realm, path.folder().to_owned());
+        self.folders.get(&folder).map(|it| it.target)
+    }
+
+    pub fn beside(&self, realm: u32, path: &CanonicalPath) -> Option<Beside> {
+        let target = self.folder(realm, path)?;
+        let named = self.named.contains_key(&(realm, path.clone()));
+        Some(Beside { target, named })
+    }
+
+    pub fn note_name(&self, realm: u32, path: CanonicalPath, named: Named) {
+        self.named.insert((realm, path), named);
+    }
+
+    pub fn is_named(&self, realm: u32, path: &CanonicalPath, named: Named) -> bool {
+        self.named.get(&(realm, path.clone())) == Some(named)
+    }
+
+    /// A negative answer of a path has been stored.
+    pub fn note_missing(&self, realm: u32, path: &CanonicalPath) {
+        let place = (realm, path.clone());
+        // What was said before counts for what was stored before.
+        self.missing.entry(place).or_insert(None);
+    }
+
+    /// Whether any negative answer is stored.
+    pub fn has_missing(&self) -> bool {
+        self.missing.run_pending_tasks();
+        self.missing.entry_count() > 0
+    }
+
+    /// A playlist says that there is such an object: what is stored of it so far
+    /// and denies that is good for nothing.
+    pub fn end_missing(&self, realm: u32, path: &CanonicalPath, now: Instant) {
+        let place = (realm, path.clone());
+        if self.missing.contains_key(&place) {
+            self.missing.insert(place, Some(now));
+        }
+    }
+
+    /// Whether a playlist has contradicted a negative answer of that time.
+    pub fn contradicts(&self, realm: u32, path: &CanonicalPath, stored_at: Instant) -> bool {
+        let ended = self.missing.get(&(realm, path.clone())).flatten();
+        ended.is_some_and(|ended| ended >= stored_at)
+    }
+
+    /// Notes where a playlist stands. True where its first or its last segment
+    /// has gone backwards (RFC 8216 §6.2.2 forbids it): another broadcast under
+    /// the names of the one before. Of one key alone: its pulls follow each
+    /// other, while those of several delivery directives overtake.
+    pub fn goes_backwards(&self, key: &Key, window: Window) -> bool {
+        let before = self.windows.get(key);
+        self.windows.insert(key.clone(), window);
+        before.is_some_and(|before| window.first < before.first || window.next < before.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::key::NO_HEADERS;
+
+    fn path(text: &str) -> CanonicalPath {
+        CanonicalPath::parse(text).expect("a path")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn a_negative_answer_is_contradicted_by_later_news_alone() {
+        let (live, now, second) = (Live::default(), start(), Duration::from_secs(1));
+        let (gone, other) = (path("/v/7.ts"), path("/v/8.ts"));
+        live.end_missing(1, &gone, now);
+        live.note_missing(1, &gone);
+        assert!(live.has_missing());
+        assert!(!live.contradicts(1, &gone, now), "that was before");
+        live.end_missing(1, &gone, now + second);
+        live.note_missing(1, &gone);
+        let table = [
+            ("stored before", 1, &gone, now, true),
+            ("stored in that instant", 1, &gone, now + second, true),
+            ("stored since", 1, &gone, now + second * 2, false),
+            ("another path", 1, &other, now, false),
+            ("another zone", 2, &gone, now, false),
+        ];
+        for (name, realm, path, stored_at, want) in table {
+            assert_eq!(live.contradicts(realm, path, stored_at), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_folder_stays_live_while_another_playlist_says_so() {
+        let live = Live::default();
+        let (now, ended) = (path("/v/live.m3u8"), path("/v/old.m3u8"));
+        let target = Duration::from_secs(6);
+        assert!(live.note_folder(1, "/v/", target, &now));
+        assert!(!live.note_folder(1, "/v/", target, &now));
+        live.end_folder(1, &ended);
+        assert_eq!(live.folder(1, &path("/v/1.ts")), Some(target));
+        live.end_folder(1, &now);
+        assert_eq!(live.folder(1, &path("/v/1.ts")), None);
+    }
+
+    #[test]
+    fn a_playlist_that_goes_backwards_is_told_once() {
+        let live = Live::default();
+        let key = |text| Key::new(1, false, &path(text), [], NO_HEADERS);
+        let back = |first, next| live.goes_backwards(&key("/v/a.m3u8"), Window { first, next });
+        let sliding = [(3, 6), (4, 7), (4, 7), (0, 1), (1, 4)];
+        let said = sliding.map(|(first, next)| back(first, next));
+        assert_eq!(said, [false, false, false, true, false]);
+        // One that only grows begins at 0 each time.
+        let growing = [(1, 90), (1, 3), (1, 4)];
+        let said = growing.map(|(first, next)| back(first, next));
+        assert_eq!(said, [false, true, false]);
+        let other = Window { first: 0, next: 1 };
+        assert!(
+            !live.goes_backwards(&key("/v/b.m3u8"), other),
+            "another playlist"
+        );
+    }
+}

@@ -1,0 +1,123 @@
+//! Pure: what tells one state of an object from the next (RFC 9110 §8.8), where
+//! the origin's answer has anything that does.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{DATE, ETAG, HeaderName, LAST_MODIFIED};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Validators {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+impl Validators {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let etag = entity_tag(headers);
+        let modified = text(headers, LAST_MODIFIED).filter(|modified| {
+            let date = || text(headers, DATE).and_then(parse);
+            parse(modified).is_some_and(|modified| {
+                modified > SystemTime::UNIX_EPOCH
+                    && (etag.is_some() || is_settled(modified, date()))
+            })
+        });
+        Self {
+            etag: etag.map(str::to_owned),
+            last_modified: modified.map(str::to_owned),
+        }
+    }
+
+    /// Nothing tells this state from the next.
+    pub fn is_none(&self) -> bool {
+        self.etag.is_none() && self.last_modified.is_none()
+    }
+}
+
+/// The entity-tag of an answer, where it is one: an empty one (`""`, as stores
+/// without checksums send) and `*` are equal to every other state's, and an
+/// origin that is asked by it confirms whatever it is asked about.
+pub fn entity_tag(headers: &HeaderMap) -> Option<&str> {
+    let tag = text(headers, ETAG)?.trim();
+    let bare = tag.strip_prefix("W/").or_else(|| tag.strip_prefix("w/"));
+    let opaque = bare.unwrap_or(tag).trim_matches('"').trim();
+    (!opaque.is_empty() && opaque != "*").then_some(tag)
+}
+
+/// Whether a date alone can tell a state: one of the second in which it was
+/// sent may be followed by another of that second (RFC 9110 §8.8.2.2).
+fn is_settled(modified: SystemTime, date: Option<SystemTime>) -> bool {
+    date.is_none_or(|date| modified + Duration::from_secs(1) <= date)
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn parse(text: &str) -> Option<SystemTime> {
+    httpdate::parse_http_date(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_cannot_tell_two_states_apart_is_no_validator() {
+        const AT: &str = "Tue, 01 Jan 2030 00:00:09 GMT";
+        const BEFORE: &str = "Tue, 01 Jan 2030 00:00:08 GMT";
+        let table: &[(&str, &[(HeaderName, &str)], Option<&str>, Option<&str>)] = &[
+            ("nothing", &[], None, None),
+            ("strong", &[(ETAG, "\"a\"")], Some("\"a\""), None),
+            ("weak", &[(ETAG, "W/\"a\"")], Some("W/\"a\""), None),
+            ("bare", &[(ETAG, "a")], Some("a"), None),
+            ("empty", &[(ETAG, "")], None, None),
+            ("empty in quotes", &[(ETAG, "\"\"")], None, None),
+            ("empty and weak", &[(ETAG, "W/\"\"")], None, None),
+            ("white space", &[(ETAG, "\" \"")], None, None),
+            ("any", &[(ETAG, "*")], None, None),
+            ("any in quotes", &[(ETAG, "\"*\"")], None, None),
+            ("a date", &[(LAST_MODIFIED, BEFORE)], None, Some(BEFORE)),
+            ("no date", &[(LAST_MODIFIED, "yesterday")], None, None),
+            (
+                "the beginning of time",
+                &[(LAST_MODIFIED, "Thu, 01 Jan 1970 00:00:00 GMT")],
+                None,
+                None,
+            ),
+            (
+                "a second before",
+                &[(LAST_MODIFIED, BEFORE), (DATE, AT)],
+                None,
+                Some(BEFORE),
+            ),
+            (
+                "the same second",
+                &[(LAST_MODIFIED, AT), (DATE, AT)],
+                None,
+                None,
+            ),
+            (
+                "the future",
+                &[(LAST_MODIFIED, AT), (DATE, BEFORE)],
+                None,
+                None,
+            ),
+            (
+                "the same second, beside a tag",
+                &[(ETAG, "\"a\""), (LAST_MODIFIED, AT), (DATE, AT)],
+                Some("\"a\""),
+                Some(AT),
+            ),
+        ];
+        for (name, lines, etag, modified) in table {
+            let line = |(name, value): &(HeaderName, &str)| {
+                (name.clone(), HeaderValue::from_str(value).expect("a value"))
+            };
+            let found = Validators::of(&lines.iter().map(line).collect());
+            assert_eq!(found.etag.as_deref(), *etag, "{name}");
+            assert_eq!(found.last_modified.as_deref(), *modified, "{name}");
+        }
+    }
+}
