@@ -18,7 +18,7 @@ use super::headers::{self, Stamp};
 use super::invalidate::Changing;
 use super::lookup::Visit;
 use super::pacing::{Pace, SLICE_BYTES};
-use super::trace::{TRACEPARENT, TRACESTATE, Told};
+use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
 use crate::origin::{Failure, Origin};
@@ -163,21 +163,14 @@ pub fn rewrite(
     let theirs: Vec<HeaderName> = upstream
         .headers
         .keys()
-        .filter(|name| is_of_an_edge(name))
+        .filter(|name| is_of_an_edge(name) || through.trace.drops(name))
         .cloned()
         .collect();
     for name in theirs {
         upstream.remove_header(&name);
     }
-    match &through.trace {
-        Told::Kept => {}
-        Told::Nothing | Told::Ours(_) => {
-            upstream.remove_header(&TRACEPARENT);
-            upstream.remove_header(&TRACESTATE);
-        }
-    }
-    if let Told::Ours(trace) = &through.trace {
-        upstream.insert_header(TRACEPARENT, trace.to_string())?;
+    if let Some(span) = through.trace.ours() {
+        upstream.insert_header(TRACEPARENT, span.to_string())?;
     }
     upstream.insert_header(HOST, through.host.as_str())?;
     let https = session

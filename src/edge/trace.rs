@@ -12,22 +12,46 @@ use crate::traces::{Caller, Span, SpanKind, TraceContext, Value};
 use crate::zone::{Zone, contains};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
 /// What an origin is told of a viewer's trace.
 pub(super) enum Told {
     /// What the viewer said.
     Kept,
     Nothing,
-    /// Which of our spans the request is.
-    Ours(TraceContext),
+    /// Which of our spans the request is; of a trace that the viewer began.
+    Ours {
+        span: TraceContext,
+        goes_on: bool,
+    },
+}
+
+impl Told {
+    /// Whether a header of the viewer's goes no further.
+    pub(super) fn drops(&self, name: &HeaderName) -> bool {
+        match self {
+            Told::Kept => false,
+            Told::Nothing => *name == TRACEPARENT || *name == TRACESTATE,
+            Told::Ours { goes_on, .. } => *name == TRACEPARENT || (*name == TRACESTATE && !goes_on),
+        }
+    }
+
+    pub(super) fn ours(&self) -> Option<TraceContext> {
+        match self {
+            Told::Kept | Told::Nothing => None,
+            Told::Ours { span, .. } => Some(*span),
+        }
+    }
 }
 
 impl Visit<'_> {
     /// Where the edge traces, a viewer does so only behind a trusted proxy.
     pub(super) fn told_trace(&self) -> Told {
         match (self.trace(), &self.node.traces) {
-            (Some(span), _) => Told::Ours(span.child()),
+            (Some(span), _) => Told::Ours {
+                span: span.child(),
+                goes_on: span.parent.is_some(),
+            },
             (None, None) => Told::Kept,
             (None, Some(_))
                 if self
