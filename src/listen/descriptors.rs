@@ -29,7 +29,7 @@ pub fn raise() -> io::Result<u64> {
 
 /// How many viewers may connect at a time where `limit` files may be open: all
 /// that are wanted, or what pulls (`pulls`: those of all zones) and
-/// [`RESERVED`] leave.
+/// `RESERVED` leave.
 pub fn viewers(limit: u64, wanted: usize, pulls: usize) -> usize {
     let left = limit.saturating_sub(RESERVED);
     let pulls = (pulls as u64).min(left / PULLS_SHARE);

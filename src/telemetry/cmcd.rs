@@ -110,7 +110,7 @@ fn dictionary(text: &str) -> Option<Dictionary> {
     let (mut rest, mut count) = (text, 0);
     while !rest.is_empty() && count < MAX_MEMBERS {
         let end = end_of_member(rest);
-        if let Ok(member) = Parser::parse_dictionary(rest[..end].as_bytes()) {
+        if let Ok(member) = Parser::parse_dictionary(&rest.as_bytes()[..end]) {
             all.extend(member);
         }
         rest = rest.get(end + 1..).unwrap_or_default();
