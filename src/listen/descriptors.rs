@@ -14,7 +14,8 @@ use pingora::listeners::ConnectionFilter;
 use crate::edge::{Crowded, Node};
 
 /// Kept from viewers, whatever else there is: 64 connections of the operator,
-/// and some thirty of the runtime, the listeners and the logs.
+/// and some thirty of the runtime, the listeners and the logs. Of very few it
+/// is half.
 const RESERVED: u64 = 100;
 /// Pulls keep at most this share of what is left.
 const PULLS_SHARE: u64 = 4;
@@ -29,12 +30,16 @@ pub fn raise() -> io::Result<u64> {
 
 /// How many viewers may connect at a time where `limit` files may be open: all
 /// that are wanted, or what pulls (`pulls`: those of all zones) and
-/// `RESERVED` leave.
+/// the node itself leave.
 pub fn viewers(limit: u64, wanted: usize, pulls: usize) -> usize {
-    let left = limit.saturating_sub(RESERVED);
+    let left = limit - reserved(limit);
     let pulls = (pulls as u64).min(left / PULLS_SHARE);
     let left = usize::try_from(left - pulls).unwrap_or(usize::MAX);
     wanted.min(left).max(1)
+}
+
+fn reserved(limit: u64) -> u64 {
+    RESERVED.min(limit / 2)
 }
 
 /// Says that fewer viewers may connect than was wanted.
@@ -60,11 +65,11 @@ pub struct Gate {
 
 impl Gate {
     pub fn new(node: Arc<Node>, limit: u64) -> io::Result<Self> {
-        let least = limit.saturating_sub(RESERVED).max(1);
+        let end = limit - reserved(limit);
         Ok(Self {
             node,
             spare: File::open("/dev/null")?,
-            end: i64::try_from(least).unwrap_or(i64::MAX),
+            end: i64::try_from(end).unwrap_or(i64::MAX),
         })
     }
 
@@ -105,7 +110,8 @@ mod tests {
             ("a small one", 256, 65_536, 256, 117),
             ("few pulls", 256, 65_536, 16, 140),
             ("fewer wanted", 256, 50, 256, 50),
-            ("next to none", 64, 65_536, 256, 1),
+            ("very few", 64, 65_536, 256, 24),
+            ("next to none", 1, 65_536, 256, 1),
             ("no limit", u64::MAX, 65_536, 256, 65_536),
         ];
         for (name, limit, wanted, pulls, may) in table {
