@@ -22,8 +22,9 @@ lint: toolchain ## formatter, lints and docs, warnings denied
 	cargo metadata --locked --format-version 1 --manifest-path $(FUZZ)/Cargo.toml >/dev/null
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --lib
 
-deny: ## licences, bans and sources of the dependencies
+deny: ## licences, bans, sources and advisories of the dependencies; where no advisories can be had, one SKIPPED line
 	cargo deny --locked check licenses bans sources
+	tests/advisories
 
 bench: toolchain ## Warren against nginx, Varnish and Traffic Server on this machine; ARGS=--help
 	benches/peers/run $(ARGS)

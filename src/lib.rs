@@ -18,6 +18,7 @@ pub mod origin;
 pub mod path;
 pub mod path_index;
 pub mod per_address;
+pub mod private_file;
 pub mod pull;
 pub mod revocation;
 pub mod state_file;

@@ -54,7 +54,8 @@ impl PerAddress {
     }
 }
 
-fn customer(address: IpAddr) -> IpAddr {
+/// The address, or the /64 that it is in.
+pub fn customer(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => {

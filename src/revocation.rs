@@ -81,6 +81,16 @@ impl Revocations {
         self.kept.list()
     }
 
+    /// From now on the list may not be missing at a start.
+    pub fn begin(&self) -> Result<(), String> {
+        self.kept.begin()
+    }
+
+    /// Takes over what the process that took this one's place has changed.
+    pub fn follow(&self) -> Result<(), String> {
+        self.kept.follow(|list| self.enforce(list))
+    }
+
     /// Takes no changes, or takes them again.
     pub fn freeze(&self, frozen: bool) {
         self.kept.freeze(frozen);

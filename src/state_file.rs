@@ -1,5 +1,5 @@
 //! A list that survives the process: on disk before it is in force, and whole
-//! there at each instant.
+//! there at each instant. One that is missing where there was one is not empty.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::private_file;
 
 /// What a list holds.
 pub trait Kept: Clone + Serialize + DeserializeOwned {
@@ -36,10 +38,14 @@ pub struct StateFile<T> {
 
 impl<T: Kept> StateFile<T> {
     /// What an earlier process has kept in `folder`. An error says what cannot
-    /// be read: to serve without it would be worse than not to serve.
+    /// be read, or is missing: to serve without it would be worse than not to
+    /// serve.
     pub fn open(folder: Option<&Path>, what: &'static str, most: usize) -> Result<Self, String> {
         let file = folder.map(|folder| folder.join(what).with_extension("json"));
-        let list = file.as_deref().map_or_else(|| Ok(Vec::new()), read)?;
+        let list = match &file {
+            Some(file) => read(file)?.map_or_else(|| none_yet(file), Ok)?,
+            None => Vec::new(),
+        };
         Ok(Self {
             list: ArcSwap::from_pointee(list),
             frozen: Mutex::new(false),
@@ -51,6 +57,40 @@ impl<T: Kept> StateFile<T> {
 
     pub fn list(&self) -> Arc<Vec<T>> {
         self.list.load_full()
+    }
+
+    /// Writes the list where there is none on disk yet, once it is served with:
+    /// from then on it may not be missing.
+    pub fn begin(&self) -> Result<(), String> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let written = match file.exists() {
+            true => Ok(()),
+            false => write(file, &self.list.load()),
+        };
+        written
+            .and_then(|()| mark(file))
+            .map_err(|error| format!("{}: {error}", file.display()))
+    }
+
+    /// Takes over what another process has written since; `in_force` where
+    /// there is something. What cannot be read changes nothing.
+    pub fn follow(&self, in_force: impl FnOnce(&[T])) -> Result<(), String>
+    where
+        T: PartialEq,
+    {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        match read::<T>(file)? {
+            Some(list) if list != **self.list.load() => {
+                in_force(&list);
+                self.list.store(Arc::new(list));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes no changes, once the one under way has ended: another process is
@@ -115,25 +155,63 @@ impl<T: Kept> StateFile<T> {
     }
 }
 
-fn read<T: DeserializeOwned>(file: &Path) -> Result<Vec<T>, String> {
+/// `None`: there is no such file.
+fn read<T: DeserializeOwned>(file: &Path) -> Result<Option<Vec<T>>, String> {
     match std::fs::read(file) {
         Ok(text) => {
             serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("{}: {error}", file.display())),
     }
+}
+
+/// An empty list, where none was kept before. A folder that is not mounted has
+/// no mark either: how many there are is logged at each start, and a metric.
+fn none_yet<T>(file: &Path) -> Result<Vec<T>, String> {
+    let mark = mark_beside(file);
+    match mark.exists() {
+        false => Ok(Vec::new()),
+        true => Err(format!(
+            "{} is missing, though it was kept here: put it back, or remove {} to begin with none",
+            file.display(),
+            mark.display()
+        )),
+    }
+}
+
+/// Says of a list that it is kept in its folder.
+fn mark_beside(file: &Path) -> PathBuf {
+    file.with_extension("kept")
+}
+
+fn mark(file: &Path) -> std::io::Result<()> {
+    let mark = mark_beside(file);
+    if mark.exists() {
+        return Ok(());
+    }
+    let mut out = private_file::create(&mark)?;
+    writeln!(
+        out,
+        "The list beside this file is kept: without it nothing is served."
+    )?;
+    out.sync_all()?;
+    sync_folder(file)
 }
 
 /// Beside the file first: who reads it finds the old list or the new one.
 fn write<T: Serialize>(file: &Path, list: &[T]) -> std::io::Result<()> {
     let beside = file.with_extension("json.new");
-    let mut out = std::fs::File::create(&beside)?;
+    let mut out = private_file::create(&beside)?;
     serde_json::to_writer_pretty(&mut out, list)?;
     out.flush()?;
     out.sync_all()?;
     std::fs::rename(&beside, file)?;
-    // The name, too, survives a machine that goes dark.
+    sync_folder(file)
+}
+
+/// The name, too, survives a machine that goes dark.
+fn sync_folder(file: &Path) -> std::io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("."));
     std::fs::File::open(folder)?.sync_all()
 }
@@ -153,6 +231,55 @@ mod tests {
         fn is_over(&self, now: u64) -> bool {
             *self <= now
         }
+    }
+
+    #[test]
+    fn a_list_that_is_missing_where_it_was_kept_is_an_error_and_not_an_empty_one() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let open = || StateFile::<u64>::open(Some(folder.path()), "numbers", 9);
+        let (list, mark) = (
+            folder.path().join("numbers.json"),
+            folder.path().join("numbers.kept"),
+        );
+        let first = open().expect("none yet");
+        assert!(!list.exists() && !mark.exists(), "to look leaves nothing");
+        first.begin().expect("written");
+        assert_eq!(std::fs::read_to_string(&list).ok().as_deref(), Some("[]"));
+        first.add(&[7], 0, |_| ()).expect("kept");
+        open().expect("readable").begin().expect("there already");
+        assert_eq!(*open().expect("readable").list(), [7]);
+        std::fs::remove_file(&list).expect("removed");
+        let why = open().err().expect("missing");
+        assert!(
+            why.contains("numbers.json is missing") && why.contains("numbers.kept"),
+            "{why}"
+        );
+        std::fs::remove_file(&mark).expect("removed");
+        assert!(open().expect("begun anew").list().is_empty());
+        // What was kept before there were marks is kept.
+        std::fs::write(&list, "[8]").expect("written");
+        open().expect("readable").begin().expect("marked");
+        assert_eq!(*open().expect("readable").list(), [8]);
+    }
+
+    #[test]
+    fn a_process_that_ends_takes_over_what_the_next_one_writes() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let open = || StateFile::<u64>::open(Some(folder.path()), "numbers", 9).expect("readable");
+        let (old, new) = (open(), open());
+        old.freeze(true);
+        let follow = |old: &StateFile<u64>| {
+            let mut told = Vec::new();
+            old.follow(|list| told = list.to_vec()).map(|()| told)
+        };
+        assert_eq!(follow(&old), Ok(vec![]), "no file yet");
+        new.add(&[7], 0, |_| ()).expect("kept");
+        assert_eq!(follow(&old), Ok(vec![7]));
+        assert_eq!(*old.list(), [7]);
+        assert_eq!(follow(&old), Ok(vec![]), "nothing new");
+        std::fs::write(folder.path().join("numbers.json"), "half").expect("written");
+        assert!(follow(&old).is_err());
+        assert_eq!(*old.list(), [7], "it goes on with what it has");
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub const MAX_BODY_BYTES: usize = 4 << 20;
 /// Of the reason for a takedown or revocation, which each item keeps.
 const MAX_REASON_BYTES: usize = 1000;
 
+/// The farthest time: a token's has ten digits, too. In milliseconds it has 13.
+const FARTHEST: u64 = 9_999_999_999;
+
 /// Whose clients are answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
@@ -23,6 +26,16 @@ pub enum Style {
     Ours,
     /// `{"ErrorKey", "Field", "Message"}`.
     Vendor,
+}
+
+impl Style {
+    /// Of a call to this path.
+    pub fn of(path: &str) -> Self {
+        match path == "/purge" || path.starts_with("/pullzone/") {
+            true => Self::Vendor,
+            false => Self::Ours,
+        }
+    }
 }
 
 /// What is wrong with a call.
@@ -82,6 +95,21 @@ impl Wrong {
             return Err(wrong.with_status(StatusCode::PAYLOAD_TOO_LARGE));
         }
         Ok(())
+    }
+
+    /// Whether a time that something is to last until is still to come, and in
+    /// seconds; both in Unix seconds.
+    pub fn check_time(time: Option<u64>, now: u64, field: &'static str) -> Result<(), Self> {
+        let Some(time) = time else {
+            return Ok(());
+        };
+        let wrong = match time {
+            past if past <= now => "is over: nothing would be changed by this",
+            far if far > FARTHEST => "has more than ten digits: is it in milliseconds?",
+            _ => return Ok(()),
+        };
+        let message = format!("{time} {wrong}; it is {now} now, in Unix seconds");
+        Err(Self::new("bad_time", field, message))
     }
 
     pub fn with_status(self, status: StatusCode) -> Self {
@@ -168,6 +196,36 @@ fn ok(value: &impl Serialize) -> Response {
         Err(error) => {
             tracing::error!(%error, "cannot render an answer");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_to_come_and_in_seconds() {
+        let now = 1_795_000_000;
+        let table = [
+            ("none", None, true),
+            ("a second", Some(now + 1), true),
+            ("the farthest", Some(9_999_999_999), true),
+            ("beyond it", Some(10_000_000_000), false),
+            ("now", Some(now), false),
+            ("a second ago", Some(now - 1), false),
+            ("the beginning", Some(0), false),
+            ("milliseconds", Some((now + 60) * 1_000), false),
+            ("the end of numbers", Some(u64::MAX), false),
+        ];
+        for (name, time, fine) in table {
+            let checked = Wrong::check_time(time, now, "until");
+            assert_eq!(checked.is_ok(), fine, "{name}");
+            assert!(
+                checked
+                    .err()
+                    .is_none_or(|it| it.name == "bad_time" && it.field == "until")
+            );
         }
     }
 }

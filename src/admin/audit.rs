@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::telemetry::access_log::append_to;
+use crate::private_file;
 use crate::telemetry::log_line::Timestamp;
 
 /// So many things of a call are named; all are counted.
@@ -26,7 +26,7 @@ impl Audit {
     /// An error names the file that cannot be appended to.
     pub fn open(file: Option<&Path>, clock: Clock) -> Result<Self, String> {
         let file = file.map(|path| {
-            let opened = append_to(path);
+            let opened = private_file::append(path);
             let opened = opened.map_err(|error| format!("{}: {error}", path.display()))?;
             Ok::<_, String>((path.to_owned(), Mutex::new(opened)))
         });
@@ -40,7 +40,7 @@ impl Audit {
     /// one is written on.
     pub fn reopen(&self) -> io::Result<()> {
         if let Some((path, file)) = &self.file {
-            let new = append_to(path)?;
+            let new = private_file::append(path)?;
             *file.lock().unwrap_or_else(PoisonError::into_inner) = new;
         }
         Ok(())

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::{Wrong, answer};
-use crate::config::Rights;
+use super::door::Who;
 
 /// 503 for as long as the node drains, and from the moment it stops.
 pub async fn ready(State(admin): State<Arc<Admin>>) -> Response {
@@ -20,16 +21,18 @@ pub async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-pub async fn begin(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    answer(set(&admin, &headers, true))
+pub async fn begin(
+    State(admin): State<Arc<Admin>>,
+    Extension(Who(who)): Extension<Who>,
+) -> Response {
+    answer(set(&admin, &who, true))
 }
 
-pub async fn end(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    answer(set(&admin, &headers, false))
+pub async fn end(State(admin): State<Arc<Admin>>, Extension(Who(who)): Extension<Who>) -> Response {
+    answer(set(&admin, &who, false))
 }
 
-fn set(admin: &Admin, headers: &HeaderMap, draining: bool) -> Result<Value, Wrong> {
-    let who = admin.enter(headers, Rights::Admin)?;
+fn set(admin: &Admin, who: &str, draining: bool) -> Result<Value, Wrong> {
     let node = &admin.node;
     if !node.drain(draining) {
         let message = "the node was told to stop, and does";
@@ -38,7 +41,7 @@ fn set(admin: &Admin, headers: &HeaderMap, draining: bool) -> Result<Value, Wron
     let what = if draining { "drain" } else { "undrain" };
     let connections = node.limits.connections();
     let more = json!({ "connections": connections });
-    admin.audit.write(&who, what, 0, &[], &more);
+    admin.audit.write(who, what, 0, &[], &more);
     Ok(json!({
         "draining": draining,
         "connections": connections,

@@ -51,7 +51,6 @@ pub async fn events(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Resp
 }
 
 fn listen(admin: &Arc<Admin>, headers: &HeaderMap) -> Result<Listener, Wrong> {
-    admin.enter(headers, Rights::Read)?;
     let place = Arc::clone(&admin.streams).try_acquire_owned();
     let full = |_| {
         let message = format!("{MAX_STREAMS} streams are open already: close one");
@@ -75,7 +74,9 @@ impl Listener {
             tokio::select! {
                 _ = self.stats.tick() => {
                     // The key may be gone meanwhile.
-                    self.admin.enter(&self.headers, Rights::Read).ok()?;
+                    if !self.admin.still_opens(&self.headers, Rights::Read) {
+                        return None;
+                    }
                     return event("stats", &figures(&self.admin).await);
                 }
                 sample = self.samples.recv() => match sample {

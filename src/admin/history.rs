@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,7 +15,6 @@ use tokio::time::MissedTickBehavior;
 
 use super::answer::answer;
 use super::{Admin, SUBSYSTEMS, totals};
-use crate::config::Rights;
 use crate::edge::Node;
 use crate::telemetry::totals::Totals;
 
@@ -107,19 +105,18 @@ impl History {
     }
 }
 
-pub async fn history(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    let entered = admin.enter(&headers, Rights::Read);
-    answer(entered.map(|_| admin.history.columns()))
+pub async fn history(State(admin): State<Arc<Admin>>) -> Response {
+    answer(Ok(admin.history.columns()))
 }
 
 /// Takes samples for as long as the node serves.
 pub async fn record(admin: &Admin) {
     let mut ticks = tokio::time::interval(STEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = Counts::of(&admin.node);
+    let mut before = Counts::of(admin);
     loop {
         ticks.tick().await;
-        let now = Counts::of(&admin.node);
+        let now = Counts::of(admin);
         // The first tick comes at once.
         if now.at - before.at >= STEP / 2 {
             admin.history.add(now.since(&before, &admin.node));
@@ -141,10 +138,10 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(node: &Node) -> Self {
-        let totals = totals(node);
+    fn of(admin: &Admin) -> Self {
+        let totals = totals(admin);
         Self {
-            at: node.clock.monotonic(),
+            at: admin.node.clock.monotonic(),
             requests: totals.sum("warren_requests_total"),
             bytes: totals.sum("warren_response_body_bytes_total"),
             refusals: totals.sum("warren_refusals_total"),

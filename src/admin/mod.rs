@@ -5,11 +5,15 @@ mod access;
 mod answer;
 mod audit;
 mod dashboard;
+mod door;
 mod drain;
 mod events;
 mod explain;
+mod guests;
 mod history;
+mod hosts;
 mod inspect;
+mod listener;
 mod place;
 mod purge;
 mod revocation;
@@ -20,6 +24,7 @@ mod zones;
 
 pub use audit::Audit;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,12 +32,13 @@ use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::config::{AccessKey, Rights};
+use crate::config::{self, AccessKey, Rights};
 use crate::edge::Node;
 use crate::telemetry::metrics::{Reading, SUBSYSTEMS};
 use crate::telemetry::totals::Totals;
@@ -40,16 +46,21 @@ use crate::traces::Traces;
 use access::Rates;
 use answer::{MAX_BODY_BYTES, Wrong};
 use events::MAX_STREAMS;
+use guests::Guests;
 use history::History;
+use hosts::Hosts;
 use stats::Top;
 use warm::MAX_WARMS;
 
 /// What the API works on.
 pub struct Admin {
     node: Arc<Node>,
+    /// Where it listens.
+    address: SocketAddr,
     /// Replaced by a reload.
-    keys: ArcSwap<Vec<AccessKey>>,
+    doors: ArcSwap<Doors>,
     rates: Rates,
+    guests: Arc<Guests>,
     pub audit: Audit,
     /// When the node was started, by both clocks; the latter in Unix seconds.
     started: Instant,
@@ -62,11 +73,34 @@ pub struct Admin {
     top: tokio::sync::Mutex<Top>,
 }
 
-impl Admin {
-    pub fn new(node: Arc<Node>, keys: Vec<AccessKey>, audit: Audit) -> Arc<Self> {
+/// Who is let in, and calling whom.
+struct Doors {
+    keys: Vec<AccessKey>,
+    hosts: Hosts,
+}
+
+impl Doors {
+    fn of(settings: &config::Admin, address: SocketAddr) -> Arc<Self> {
         Arc::new(Self {
-            keys: ArcSwap::from_pointee(keys),
+            keys: settings.access_keys.clone(),
+            hosts: Hosts::of(address, &settings.hosts),
+        })
+    }
+}
+
+impl Admin {
+    /// `address`: where it really listens.
+    pub fn new(
+        node: Arc<Node>,
+        settings: &config::Admin,
+        address: SocketAddr,
+        audit: Audit,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            doors: ArcSwap::new(Doors::of(settings, address)),
             rates: Rates::default(),
+            guests: Guests::new(listener::MAX_CONNECTIONS, node.clock.clone()),
             audit,
             started: node.clock.monotonic(),
             started_at: node.clock.unix_seconds(),
@@ -78,14 +112,21 @@ impl Admin {
         })
     }
 
-    pub fn replace_keys(&self, keys: Vec<AccessKey>) {
-        self.keys.store(Arc::new(keys));
+    /// Takes over the keys and names of another configuration.
+    pub fn replace_doors(&self, settings: &config::Admin) {
+        self.doors.store(Doors::of(settings, self.address));
     }
 
     /// The name of the key that a call brings.
-    fn enter(&self, headers: &HeaderMap, least: Rights) -> Result<String, Wrong> {
-        let (keys, now) = (self.keys.load(), self.node.clock.monotonic());
-        Ok(access::check(&keys, headers, least, &self.rates, now)?)
+    fn enter(&self, headers: &HeaderMap, from: IpAddr, least: Rights) -> Result<String, Wrong> {
+        let (doors, now) = (self.doors.load(), self.node.clock.monotonic());
+        let keys = &doors.keys;
+        Ok(access::check(keys, headers, from, least, &self.rates, now)?)
+    }
+
+    /// Whether the key of a call that goes on is still one.
+    fn still_opens(&self, headers: &HeaderMap, least: Rights) -> bool {
+        access::still_opens(&self.doors.load().keys, headers, least)
     }
 
     /// Changes what is kept on disk, and waits for the disk: not where the
@@ -104,43 +145,50 @@ impl Admin {
 /// Serves until its task is ended, which is after the last request of a drain:
 /// `/readyz` must be able to say that the node is draining.
 pub async fn serve(listener: TcpListener, admin: Arc<Admin>) {
-    let router = Router::new()
+    tokio::select! {
+        () = listener::serve(listener, router(&admin), &admin.guests) => {}
+        () = history::record(&admin) => {}
+    }
+}
+
+/// Every call, and the rights that it takes.
+fn router(admin: &Arc<Admin>) -> Router {
+    let keyed = |least: Rights, calls: MethodRouter<Arc<Admin>>| {
+        calls.route_layer(from_fn_with_state((Arc::clone(admin), least), door::keyed))
+    };
+    let reads = |calls| keyed(Rights::Read, calls);
+    let purges = |calls| keyed(Rights::Purge, calls);
+    let changes = |calls| keyed(Rights::Admin, calls);
+    Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(drain::ready))
-        .route("/v1/stats", get(stats::stats))
-        .route("/v1/stats/history", get(history::history))
-        .route("/v1/stats/events", get(events::events))
-        .route("/v1/warm", post(warm::warm))
-        .route("/v1/explain", post(explain::explain))
-        .route("/v1/zones", get(zones::list))
-        .route("/v1/drain", post(drain::begin).delete(drain::end))
-        .route("/v1/purge", post(purge::v1))
-        .route("/v1/cache/inspect", get(inspect::inspect))
+        .route("/v1/stats", reads(get(stats::stats)))
+        .route("/v1/stats/history", reads(get(history::history)))
+        .route("/v1/stats/events", reads(get(events::events)))
+        .route("/v1/warm", purges(post(warm::warm)))
+        .route("/v1/explain", reads(post(explain::explain)))
+        .route("/v1/zones", reads(get(zones::list)))
+        .route("/v1/drain", changes(post(drain::begin).delete(drain::end)))
+        .route("/v1/purge", purges(post(purge::v1)))
+        .route("/v1/cache/inspect", reads(get(inspect::inspect)))
         .route(
             "/v1/takedowns",
-            post(takedown::add)
-                .delete(takedown::lift)
-                .get(takedown::list),
+            changes(post(takedown::add).delete(takedown::lift)),
         )
+        .route("/v1/takedowns", reads(get(takedown::list)))
         .route(
             "/v1/revocations",
-            post(revocation::add)
-                .delete(revocation::lift)
-                .get(revocation::list),
+            changes(post(revocation::add).delete(revocation::lift)),
         )
-        .route("/purge", post(purge::url).get(purge::url))
-        .route("/pullzone/{id}/purgeCache", post(purge::zone))
+        .route("/v1/revocations", reads(get(revocation::list)))
+        .route("/purge", purges(post(purge::url).get(purge::url)))
+        .route("/pullzone/{id}/purgeCache", purges(post(purge::zone)))
         .route("/openapi.json", get(openapi))
         .merge(dashboard::routes())
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
-        .with_state(Arc::clone(&admin));
-    tokio::select! {
-        served = axum::serve(listener, router) => if let Err(error) = served {
-            tracing::error!(%error, "the admin listener ended");
-        },
-        () = history::record(&admin) => {}
-    }
+        .layer(from_fn_with_state(Arc::clone(admin), door::named))
+        .with_state(Arc::clone(admin))
 }
 
 /// The API in its own words, for clients that are made from them.
@@ -150,7 +198,8 @@ async fn openapi() -> Response {
 }
 
 /// The metrics, with what is counted elsewhere.
-fn reading<T>(node: &Node, read: impl FnOnce(&Reading<'_>) -> T) -> T {
+fn reading<T>(admin: &Admin, read: impl FnOnce(&Reading<'_>) -> T) -> T {
+    let (node, guests) = (&admin.node, &admin.guests);
     let sites = node.sites.load();
     let origins = sites
         .iter()
@@ -160,8 +209,11 @@ fn reading<T>(node: &Node, read: impl FnOnce(&Reading<'_>) -> T) -> T {
         store: &node.pulls.store,
         counts: &node.pulls.counts,
         connections: node.limits.connections(),
+        takedowns: node.takedowns.list().len(),
+        revocations: node.revocations.list().len(),
         refused: refused
             .map(|(limit, count)| (limit.name(), count))
+            .chain([("admin_connections", guests.refused())])
             .collect(),
         origins: origins.collect(),
         spans_dropped: node.traces.as_ref().map_or(0, Traces::dropped),
@@ -169,13 +221,12 @@ fn reading<T>(node: &Node, read: impl FnOnce(&Reading<'_>) -> T) -> T {
 }
 
 /// The same as numbers.
-fn totals(node: &Node) -> Totals {
-    reading(node, |reading| Totals::of(&node.metrics, reading))
+fn totals(admin: &Admin) -> Totals {
+    reading(admin, |reading| Totals::of(&admin.node.metrics, reading))
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let node = &admin.node;
-    match reading(node, |reading| node.metrics.render(reading)) {
+    match reading(&admin, |reading| admin.node.metrics.render(reading)) {
         Ok(text) => (
             [(
                 header::CONTENT_TYPE,

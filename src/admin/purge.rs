@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -13,9 +14,9 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
+use super::door::Who;
 use super::place::{at_most, few, find, place, sites};
 use crate::cache::purge::{Mode, Purge, Purges};
-use crate::config::Rights;
 
 /// What `POST /v1/purge` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -51,9 +52,12 @@ struct Done {
 /// Purges of one call, each with the realm that it is for.
 type Wanted = Vec<(u32, Purge)>;
 
-pub async fn v1(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body<Call>) -> Response {
+pub async fn v1(
+    State(admin): State<Arc<Admin>>,
+    Extension(Who(who)): Extension<Who>,
+    call: Body<Call>,
+) -> Response {
     let done = async {
-        let who = admin.enter(&headers, Rights::Purge)?;
         let call = read(call)?;
         let wanted = wanted(&admin, &call)?;
         let mode = match call.mode {
@@ -78,7 +82,7 @@ pub struct UrlQuery {
 /// `GET` or `POST /purge?url=U`; a `*` or `/` at its end means a prefix.
 pub async fn url(
     State(admin): State<Arc<Admin>>,
-    headers: HeaderMap,
+    Extension(Who(who)): Extension<Who>,
     query: Result<Query<UrlQuery>, QueryRejection>,
 ) -> Response {
     let named = || {
@@ -96,7 +100,7 @@ pub async fn url(
         };
         Ok((site.zone.realm, purge))
     };
-    vendor(&admin, &headers, named, StatusCode::OK).await
+    vendor(&admin, &who, named, StatusCode::OK).await
 }
 
 #[derive(Deserialize)]
@@ -109,7 +113,7 @@ struct ZoneCall {
 pub async fn zone(
     State(admin): State<Arc<Admin>>,
     id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    Extension(Who(who)): Extension<Who>,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let named = || {
@@ -127,20 +131,19 @@ pub async fn zone(
         let tag = call.cache_tag.filter(|tag| !tag.is_empty());
         Ok((site.zone.realm, tag.map_or(Purge::All, Purge::Tag)))
     };
-    vendor(&admin, &headers, named, StatusCode::NO_CONTENT).await
+    vendor(&admin, &who, named, StatusCode::NO_CONTENT).await
 }
 
 /// A call of the vendor's: hard, and of one thing.
 async fn vendor(
     admin: &Arc<Admin>,
-    headers: &HeaderMap,
+    who: &str,
     named: impl FnOnce() -> Result<(u32, Purge), Wrong>,
     status: StatusCode,
 ) -> Response {
-    let entered = admin.enter(headers, Rights::Purge);
-    match entered.and_then(|who| Ok((who, named()?))) {
-        Ok((who, purge)) => {
-            run(admin, &who, vec![purge], Mode::Hard, false).await;
+    match named() {
+        Ok(purge) => {
+            run(admin, who, vec![purge], Mode::Hard, false).await;
             status.into_response()
         }
         Err(wrong) => wrong.answer(Style::Vendor),

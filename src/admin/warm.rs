@@ -6,9 +6,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body as ResponseBody;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -20,10 +21,10 @@ use tokio::time::{Instant, sleep_until};
 use super::Admin;
 use super::answer::{Body, Style, Wrong, read};
 use super::audit::NAMED;
+use super::door::Who;
 use super::place::{bare, few, over_tls, place, target};
 use crate::cache::object::Object;
 use crate::clock::timer_now;
-use crate::config::Rights;
 use crate::edge::authority::{of_target, origin_form};
 use crate::edge::{Site, Warmed, warm as pull};
 use crate::hls::listing::{self, Listed};
@@ -80,10 +81,10 @@ type Item = (Arc<Site>, String);
 
 pub async fn warm(
     State(admin): State<Arc<Admin>>,
-    headers: HeaderMap,
+    Extension(Who(who)): Extension<Who>,
     call: Body<Call>,
 ) -> Response {
-    match begin(&admin, &headers, call) {
+    match begin(&admin, who, call) {
         Ok(walk) => {
             let lines = stream::unfold(walk, |mut walk| async {
                 let line = walk.line().await?;
@@ -96,8 +97,7 @@ pub async fn warm(
     }
 }
 
-fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Walk, Wrong> {
-    let who = admin.enter(headers, Rights::Purge)?;
+fn begin(admin: &Arc<Admin>, who: String, call: Body<Call>) -> Result<Walk, Wrong> {
     let call = read(call)?;
     few(call.urls.len(), "name the URL of a playlist")?;
     let place_of = |url: &String| place(admin, url, call.zone.as_deref(), "urls");

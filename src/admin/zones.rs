@@ -3,21 +3,18 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::answer;
-use crate::config::Rights;
 use crate::origin::{Kind, Settings};
 use crate::token::Policy;
 use crate::zone::{CachePolicy, CacheRules, Methods, QueryRule, Zone};
 
 const MASKED: &str = "masked";
 
-pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    let entered = admin.enter(&headers, Rights::Read);
+pub async fn list(State(admin): State<Arc<Admin>>) -> Response {
     let sites = admin.node.sites.load();
     let zones = || {
         sites
@@ -25,7 +22,7 @@ pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respon
             .map(|site| zone(&site.zone))
             .collect::<Vec<_>>()
     };
-    answer(entered.map(|_| json!({ "zones": zones() })))
+    answer(Ok(json!({ "zones": zones() })))
 }
 
 /// Names as in the configuration; durations in seconds.

@@ -31,6 +31,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 // Secrets have no Debug text of their own.
                 say(format_args!("{config:#?}"));
             }
+            for warning in &config.warnings {
+                eprintln!("warning: {warning}");
+            }
             eprintln!(
                 "{}: ok, {} zone(s)",
                 arguments.config.display(),

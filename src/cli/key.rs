@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::read;
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, odd_edges, open_to_others, too_short};
 use crate::token::Key;
 use crate::zone::Zone;
 
@@ -46,6 +46,13 @@ impl KeySource {
                 })?
                 .to_owned()
         };
+        // A test vector's key may be a short one, and is not this edge's.
+        if let Some(bytes) = too_short(&secret) {
+            eprintln!("warning: the key has {bytes} bytes; a configuration takes 16 and more");
+        }
+        if let Some(doubt) = odd_edges(&secret) {
+            eprintln!("warning: the key {doubt}");
+        }
         Key::new("command line", secret.as_bytes()).ok_or_else(|| "the key is empty".to_owned())
     }
 
@@ -57,6 +64,9 @@ impl KeySource {
 
 /// What a file holds, less the line break that editors add.
 pub fn secret_in(file: &Path) -> Result<String, String> {
+    if let Some(doubt) = open_to_others(file) {
+        eprintln!("warning: {doubt}");
+    }
     Ok(read(file)?.trim_end_matches(['\r', '\n']).to_owned())
 }
 

@@ -101,7 +101,19 @@ async fn serve(
     let mut reopen = listen(SignalKind::user_defined1())?;
     let mut upgrade = listen(SignalKind::user_defined2())?;
     let running = node::start(config, Clock::default(), inherited).await?;
-    tracing::info!(http = ?running.http, https = ?running.https, admin = %running.admin, "serving");
+    let (takedowns, revocations) = (
+        running.node.takedowns.list(),
+        running.node.revocations.list(),
+    );
+    tracing::info!(
+        http = ?running.http,
+        https = ?running.https,
+        admin = %running.admin,
+        takedowns = takedowns.len(),
+        revocations = revocations.len(),
+        "serving"
+    );
+    warn_of(&running.warnings);
     if let Some(fd) = environment.get(node::READY_FD) {
         node::tell_ready(fd).map_err(|error| error.to_string())?;
     }
@@ -144,10 +156,19 @@ async fn stop(running: Running, delay: Duration, grace: Duration) -> Result<(), 
     Ok(())
 }
 
+fn warn_of(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!(warning, "the configuration can be served, but for this");
+    }
+}
+
 fn reload(running: &Running, path: &Path, environment: &Environment) {
     service_manager::tell_reloading();
     let loaded = Config::load(path, environment).map_err(|problems| problems.to_string());
-    let reloaded = loaded.and_then(|config| running.reload(config));
+    let reloaded = loaded.and_then(|config| {
+        warn_of(&config.warnings);
+        running.reload(config)
+    });
     running.node.metrics.note_reload(reloaded.is_ok());
     match reloaded {
         Ok(tables) if tables.is_empty() => tracing::info!("reloaded"),

@@ -11,6 +11,9 @@ use crate::config::{Environment, parse_duration};
 use crate::token::sign::{Form, Options, sign};
 use crate::token::{Key, Scheme};
 
+/// An expiry has ten digits. In milliseconds it has 13.
+const FARTHEST: u64 = 9_999_999_999;
+
 #[derive(Args)]
 #[command(
     group(ArgGroup::new("until").required(true).args(["expires", "ttl"])),
@@ -101,7 +104,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Clock::default().unix_seconds(),
         arguments.ttl.unwrap_or_default(),
     );
-    let expires = arguments.expires.unwrap_or(now + lifetime.as_secs());
+    let expires = arguments
+        .expires
+        .unwrap_or(now.saturating_add(lifetime.as_secs()));
+    if expires > FARTHEST && !arguments.force {
+        return refuse(&format!(
+            "{expires} has more than ten digits: is it in milliseconds? it is {now}; --force signs it"
+        ));
+    }
     if expires < now && !arguments.force {
         return refuse(&format!(
             "the edge would refuse this as expired: it is {now}; --force signs it"

@@ -13,7 +13,7 @@ mod zone;
 
 pub use listen::Listen;
 pub use problem::{Problem, Problems};
-pub use secret::Environment;
+pub use secret::{Environment, odd_edges, open_to_others, too_short};
 pub use server::{
     AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights, SyslogServer, Tracing,
 };
@@ -39,6 +39,8 @@ pub struct Config {
     /// The operator's country database.
     pub country_database: Option<PathBuf>,
     pub zones: Vec<Zone>,
+    /// What the operator should know and may leave.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -64,8 +66,11 @@ impl Config {
         }
         let source = section::Source::new(text, folder, environment);
         let root = Section::root(&source, table.get_ref());
-        let config = read(&root);
+        let mut config = read(&root);
         root.finish();
+        if let Some(config) = &mut config {
+            config.warnings = source.take_warnings();
+        }
         let problems = source.into_problems(name);
         match (config, problems.is_empty()) {
             (Some(config), true) => Ok(config),
@@ -95,5 +100,6 @@ fn read(root: &Section<'_>) -> Option<Config> {
         traces: traces?,
         country_database: country_database?,
         zones: zones?,
+        warnings: Vec::new(),
     })
 }

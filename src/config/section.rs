@@ -15,6 +15,7 @@ pub(super) struct Source<'a> {
     pub folder: &'a Path,
     pub environment: &'a Environment,
     problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl<'a> Source<'a> {
@@ -24,7 +25,13 @@ impl<'a> Source<'a> {
             folder,
             environment,
             problems: RefCell::default(),
+            warnings: RefCell::default(),
         }
+    }
+
+    /// What the operator should know and may leave.
+    pub fn take_warnings(&self) -> Vec<String> {
+        self.warnings.take()
     }
 
     pub fn into_problems(self, file: &str) -> Problems {
@@ -85,6 +92,15 @@ impl<'a> Section<'a> {
 
     pub fn has(&self, name: &'static str) -> bool {
         self.value(name).is_some()
+    }
+
+    /// Records what is doubtful in one key, and may be meant.
+    pub fn warn(&self, name: &str, doubt: &str) {
+        let warning = format!("{}: {doubt}", self.path(name));
+        let mut warnings = self.source.warnings.borrow_mut();
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
     }
 
     /// Records a problem of one key.

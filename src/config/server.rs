@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use super::listen::check_address;
+use super::secret::open_to_others;
 use super::section::Section;
 
 /// One certificate chain with its key, both PEM files.
@@ -21,6 +22,9 @@ pub struct Certificate {
 pub struct Admin {
     pub listen: SocketAddr,
     pub access_keys: Vec<AccessKey>,
+    /// Names that it is called by besides those of this machine, where it
+    /// listens to this machine alone.
+    pub hosts: Vec<String>,
     /// Where takedowns and revocations are kept.
     pub state_dir: Option<PathBuf>,
     /// `None`: the node's own log.
@@ -118,6 +122,9 @@ pub(super) fn certificates(root: &Section<'_>) -> Option<Vec<Certificate>> {
         let key = entry
             .required_text("key", "the PEM file with the private key")
             .and(entry.file("key"));
+        if let Some(doubt) = key.as_deref().and_then(open_to_others) {
+            entry.warn("key", &doubt);
+        }
         let sound = entry.finish();
         match (cert, key, &mut out) {
             (Some(cert), Some(key), Some(list)) if sound => {
@@ -156,7 +163,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
             "admin" => Some(Rights::Admin),
             _ => None,
         });
-        let secret = entry.own_secret("the access key");
+        let secret = entry.own_key("the access key");
         if entry.finish()
             && let (Some(name), Some(secret)) = (name, secret)
         {
@@ -176,6 +183,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
             hint,
         );
     }
+    let hosts = table.list("hosts", "host names without a port", host_name);
     let state_dir = table.file("state_dir");
     if let Some(why) = state_dir.as_deref().and_then(cannot_keep) {
         let hint = "make the folder, and let the user that serves write there";
@@ -185,9 +193,15 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
     table.finish().then_some(Admin {
         listen,
         access_keys,
+        hosts,
         state_dir,
         audit_log,
     })
+}
+
+fn host_name(text: &str) -> Option<String> {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (!text.is_empty() && text.bytes().all(fine)).then(|| text.to_owned())
 }
 
 pub(super) fn cache(root: &Section<'_>) -> Option<Cache> {
@@ -302,10 +316,7 @@ fn log_file(table: &Section<'_>, name: &'static str) -> Option<PathBuf> {
 /// afterwards.
 fn cannot_append(path: &Path) -> Option<String> {
     let there = path.exists();
-    let opened = std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
-        .open(path);
+    let opened = crate::private_file::append(path);
     if opened.is_ok() && !there {
         let _ = std::fs::remove_file(path);
     }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::secret::{NoSecret, from_env, from_file};
+use super::secret::{
+    MIN_KEY_BYTES, NoSecret, from_env, from_file, odd_edges, open_to_others, too_short,
+};
 use super::section::{Section, Value};
 use super::units::{parse_duration, parse_size};
 
@@ -217,11 +219,13 @@ impl Section<'_> {
                 from_env(self.source.environment, &variable),
                 format!("the variable {variable}"),
             ),
-            (None, Some(path)) => (
-                "file",
-                from_file(&path),
-                format!("the file {}", path.display()),
-            ),
+            (None, Some(path)) => {
+                if let Some(doubt) = open_to_others(&path) {
+                    self.warn("file", &doubt);
+                }
+                let place = format!("the file {}", path.display());
+                ("file", from_file(&path), place)
+            }
             _ => {
                 let hint = format!("write {{ env = \"NAME\" }} and put {what} into that variable");
                 self.problem(
@@ -234,7 +238,12 @@ impl Section<'_> {
             }
         };
         let found = match result {
-            Ok(secret) => return Some(secret),
+            Ok(secret) => {
+                if let Some(doubt) = odd_edges(&secret) {
+                    self.warn(name, &format!("{place} {doubt}"));
+                }
+                return Some(secret);
+            }
             Err(NoSecret::Unset) => format!("{place} is not set"),
             Err(NoSecret::Empty) => format!("{place} is empty"),
             Err(NoSecret::Unreadable(error)) => format!("{place} cannot be read: {error}"),
@@ -244,6 +253,22 @@ impl Section<'_> {
             found,
             "a non-empty secret",
             &format!("put {what} into {place}"),
+        );
+        None
+    }
+
+    /// The same, of a secret that somebody could try to guess.
+    pub fn own_key(&self, what: &str) -> Option<Zeroizing<String>> {
+        let key = self.own_secret(what)?;
+        let Some(bytes) = too_short(&key) else {
+            return Some(key);
+        };
+        let name = if self.has("env") { "env" } else { "file" };
+        self.problem(
+            name,
+            format!("a key of {bytes} bytes"),
+            &format!("at least {MIN_KEY_BYTES} bytes"),
+            "a shorter one is found by trying; make one: openssl rand -hex 32",
         );
         None
     }

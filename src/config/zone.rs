@@ -209,7 +209,7 @@ fn token_keys(table: &Section<'_>) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     for entry in table.sections("keys") {
         let name = entry.required_text("name", "a name for logs and metrics, such as \"2026-11\"");
-        let secret = entry.own_secret("the key that your backend signs with");
+        let secret = entry.own_key("the key that your backend signs with");
         entry.finish();
         let (Some(name), Some(secret)) = (name, secret) else {
             continue;

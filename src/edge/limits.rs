@@ -18,16 +18,19 @@ pub enum Crowded {
     Node,
     /// `listen.max_connections_per_ip`.
     Address,
+    /// The process has almost as many files open as it may.
+    Files,
 }
 
 impl Crowded {
-    pub const ALL: [Crowded; 2] = [Crowded::Node, Crowded::Address];
+    pub const ALL: [Crowded; 3] = [Crowded::Node, Crowded::Address, Crowded::Files];
 
     /// The metric label and the row of `docs/limits.md`.
     pub const fn name(self) -> &'static str {
         match self {
             Crowded::Node => "max_connections",
             Crowded::Address => "max_connections_per_ip",
+            Crowded::Files => "open_files",
         }
     }
 }
@@ -104,7 +107,8 @@ impl Limits {
         counts.enter(address)
     }
 
-    fn refuse(&self, crowded: Crowded) -> Crowded {
+    /// Counts a connection that is not taken.
+    pub fn refuse(&self, crowded: Crowded) -> Crowded {
         self.refused[crowded as usize].fetch_add(1, Relaxed);
         crowded
     }

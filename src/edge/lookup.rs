@@ -7,7 +7,6 @@ use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
 use super::forward::forwarded;
 use super::request::Request;
-use super::trace::TRACEPARENT;
 use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site};
 use crate::cache::demand::Demand;
@@ -271,11 +270,9 @@ impl<'a> Query<'a> {
             ..
         } = self.visit;
         let (zone, path) = (admitted.zone, &admitted.target.path);
-        let trace = self.visit.trace().map(|span| span.child());
+        let told = self.visit.told_trace();
         let mut forwarded = forwarded(request, zone);
-        if trace.is_some() {
-            forwarded.retain(|(name, _)| *name != TRACEPARENT);
-        }
+        forwarded.retain(|(name, _)| !told.drops(name));
         origin::Request {
             method: if request.is_head() {
                 origin::Method::Head
@@ -295,7 +292,7 @@ impl<'a> Query<'a> {
                     false => !node.listen.https.is_empty(),
                 },
                 request_id: request_id.to_owned(),
-                trace,
+                trace: told.ours(),
                 zone_id: zone.id,
                 loop_count: admitted.loop_count,
             },

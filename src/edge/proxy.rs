@@ -3,8 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
@@ -34,7 +36,7 @@ pub struct Context {
     visitor: Option<Visitor<'static>>,
     record: Record,
     /// Set where the request goes through to the origin.
-    through: Option<through::Through>,
+    through: Option<Box<through::Through>>,
     active: Option<Active<Arc<AtomicUsize>>>,
 }
 
@@ -103,6 +105,7 @@ impl ProxyHttp for Edge {
         match step {
             Step::Done => Ok(true),
             Step::Through(through) => {
+                through::allow_for_slowness(session, &self.node);
                 context.through = Some(through);
                 Ok(false)
             }
@@ -120,7 +123,7 @@ impl ProxyHttp for Edge {
         _session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        through::peer(context.through.as_mut()).await
+        through::peer(context.through.as_deref_mut(), &self.node).await
     }
 
     async fn upstream_request_filter(
@@ -131,12 +134,40 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         let visitor = context.visitor.as_ref();
         through::rewrite(
-            context.through.as_ref(),
+            context.through.as_deref(),
             visitor,
             &context.request_id,
             session,
             upstream,
         )
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        ended: bool,
+        context: &mut Context,
+    ) -> Result<()> {
+        let Some(through) = &mut context.through else {
+            return Ok(());
+        };
+        if ended {
+            through.sent();
+        }
+        through.go_on(&self.node)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _ended: bool,
+        context: &mut Context,
+    ) -> Result<Option<Duration>> {
+        let through = context.through.as_mut();
+        through.map_or(Ok(()), |through| through.go_on(&self.node))?;
+        Ok(None)
     }
 
     async fn response_filter(
@@ -145,8 +176,8 @@ impl ProxyHttp for Edge {
         response: &mut ResponseHeader,
         context: &mut Context,
     ) -> Result<()> {
-        if let Some(through) = &context.through {
-            through.answered(&self.node, response);
+        if let Some(through) = &mut context.through {
+            through.answered(&self.node, response)?;
         }
         let status = response.status.as_u16();
         context.record.status = status;
@@ -187,7 +218,7 @@ impl ProxyHttp for Edge {
                 };
                 let response = respond::failed(failure, &stamp);
                 context.record.status = failure.status();
-                let body = bytes::Bytes::from(response.body);
+                let body = Bytes::from(response.body);
                 let _ = session
                     .as_downstream_mut()
                     .write_error_response(response.head, body)

@@ -31,7 +31,10 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
     let stamp = Stamp::bare(visitor, request_id);
     let mut response = plain(refused.status(), &stamp, tell.as_deref());
     if refused.status() == 405 {
-        let allowed = HeaderValue::from_static("GET, HEAD, OPTIONS");
+        let methods = visitor
+            .zone()
+            .map_or(Methods::Read, |zone| zone.cache.methods);
+        let allowed = HeaderValue::from_static(allowed(methods));
         insert(&mut response.head, ALLOW, allowed);
     }
     ask_later(&mut response);
@@ -71,12 +74,8 @@ pub fn unsatisfiable(length: u64, stamp: &Stamp<'_>) -> Response {
 pub fn preflight(methods: Methods, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(204, stamp, None);
     response.body.clear();
-    let allowed = match methods {
-        Methods::Read => "GET, HEAD, OPTIONS",
-        Methods::Any => "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
-    };
     for (name, value) in [
-        ("access-control-allow-methods", allowed),
+        ("access-control-allow-methods", allowed(methods)),
         (
             "access-control-allow-headers",
             "Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, \
@@ -93,6 +92,13 @@ pub fn preflight(methods: Methods, stamp: &Stamp<'_>) -> Response {
     response.head.remove_header(&CONTENT_TYPE);
     response.head.remove_header(&CONTENT_LENGTH);
     response
+}
+
+const fn allowed(methods: Methods) -> &'static str {
+    match methods {
+        Methods::Read => "GET, HEAD, OPTIONS",
+        Methods::Any => "GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE",
+    }
 }
 
 fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {

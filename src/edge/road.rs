@@ -26,7 +26,7 @@ pub struct Road<'a> {
 pub enum Step {
     Done,
     /// It goes on through Pingora's proxy.
-    Through(Through),
+    Through(Box<Through>),
     Cut(Cut),
 }
 
@@ -61,7 +61,7 @@ impl Road<'_> {
             request_id: self.request_id,
         };
         if !self.request.reads() {
-            return Step::Through(Through::new(&visit));
+            return Step::Through(Box::new(Through::new(&visit)));
         }
         let query = Query::of(visit);
         record.kind = query.kind;

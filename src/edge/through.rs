@@ -2,20 +2,25 @@
 //! carries them to the origin, signed by nobody and stored nowhere.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue};
+use http::StatusCode;
+use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Node;
 use super::forward::is_of_an_edge;
 use super::headers::{self, Stamp};
 use super::invalidate::Changing;
 use super::lookup::Visit;
+use super::pacing::{Pace, SLICE_BYTES};
+use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
-use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
+use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
 use crate::origin::{Failure, Origin};
 use crate::path::encode;
 use crate::zone::{CachePolicy, Zone};
@@ -30,6 +35,12 @@ pub struct Through {
     path_and_query: String,
     loop_count: u32,
     changing: Option<Changing>,
+    /// What the origin is told of the viewer's trace.
+    trace: Told,
+    /// The place among `max_pulls`, and when it is given up at the latest.
+    place: Option<(OwnedSemaphorePermit, Instant)>,
+    /// The viewer has sent all of it: from then on it is the origin's turn.
+    is_sent: bool,
     /// Why there is no endpoint.
     failed: Option<Failure>,
 }
@@ -54,27 +65,75 @@ impl Through {
             path_and_query,
             loop_count: admitted.loop_count,
             changing: Changing::of(visit),
+            trace: visit.told_trace(),
+            place: None,
+            is_sent: false,
             failed: None,
         }
     }
 
+    /// Waits for a place, from which on the request has `total_timeout`.
+    async fn enter(&mut self, node: &Node) -> Result<(), Failure> {
+        if self.place.is_none() {
+            let place = self.origin.place().await?;
+            let total = self.origin.settings().deadlines.total;
+            self.place = Some((place, node.clock.monotonic() + total));
+        }
+        Ok(())
+    }
+
+    /// Something has moved, either way: an error where it took too long.
+    pub fn go_on(&mut self, node: &Node) -> Result<()> {
+        let now = node.clock.monotonic();
+        if self.place.as_ref().is_some_and(|(_, end)| now >= *end) {
+            self.failed = Some(Failure::TotalTimeout);
+            return Error::e_explain(ErrorType::ReadTimedout, Failure::TotalTimeout.name());
+        }
+        Ok(())
+    }
+
+    /// The last of the viewer's body has come.
+    pub fn sent(&mut self) {
+        self.is_sent = true;
+    }
+
     /// The origin has answered: after success what is stored may be wrong.
-    pub fn answered(&self, node: &Node, answer: &ResponseHeader) {
+    /// One that switches to another protocol is none: nobody asked for it.
+    pub fn answered(&mut self, node: &Node, answer: &ResponseHeader) -> Result<()> {
         if let Some(index) = self.endpoint {
             self.origin.report(index, Ok(answer.status.as_u16()));
+        }
+        if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.failed = Some(Failure::BadResponse);
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "switched unasked");
         }
         if let Some(changing) = &self.changing
             && (200..400).contains(&answer.status.as_u16())
         {
             changing.done(node, &self.zone, &answer.headers);
         }
+        Ok(())
     }
 }
 
-/// Chooses the endpoint.
-pub async fn peer(through: Option<&mut Through>) -> Result<Box<HttpPeer>> {
+/// How long a write of the answer may stand still: a viewer who does not read
+/// keeps no place for longer.
+pub fn allow_for_slowness(session: &mut Session, node: &Node) {
+    let pace = Pace::new(None, node.listen.min_send_rate as u64);
+    let patience = pace.patience(SLICE_BYTES);
+    session
+        .as_downstream_mut()
+        .set_write_timeout(Some(patience));
+}
+
+/// Waits for a place, and chooses the endpoint.
+pub async fn peer(through: Option<&mut Through>, node: &Node) -> Result<Box<HttpPeer>> {
     let through = through.ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    match through.origin.peer_of_proxy().await {
+    let chosen = match through.enter(node).await {
+        Ok(()) => through.origin.peer_of_proxy().await,
+        Err(failure) => Err(failure),
+    };
+    match chosen {
         Ok((peer, host, index)) => {
             (through.host, through.endpoint) = (host, Some(index));
             Ok(Box::new(peer))
@@ -104,11 +163,14 @@ pub fn rewrite(
     let theirs: Vec<HeaderName> = upstream
         .headers
         .keys()
-        .filter(|name| is_of_an_edge(name))
+        .filter(|name| is_of_an_edge(name) || through.trace.drops(name))
         .cloned()
         .collect();
     for name in theirs {
         upstream.remove_header(&name);
+    }
+    if let Some(span) = through.trace.ours() {
+        upstream.insert_header(TRACEPARENT, span.to_string())?;
     }
     upstream.insert_header(HOST, through.host.as_str())?;
     let https = session
@@ -128,6 +190,11 @@ pub fn rewrite(
 
 /// Gives an origin's answer the headers of every other response.
 pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
+    let hops = response.headers.keys();
+    let hops = hops.filter(|name| is_hop_by_hop(name) && **name != TRANSFER_ENCODING);
+    for name in hops.cloned().collect::<Vec<_>>() {
+        response.remove_header(&name);
+    }
     if stamp.zone.is_some_and(|zone| zone.cors) {
         add_cors(response);
     }
@@ -143,12 +210,17 @@ pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
 }
 
 impl Through {
-    /// What an error of Pingora's is in our names; an endpoint that gave no
-    /// answer is reported.
+    /// What an error of Pingora's is in our names. An endpoint that gave no
+    /// answer is reported; one that the viewer let wait is not.
     pub fn fail(&self, error: &Error) -> Failure {
         let failure = self.failed.unwrap_or_else(|| name_of(error));
+        let of_endpoint = match failure {
+            Failure::ConnectFailed | Failure::ConnectTimeout => true,
+            Failure::FirstByteTimeout => self.is_sent,
+            _ => false,
+        };
         if let Some(index) = self.endpoint
-            && failure != Failure::BadResponse
+            && of_endpoint
         {
             self.origin.report(index, Err(failure));
         }

@@ -9,11 +9,62 @@ use super::verify::Visitor;
 use super::{Node, drawn};
 use crate::telemetry::log_line::redact;
 use crate::traces::{Caller, Span, SpanKind, TraceContext, Value};
-use crate::zone::contains;
+use crate::zone::{Zone, contains};
 
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// What an origin is told of a viewer's trace.
+pub(super) enum Told {
+    /// What the viewer said.
+    Kept,
+    Nothing,
+    /// Which of our spans the request is; of a trace that the viewer began.
+    Ours {
+        span: TraceContext,
+        goes_on: bool,
+    },
+}
+
+impl Told {
+    /// Whether a header of the viewer's goes no further.
+    pub(super) fn drops(&self, name: &HeaderName) -> bool {
+        match self {
+            Told::Kept => false,
+            Told::Nothing => *name == TRACEPARENT || *name == TRACESTATE,
+            Told::Ours { goes_on, .. } => *name == TRACEPARENT || (*name == TRACESTATE && !goes_on),
+        }
+    }
+
+    pub(super) fn ours(&self) -> Option<TraceContext> {
+        match self {
+            Told::Kept | Told::Nothing => None,
+            Told::Ours { span, .. } => Some(*span),
+        }
+    }
+}
 
 impl Visit<'_> {
+    /// Where the edge traces, a viewer does so only behind a trusted proxy.
+    pub(super) fn told_trace(&self) -> Told {
+        match (self.trace(), &self.node.traces) {
+            (Some(span), _) => Told::Ours {
+                span: span.child(),
+                goes_on: span.parent.is_some(),
+            },
+            (None, None) => Told::Kept,
+            (None, Some(_))
+                if self
+                    .visitor
+                    .zone()
+                    .is_some_and(|it| is_trusted(it, self.request)) =>
+            {
+                Told::Kept
+            }
+            (None, Some(_)) => Told::Nothing,
+        }
+    }
+
     pub(super) fn trace(&self) -> Option<TraceContext> {
         context(self.node, self.visitor, self.request, self.request_id)
     }
@@ -27,13 +78,17 @@ fn context(
     request_id: &str,
 ) -> Option<TraceContext> {
     let traces = node.traces.as_ref()?;
-    // Who may be anybody does not decide what is traced.
-    let trusted = |zone: &crate::zone::Zone| contains(&zone.trusted_proxies, request.entry.peer);
-    let caller = match visitor.zone().is_some_and(trusted) {
+    let trusted = visitor.zone().is_some_and(|zone| is_trusted(zone, request));
+    let caller = match trusted {
         true => request.text(&TRACEPARENT).and_then(Caller::parse),
         false => None,
     };
     traces.begin(request_id, caller, drawn(request_id))
+}
+
+/// Who may be anybody does not decide what is traced.
+fn is_trusted(zone: &Zone, request: &Request<'_>) -> bool {
+    contains(&zone.trusted_proxies, request.entry.peer)
 }
 
 /// Tells of a request that has been answered.

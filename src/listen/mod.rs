@@ -1,9 +1,11 @@
 //! Sockets and TLS: where viewers come in, with every limit of a connection in
 //! one place.
 
+mod descriptors;
 mod inherited;
 mod tls;
 
+pub use descriptors::{lowered, raise, viewers};
 pub use inherited::Inherited;
 pub use tls::{CertificateResolver, Certificates, check_authorities, check_certificate};
 
@@ -25,6 +27,7 @@ use tokio::net::TcpSocket;
 use crate::config::Listen;
 use crate::edge::lane::head::MAX_HEAD_BYTES;
 use crate::edge::{Edge, Lane, Node, REQUESTS_PER_CONNECTION};
+use descriptors::Gate;
 
 const H2_STREAMS: u32 = 100;
 /// Streams of one connection that the edge had to reset for what its viewer did
@@ -111,11 +114,12 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// The service that serves viewers on these sockets, and the sockets' table
-/// that it takes them from.
+/// that it takes them from. `max_files`: that the process may have open.
 pub fn service(
     node: &Arc<Node>,
     sockets: &Sockets,
     resolver: Option<&Arc<CertificateResolver>>,
+    max_files: u64,
 ) -> Result<(Service<Lane>, Fds), String> {
     let conf = ServerConf {
         max_retries: PROXY_TRIES,
@@ -138,6 +142,8 @@ pub fn service(
         tls.enable_h2();
         service.add_listener(listener(bound, &mut fds)?.tls(tls));
     }
+    let gate = Gate::new(Arc::clone(node), max_files).map_err(|error| error.to_string())?;
+    service.set_connection_filter(Arc::new(gate));
     Ok((service, fds))
 }
 

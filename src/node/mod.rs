@@ -50,6 +50,8 @@ pub struct Running {
     pub https: Vec<SocketAddr>,
     pub admin: SocketAddr,
     pub node: Arc<Node>,
+    /// What the operator should know and may leave.
+    pub warnings: Vec<String>,
     /// Open for as long as this node takes connections.
     sockets: Sockets,
     reloading: Reloading,
@@ -60,28 +62,32 @@ pub struct Running {
 
 /// Starts a node on the current runtime. All sockets are bound before any of
 /// them is served; an error says what could not be had.
-pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result<Running, String> {
+pub async fn start(
+    mut config: Config,
+    clock: Clock,
+    inherited: Inherited,
+) -> Result<Running, String> {
     let sockets = Sockets::bind(&config.listen, config.admin.listen, inherited)?;
     let admin_listener = sockets.admin.listener();
     let admin_listener = admin_listener.map_err(|error| error.to_string())?;
     let certificates = Certificates::load(&config.certificates)?;
     let fixed = Fixed::of(&config);
-    let (access_keys, audit_log) = (
-        config.admin.access_keys.clone(),
-        config.admin.audit_log.clone(),
-    );
-    let audit = Audit::open(audit_log.as_deref(), clock.clone())?;
+    let mut warnings = std::mem::take(&mut config.warnings);
+    let max_files = listen::raise().map_err(|error| format!("the limit of open files: {error}"))?;
+    warnings.extend(make_room(&mut config, max_files));
+    let settings = config.admin.clone();
+    let audit = Audit::open(settings.audit_log.as_deref(), clock.clone())?;
     let (node, zones) = build(config, clock)?;
     let node = Arc::new(node);
     let resolver = certificates.map(|certificates| {
         node.metrics.set_certificates(&certificates.expiries);
         Arc::new(CertificateResolver::new(certificates))
     });
-    let (mut service, fds) = listen::service(&node, &sockets, resolver.as_ref())?;
+    let (mut service, fds) = listen::service(&node, &sockets, resolver.as_ref(), max_files)?;
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
     let edge_task = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
-    let admin = Admin::new(Arc::clone(&node), access_keys, audit);
+    let admin = Admin::new(Arc::clone(&node), &settings, sockets.admin.address, audit);
     let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&admin)));
     node.metrics.ready.set(1);
     let addresses = |bound: &[listen::Bound]| bound.iter().map(|bound| bound.address).collect();
@@ -90,12 +96,22 @@ pub async fn start(config: Config, clock: Clock, inherited: Inherited) -> Result
         https: addresses(&sockets.https),
         admin: sockets.admin.address,
         node,
+        warnings,
         sockets,
         reloading: Reloading::new(fixed, resolver, zones, admin),
         shutdown,
         edge_task,
         admin_task,
     })
+}
+
+/// Lets no more viewers connect than files may be open beside what the rest of
+/// the node needs; says so.
+fn make_room(config: &mut Config, max_files: u64) -> Option<String> {
+    let pulls = config.zones.iter().map(|zone| zone.origin.max_pulls).sum();
+    let wanted = config.listen.max_connections;
+    config.listen.max_connections = listen::viewers(max_files, wanted, pulls);
+    listen::lowered(max_files, wanted, pulls)
 }
 
 fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
@@ -129,6 +145,8 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
             .traces
             .map(|it| Traces::start(&it.collector, it.sample)),
     };
+    node.takedowns.begin()?;
+    node.revocations.begin()?;
     node.trust_proxies();
     Ok((node, zones))
 }

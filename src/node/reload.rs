@@ -153,7 +153,7 @@ impl Running {
             node.metrics.set_certificates(&certificates.expiries);
             resolver.replace(certificates);
         }
-        self.reloading.admin.replace_keys(config.admin.access_keys);
+        self.reloading.admin.replace_doors(&config.admin);
         let mut zones = self
             .reloading
             .zones

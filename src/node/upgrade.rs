@@ -11,14 +11,17 @@ use std::time::Duration;
 use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 use super::Running;
+use crate::edge::Node;
 
 /// The variable that names the pipe to say so in.
 pub const READY_FD: &str = "WARREN_READY_FD";
 /// Longer than any start takes.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How far the lists of this process are behind those of the next one.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// Behind standard input, output and error; where `LISTEN_FDS` begins.
 const FIRST_FD: RawFd = 3;
 
@@ -55,11 +58,27 @@ impl Running {
         let said = timeout(START_TIMEOUT, ready.read_exact(&mut byte)).await;
         if matches!(said, Ok(Ok(_))) {
             self.admin_task.abort();
+            tokio::spawn(follow(Arc::clone(&self.node)));
             return Ok(child.id());
         }
         let _ = child.kill();
         let status = child.wait().map_err(|error| error.to_string())?;
         Err(format!("the new process did not begin to serve: {status}"))
+    }
+}
+
+/// What is taken down or revoked at the new process is for those, too, whom
+/// this one still serves. Ends with the process.
+async fn follow(node: Arc<Node>) {
+    let mut ticks = tokio::time::interval(FOLLOW_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let node = Arc::clone(&node);
+        let read = move || node.takedowns.follow().and(node.revocations.follow());
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(read).await {
+            tracing::error!(error, "the new process's lists cannot be read");
+        }
     }
 }
 

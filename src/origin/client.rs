@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
-use pingora::upstreams::peer::{HttpPeer, Peer};
+use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
 use pingora::{Error, ErrorType};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::endpoints::{EndpointState, Endpoints, Target};
@@ -99,6 +99,8 @@ impl Origin {
         let mut peer = self.peer(&target);
         peer.options.read_timeout = Some(deadlines.between_bytes);
         peer.options.write_timeout = Some(deadlines.between_bytes);
+        // What the origin switched to would be nobody's to verify or to end.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
         Ok((peer, self.settings.host(target.endpoint), index))
     }
 
@@ -120,16 +122,19 @@ impl Origin {
     /// Sends a request and reads the answer's head. What the zone reads as
     /// missing comes back as 404; refused credentials are a failure.
     pub async fn open(self: &Arc<Self>, request: &Request) -> Result<Exchange, Failure> {
-        let waiting = Arc::clone(&self.places).acquire_owned();
-        let place = timeout(self.settings.deadlines.queue, waiting).await;
-        let place = place
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(Failure::QueueTimeout)?;
+        let place = self.place().await?;
         let (mut exchange, reason) = self.try_twice(request).await?;
         exchange.hold(place);
         exchange.head.status = self.read_status(&exchange.head, reason)?;
         Ok(exchange)
+    }
+
+    /// A place among `max_pulls`, waited for no longer than `queue_timeout`, and
+    /// held to the end of the answer.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let waiting = Arc::clone(&self.places).acquire_owned();
+        let place = timeout(self.settings.deadlines.queue, waiting).await;
+        place.ok().and_then(Result::ok).ok_or(Failure::QueueTimeout)
     }
 
     async fn try_twice(self: &Arc<Self>, request: &Request) -> Answered {

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::log_line::Line;
 use super::syslog::Syslog;
 use crate::clock::Clock;
 use crate::config::{AccessLog, LogFormat};
+use crate::private_file;
 
 /// Bytes that may wait for the writer. Beyond it lines are dropped and counted:
 /// a slow disk must not slow viewers.
@@ -108,7 +109,7 @@ impl Log {
     /// one is written on.
     pub fn reopen(&self) -> std::io::Result<()> {
         if let (Some(shared), Some(file)) = (&self.shared, &self.file) {
-            let new = append_to(file)?;
+            let new = private_file::append(file)?;
             shared.write();
             let mut out = shared.out.lock().unwrap_or_else(PoisonError::into_inner);
             *out = Sink::Stream(Box::new(new));
@@ -192,7 +193,7 @@ impl Sink {
                 Sink::Syslog(Box::new(Syslog::new(server.clone(), clock.clone())?))
             }
             (None, None) => Sink::Stream(Box::new(std::io::stdout())),
-            (None, Some(file)) => Sink::Stream(Box::new(append_to(file)?)),
+            (None, Some(file)) => Sink::Stream(Box::new(private_file::append(file)?)),
         })
     }
 
@@ -206,10 +207,4 @@ impl Sink {
             Sink::Syslog(server) => server.send(lines),
         }
     }
-}
-
-/// A log's file, made where it is not there.
-pub fn append_to(file: &Path) -> std::io::Result<std::fs::File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true).open(file)
 }

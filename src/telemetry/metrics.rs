@@ -60,6 +60,8 @@ pub struct Metrics {
     purged: IntCounter,
     live_restarts: IntCounter,
     spans_dropped: IntCounter,
+    takedowns: IntGauge,
+    revocations: IntGauge,
     endpoints_up: IntGaugeVec,
     circuits_opened: IntCounterVec,
     origin_answers: IntCounterVec,
@@ -103,6 +105,9 @@ pub struct Reading<'a> {
     /// By their zones' names.
     pub origins: Vec<(&'a str, &'a Origin)>,
     pub spans_dropped: u64,
+    /// On the node's lists.
+    pub takedowns: usize,
+    pub revocations: usize,
 }
 
 impl Metrics {
@@ -266,6 +271,11 @@ impl Metrics {
                 &["zone", "endpoint"],
             )?,
             origin_waited,
+            takedowns: gauge(
+                "warren_takedowns",
+                "Takedowns on the node's list, those that are over too.",
+            )?,
+            revocations: gauge("warren_revocations", "Revocations on the node's list.")?,
             pulls_in_flight: gauge("warren_pulls_in_flight", "Pulls under way.")?,
             objects: gauge("warren_cache_objects", "Objects stored.")?,
             object_bytes: gauge(
@@ -375,6 +385,8 @@ impl Metrics {
         let spans_dropped = &self.spans_dropped;
         spans_dropped.inc_by(reading.spans_dropped.saturating_sub(spans_dropped.get()));
         set(&self.connections, reading.connections as u64);
+        set(&self.takedowns, reading.takedowns as u64);
+        set(&self.revocations, reading.revocations as u64);
         for (limit, count) in &reading.refused {
             catch_up(&self.connections_refused, &[limit], *count);
         }

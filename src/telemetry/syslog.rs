@@ -152,7 +152,12 @@ fn client_config(ca_file: Option<&Path>) -> io::Result<ClientConfig> {
             }
         }
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs()?);
+            let mut system = rustls_native_certs::load_native_certs();
+            // One file that cannot be read leaves the others.
+            if let (true, Some(error)) = (system.certs.is_empty(), system.errors.pop()) {
+                return Err(io::Error::other(error));
+            }
+            roots.add_parsable_certificates(system.certs);
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -6,10 +6,8 @@ use tempfile::TempDir;
 use warren::token::sign::{Form, Options, sign};
 use warren::token::{Key, Scheme};
 
-use crate::edge::{Connection, KEY, Setup, TestEdge};
+use crate::edge::{Connection, KEY, SECOND_KEY, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions};
-
-const ACCESS: &str = "dev-access-key";
 
 async fn origin() -> DevOrigin {
     let origin = DevOrigin::start(DevOriginOptions::default())
@@ -43,7 +41,7 @@ async fn edge(origin: &DevOrigin, folder: &TempDir) -> TestEdge {
     let audit_log = audit_log(folder).display().to_string();
     setup.access_keys = format!(
         "[{{ name = \"ops\", env = \"KEY\", rights = \"admin\" }}, \
-          {{ name = \"wall\", env = \"ACCESS\", rights = \"read\" }}]\n\
+          {{ name = \"wall\", env = \"SECOND\", rights = \"read\" }}]\n\
          state_dir = {state_dir:?}\naudit_log = {audit_log:?}"
     );
     setup.start().await
@@ -105,7 +103,7 @@ async fn stats_say_what_the_node_did() {
     let hits = top["hits"].as_u64().expect("a number");
     assert!((16..=1600).contains(&hits), "{hits}");
     assert_eq!(stats["memory"]["budget_bytes"], 64 << 20);
-    let (code, said) = edge.warren("stats", &[], ACCESS).await;
+    let (code, said) = edge.warren("stats", &[], SECOND_KEY).await;
     assert!(
         code == Some(0) && said.contains("99.8 % hits of 400"),
         "{said}"
@@ -247,7 +245,7 @@ async fn warming_walks_a_playlist_to_its_segments_and_says_what_it_could_not_hav
     let (code, said) = edge.warren("warm", &["http://cdn.test/"], KEY).await;
     assert_eq!(code, Some(1), "the bucket is no object: {said}");
     assert!(said.contains("not_an_object"), "{said}");
-    let (code, said) = edge.warren("warm", &[url], ACCESS).await;
+    let (code, said) = edge.warren("warm", &[url], SECOND_KEY).await;
     assert!(code == Some(1) && said.contains("403"), "{said}");
 }
 
@@ -415,7 +413,8 @@ async fn explain_tells_what_the_edge_does_and_why() {
             .arg(&config)
             .envs([
                 ("KEY", KEY),
-                ("ACCESS", ACCESS),
+                ("SECOND", SECOND_KEY),
+                ("ACCESS", "dev-access-key"),
                 ("SECRET", "dev-secret-key"),
             ])
             .output()

@@ -18,7 +18,7 @@ async fn players_are_counted_by_zone_where_the_zone_says_so() {
     let origin = DevOrigin::start(DevOriginOptions::plain()).await;
     let origin = origin.expect("the origin starts");
     let edges = [edge(&origin, true).await, edge(&origin, false).await];
-    for (edge, counted) in edges.iter().zip([3.0, 0.0]) {
+    for (edge, counted) in edges.iter().zip([4.0, 0.0]) {
         let query = |more: &str| {
             let target = signed(&edge.clock, "/v/a.ts?token_ignore_params=true");
             format!("{target}&CMCD={more}")
@@ -33,18 +33,27 @@ async fn players_are_counted_by_zone_where_the_zone_says_so() {
         assert_eq!(edge.get_with("/v/a.ts", &header).await.status, 200);
         assert_eq!(edge.send("GET", "/v/a.ts?CMCD=bs", &[]).await.status, 403);
         assert_eq!(edge.get("/v/a.ts").await.status, 200);
+        // Version 2, by the same counters.
+        let third = edge
+            .send(
+                "GET",
+                &query("br%3D(800%3Bv+64%3Ba)%2Csta%3Dr%2Cv%3D2"),
+                &[],
+            )
+            .await;
+        assert_eq!((third.status, third.cache()), (200, "HIT"), "one key");
         let asks = edge.send("OPTIONS", "/v/a.ts?CMCD=bs", &[]).await;
         assert_eq!(asks.status, 204, "a preflight tells nothing");
         edge.settled().await;
         let zone = "{zone=\"test\"}";
         for (series, value) in [
             ("warren_cmcd_requests_total", counted),
-            ("warren_cmcd_starved_total", counted / 3.0),
-            ("warren_cmcd_startup_total", counted / 3.0),
+            ("warren_cmcd_starved_total", counted / 2.0),
+            ("warren_cmcd_startup_total", counted / 4.0),
             ("warren_cmcd_bitrate_bits_per_second_count", counted),
             (
                 "warren_cmcd_throughput_bits_per_second_count",
-                counted / 3.0,
+                counted / 4.0,
             ),
         ] {
             assert_eq!(

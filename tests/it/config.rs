@@ -8,10 +8,14 @@ use warren::config::{Config, Environment, Problems};
 
 fn environment() -> Environment {
     Environment::from([
-        ("CDN_SECURITY_KEY", "top-secret-key"),
+        ("CDN_SECURITY_KEY", "top-secret-key-0123456789"),
         ("S3_ACCESS_KEY", "AK"),
         ("S3_SECRET_KEY", "top-secret-s3"),
-        ("WARREN_ACCESS_KEY", "top-secret-access"),
+        ("WARREN_ACCESS_KEY", "top-secret-access-0123"),
+        ("SHORT_KEY", "k"),
+        ("ALMOST", "0123456789abcde"),
+        ("PADDED_KEY", "k                "),
+        ("QUOTED_KEY", "\"top-secret-key-0123456789\""),
     ])
 }
 
@@ -62,6 +66,30 @@ fn each_mistake_is_named_by_its_key() {
             "CDN_SECURITY_KEY",
             "NOT_SET",
             "zone[0].token.keys[0].env",
+        ),
+        (
+            "a security key of one letter",
+            "CDN_SECURITY_KEY",
+            "SHORT_KEY",
+            "zone[0].token.keys[0].env",
+        ),
+        (
+            "an access key of fifteen bytes",
+            "[[zone]]",
+            "[admin]\naccess_keys = [{ name = \"ops\", env = \"ALMOST\" }]\n[[zone]]",
+            "admin.access_keys[0].env",
+        ),
+        (
+            "a key that white space makes long enough",
+            "CDN_SECURITY_KEY",
+            "PADDED_KEY",
+            "zone[0].token.keys[0].env",
+        ),
+        (
+            "a name with a port for the admin listener",
+            "[[zone]]",
+            "[admin]\nhosts = [\"edge:9090\"]\n[[zone]]",
+            "admin.hosts",
         ),
         (
             "no keys",
@@ -154,6 +182,65 @@ fn each_mistake_is_named_by_its_key() {
 }
 
 #[test]
+fn a_key_that_can_be_guessed_is_a_problem_that_says_how_to_make_one() {
+    let short = GOOD.replace("CDN_SECURITY_KEY", "SHORT_KEY");
+    let text = parse(&short).expect_err("too short").to_string();
+    for part in [
+        "a key of 1 bytes",
+        "at least 16 bytes",
+        "openssl rand -hex 32",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+    let quoted = parse(&GOOD.replace("CDN_SECURITY_KEY", "QUOTED_KEY")).expect("it may be meant");
+    let [warning] = quoted.warnings.as_slice() else {
+        panic!("one warning: {:?}", quoted.warnings);
+    };
+    assert!(
+        warning.starts_with("zone[0].token.keys[0].env: "),
+        "{warning}"
+    );
+    assert!(warning.contains("QUOTED_KEY stands in quotes") && !warning.contains("top-secret"));
+    assert!(parse(GOOD).expect("sound").warnings.is_empty());
+}
+
+#[test]
+fn a_short_key_of_the_command_line_is_warned_of_and_used() {
+    let signed = warren(&["sign", "/a.ts", "--ttl", "1h", "--key", "vector"]);
+    let (url, said) = (
+        signed.stdout,
+        String::from_utf8_lossy(&signed.stderr).into_owned(),
+    );
+    assert!(
+        signed.status.success() && said.contains("the key has 6 bytes"),
+        "{said}"
+    );
+    let url = String::from_utf8(url).expect("text");
+    let explained = warren(&["explain", url.trim(), "--key", "vector"]);
+    let said = String::from_utf8_lossy(&explained.stderr).into_owned();
+    assert!(
+        explained.status.success() && said.contains("the key has 6 bytes"),
+        "{said}"
+    );
+    let quiet = warren(&["sign", "/a.ts", "--ttl", "1h"]);
+    assert!(quiet.status.success() && quiet.stderr.is_empty());
+}
+
+#[test]
+fn sign_makes_no_url_whose_end_was_written_in_milliseconds() {
+    let sign = |more: &[&str]| warren(&[&["sign", "/a.ts"], more].concat());
+    for expires in ["1893456000000", "18446744073709551615", "253402300800000"] {
+        let refused = sign(&["--expires", expires]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{expires}: {said}");
+        assert!(said.contains("milliseconds"), "{said}");
+    }
+    assert_eq!(sign(&["--ttl", "200000000000000d"]).status.code(), Some(1));
+    let forced = sign(&["--expires", "1893456000000", "--force"]);
+    assert_eq!(forced.status.code(), Some(0));
+}
+
+#[test]
 fn all_problems_come_at_once_with_a_hint() {
     let text = GOOD
         .replace("bucket = ", "buckett = ")
@@ -173,7 +260,7 @@ fn all_problems_come_at_once_with_a_hint() {
 fn warren(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
     let secrets = [
-        ("CDN_SECURITY_KEY", "top-secret-key"),
+        ("CDN_SECURITY_KEY", "top-secret-key-0123456789"),
         ("S3_ACCESS_KEY", "AK"),
         ("S3_SECRET_KEY", "top-secret-s3"),
     ];

@@ -76,7 +76,12 @@ fn one_address_has_its_share_and_loopback_and_trusted_proxies_are_not_counted() 
         open.extend(got);
     }
     let counts: Vec<_> = limits.refused().collect();
-    assert_eq!(counts, [(Crowded::Node, 0), (Crowded::Address, 39)]);
+    let want = [
+        (Crowded::Node, 0),
+        (Crowded::Address, 39),
+        (Crowded::Files, 0),
+    ];
+    assert_eq!(counts, want);
     drop(open);
     assert!(connect("192.0.2.1").is_ok() && limits.connections() == 0);
 }

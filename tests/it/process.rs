@@ -229,7 +229,7 @@ async fn a_drain_under_load_fails_no_request_on_an_accepted_connection() {
     let mut readiness = 200;
     while readiness == 200 {
         let mut admin = Connection::open(admin).await;
-        admin.send("GET", "/readyz", &[]).await;
+        admin.send("GET", "/readyz", &[("Host", "localhost")]).await;
         readiness = admin.reply("GET").await.status;
     }
     assert_eq!(readiness, 503);
@@ -266,7 +266,7 @@ async fn an_upgrade_under_load_fails_no_request_and_no_connection() {
     let going_on = crowd.viewers.iter().all(|viewer| !viewer.is_finished());
     assert!(going_on, "somebody found nobody listening");
     let mut ready = Connection::open(admin).await;
-    ready.send("GET", "/readyz", &[]).await;
+    ready.send("GET", "/readyz", &[("Host", "localhost")]).await;
     assert_eq!(ready.reply("GET").await.status, 200);
     assert!(crowd.end().await > 100);
     signal(pid, "TERM");
@@ -331,4 +331,63 @@ async fn a_service_manager_is_told_what_the_node_does() {
     process.signal("TERM");
     told("STOPPING=1").await;
     assert!(process.end().await.0.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_down_during_an_upgrade_is_so_for_the_old_process_s_viewers_too() {
+    let origin = origin().await;
+    origin.put("/media/down.ts", vec![5; 1_000], "video/mp2t");
+    origin.put("/media/held.ts", vec![5; 1_000], "video/mp2t");
+    let gate = origin.hold("/held.ts", None);
+    let kept = TempDir::new().expect("a folder");
+    let mut setup = Setup::s3(origin.addr());
+    setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
+    setup.admin = format!("127.0.0.1:{}", free_port());
+    setup.access_keys = format!(
+        "[{{ name = \"ops\", env = \"KEY\", rights = \"admin\" }}]\nstate_dir = {:?}",
+        kept.path().display().to_string()
+    );
+    let mut process = Process::start(&setup);
+    let (address, admin) = process.addresses();
+    let target = |path| signed(&warren::clock::Clock::default(), path);
+    // Somebody who keeps the old process from its end, and its other viewers.
+    let mut held = Connection::open(address).await;
+    held.send("GET", &target("/held.ts"), &[]).await;
+    gate.arrived(1).await;
+    let mut viewers = Vec::new();
+    for _ in 0..60 {
+        let mut viewer = Connection::open(address).await;
+        viewer.send("GET", &target("/down.ts"), &[]).await;
+        assert_eq!(viewer.reply("GET").await.status, 200);
+        viewers.push(viewer);
+    }
+    process.signal("USR2");
+    let line = process.line_with("the new process serves");
+    let pid = line.split_once("\"pid\":").map(|(_, rest)| rest);
+    let pid = pid.and_then(|rest| rest.split(['}', ',']).next()?.parse::<u32>().ok());
+    let body = "{\"urls\":[\"/down.ts\"],\"zone\":\"test\",\"reason\":\"notice\"}";
+    let call = format!(
+        "POST /v1/takedowns HTTP/1.1\r\nHost: localhost\r\nAccessKey: {}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        crate::edge::KEY,
+        body.len()
+    );
+    let mut operator = Connection::open(admin).await;
+    operator.write(call.as_bytes()).await;
+    assert_eq!(operator.reply("POST").await.status, 200);
+    // Each of the old process's connections has one more answer.
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    let mut status = 200;
+    for viewer in &mut viewers {
+        tick.tick().await;
+        viewer.send("GET", &target("/down.ts"), &[]).await;
+        status = viewer.reply("GET").await.status;
+        if status == 451 {
+            break;
+        }
+    }
+    assert_eq!(status, 451);
+    gate.release();
+    assert_eq!(held.reply("GET").await.status, 200);
+    signal(pid.expect("the log names the process"), "TERM");
 }

@@ -6,12 +6,12 @@ use tempfile::TempDir;
 use warren::token::sign::{Options, sign};
 use warren::token::{Key, Scheme};
 
-use crate::edge::{KEY, Setup, TestEdge};
+use crate::edge::{KEY, SECOND_KEY, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions};
 
 const TOKENS: &str =
-    "keys = [{ name = \"main\", env = \"KEY\" }, { name = \"next\", env = \"ACCESS\" }]\n";
-const NEXT: &str = "dev-access-key";
+    "keys = [{ name = \"main\", env = \"KEY\" }, { name = \"next\", env = \"SECOND\" }]\n";
+const NEXT: &str = SECOND_KEY;
 
 async fn edge(origin: &DevOrigin, folder: &TempDir) -> TestEdge {
     let mut setup = Setup::s3(origin.addr());
@@ -113,13 +113,14 @@ async fn a_changed_expiry_shortens_no_revocation_and_a_key_that_is_gone_is_lifte
     let forged = token.replace(&expires.to_string(), "1000000000");
     assert_ne!(forged, token);
     let whole = format!("http://cdn.test{forged}");
+    let soon = (first.clock.unix_seconds() + 10).to_string();
     let calls: [&[&str]; 2] = [
         &[&whole, "--reason", "as it was passed around"],
         &[
             "--key-name",
             "next",
             "--expires-before",
-            "1",
+            &soon,
             "--reason",
             "leaked",
         ],
@@ -136,6 +137,7 @@ async fn a_changed_expiry_shortens_no_revocation_and_a_key_that_is_gone_is_lifte
         "[{{ name = \"ops\", env = \"KEY\", rights = \"admin\" }}]\nstate_dir = {state_dir:?}"
     );
     let second = setup.start().await;
+    second.clock.advance(std::time::Duration::from_secs(60));
     let prefix = ["--prefix", "http://cdn.test/x/", "--reason", "recut"];
     assert_eq!(second.warren("revoke", &prefix, KEY).await.0, Some(0));
     let (_, said) = second.warren("revoke", &["--list"], KEY).await;

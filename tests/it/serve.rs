@@ -155,11 +155,11 @@ async fn two_keys_live_side_by_side_and_only_the_operator_is_told_why() {
     let origin = origin().await;
     let mut setup = Setup::s3(origin.addr());
     setup.token =
-        "keys = [{ name = \"old\", env = \"KEY\" }, { name = \"new\", env = \"SECRET\" }]\n".into();
+        "keys = [{ name = \"old\", env = \"KEY\" }, { name = \"new\", env = \"SECOND\" }]\n".into();
     let plain = setup.start().await;
     setup.zone.push_str("explain_to = [\"127.0.0.1\"]\n");
     let telling = setup.start().await;
-    for secret in [KEY, "dev-secret-key"] {
+    for secret in [KEY, crate::edge::SECOND_KEY] {
         assert_eq!(
             plain
                 .send("GET", &target(secret, &Options::default()), &[])

@@ -4,11 +4,11 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::edge::{KEY, Setup, TestEdge};
+use crate::edge::{KEY, SECOND_KEY, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions};
 
 const KEYS: &str = "[{ name = \"ops\", env = \"KEY\", rights = \"admin\" }, \
-                    { name = \"ci\", env = \"ACCESS\", rights = \"purge\" }]\nstate_dir = ";
+                    { name = \"ci\", env = \"SECOND\", rights = \"purge\" }]\nstate_dir = ";
 
 async fn edge(origin: &DevOrigin, folder: &TempDir) -> TestEdge {
     let mut setup = Setup::s3(origin.addr());
@@ -57,7 +57,7 @@ async fn what_is_taken_down_is_451_from_memory_too_and_over_a_restart() {
         assert_eq!(edge.get("/v/s2/a.ts").await.status, 200, "its end has come");
     }
     let (_, said) = second
-        .warren("takedown", &["--list", "--json"], "dev-access-key")
+        .warren("takedown", &["--list", "--json"], SECOND_KEY)
         .await;
     let listed: Value = serde_json::from_str(&said).expect("JSON");
     let one = &listed["takedowns"][0];
@@ -101,7 +101,7 @@ async fn who_may_not_take_down_or_says_no_reason_is_told_so() {
     let url = "http://cdn.test/a.ts";
     let with = ["--reason", "x", url];
     let table: [(&[&str], &'static str, i32, &str); 6] = [
-        (&with, "dev-access-key", 1, "403"),
+        (&with, SECOND_KEY, 1, "403"),
         (&with, "wrong", 1, "401"),
         (&["--reason", " ", url], KEY, 1, "say why"),
         (&[url], KEY, 2, "--reason"),

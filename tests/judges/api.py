@@ -46,6 +46,7 @@ MISTAKES = {
     "unknown_zone": {"urls": ["/a.ts"], "zone": "none"},
     "too_many_items": {"urls": ["/a.ts"] * 10_001, "zone": "vod"},
     "no_reason": {"urls": ["https://cdn.example.net/a.ts"], "reason": " "},
+    "bad_time": {"urls": ["https://cdn.example.net/a.ts"], "until": 1, "expires_before": 1},
     "no_token": {"urls": ["https://cdn.example.net/a.ts"]},
     "bad_fingerprint": {"fingerprints": ["abc"]},
     "unknown_key": {"keys": ["none"]},
@@ -238,6 +239,9 @@ def errors_are_named(edge, key):
         fields = fields_of(edge, operation)
         for name in sorted(documented | (MISTAKES.keys() - {"cannot_be_kept"} if fields else set())):
             mistake = {**({"reason": "a judge"} if "reason" in fields else {}), **MISTAKES.get(name, {})}
+            if name == "bad_time":
+                # Each call has one such field.
+                mistake = {field: value for field, value in mistake.items() if field in fields or field == "urls"}
             url = mistake.get("urls", [None])[0]
             if "url" in fields:
                 mistake = {**({"url": url} if url else {}), **{field: value for field, value in mistake.items() if field != "urls"}}

@@ -13,6 +13,8 @@ use warren::token::{Key, Scheme};
 pub use crate::client::{Connection, Reply};
 
 pub const KEY: &str = "test-key-0123456789abcdef";
+/// Of whatever needs another one.
+pub const SECOND_KEY: &str = "second-key-0123456789abcdef";
 
 /// What a test changes of the configuration.
 #[derive(Clone)]
@@ -86,6 +88,7 @@ impl Setup {
     pub fn config(&self) -> Config {
         let environment = Environment::from([
             ("KEY", KEY),
+            ("SECOND", SECOND_KEY),
             ("ACCESS", "dev-access-key"),
             ("SECRET", "dev-secret-key"),
         ]);
@@ -206,7 +209,7 @@ impl TestEdge {
         body: &str,
     ) {
         let text = format!(
-            "{method} {path} HTTP/1.1\r\nHost: admin\r\nAccessKey: {access_key}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccessKey: {access_key}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -227,7 +230,8 @@ impl TestEdge {
 /// What a scrape of a node gets.
 pub async fn metrics(admin: SocketAddr) -> String {
     let mut connection = Connection::open(admin).await;
-    connection.send("GET", "/metrics", &[]).await;
+    let host = [("Host", "localhost")];
+    connection.send("GET", "/metrics", &host).await;
     String::from_utf8(connection.reply("GET").await.body).expect("metrics are text")
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::edge::{KEY, Setup};
+use crate::edge::{KEY, SECOND_KEY, Setup};
 
 /// A process that says nothing for so long says nothing any more.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,6 +57,7 @@ impl Process {
             .args(["serve", "--config"])
             .arg(&config)
             .env("KEY", KEY)
+            .env("SECOND", SECOND_KEY)
             .env("ACCESS", "dev-access-key")
             .env("SECRET", "dev-secret-key")
             .envs(environment.iter().copied())
