@@ -105,7 +105,10 @@ impl ProxyHttp for Edge {
         match step {
             Step::Done => Ok(true),
             Step::Through(through) => {
-                through::allow_for_slowness(session, &self.node);
+                let patience = through.patience();
+                session
+                    .as_downstream_mut()
+                    .set_write_timeout(Some(patience));
                 context.through = Some(through);
                 Ok(false)
             }
@@ -161,13 +164,16 @@ impl ProxyHttp for Edge {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         _ended: bool,
         context: &mut Context,
     ) -> Result<Option<Duration>> {
-        let through = context.through.as_mut();
-        through.map_or(Ok(()), |through| through.go_on(&self.node))?;
-        Ok(None)
+        let Some(through) = &mut context.through else {
+            return Ok(None);
+        };
+        through.go_on(&self.node)?;
+        let bytes = body.as_ref().map_or(0, Bytes::len);
+        Ok(through.pause(&self.node, bytes))
     }
 
     async fn response_filter(

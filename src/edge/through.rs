@@ -2,7 +2,7 @@
 //! carries them to the origin, signed by nobody and stored nowhere.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -39,6 +39,11 @@ pub struct Through {
     trace: Told,
     /// The place among `max_pulls`, and when it is given up at the latest.
     place: Option<(OwnedSemaphorePermit, Instant)>,
+    /// As the token limits the answer: its pace, what has been sent of it, and
+    /// since when.
+    pace: Pace,
+    bytes: u64,
+    since: Option<Instant>,
     /// The viewer has sent all of it: from then on it is the origin's turn.
     is_sent: bool,
     /// Why there is no endpoint.
@@ -67,6 +72,9 @@ impl Through {
             changing: Changing::of(visit),
             trace: visit.told_trace(),
             place: None,
+            pace: Pace::new(admitted.limit, visit.node.listen.min_send_rate as u64),
+            bytes: 0,
+            since: None,
             is_sent: false,
             failed: None,
         }
@@ -92,6 +100,23 @@ impl Through {
         Ok(())
     }
 
+    /// How long to wait behind so many more bytes of the answer.
+    pub fn pause(&mut self, node: &Node, bytes: usize) -> Option<Duration> {
+        let now = node.clock.monotonic();
+        let since = *self.since.get_or_insert(now);
+        self.bytes += bytes as u64;
+        let pause = self
+            .pace
+            .pause(self.bytes, now.saturating_duration_since(since));
+        Some(pause).filter(|pause| !pause.is_zero())
+    }
+
+    /// How long a write of the answer may stand still: a viewer who does not
+    /// read keeps no place for longer.
+    pub fn patience(&self) -> Duration {
+        self.pace.patience(SLICE_BYTES)
+    }
+
     /// The last of the viewer's body has come.
     pub fn sent(&mut self) {
         self.is_sent = true;
@@ -114,16 +139,6 @@ impl Through {
         }
         Ok(())
     }
-}
-
-/// How long a write of the answer may stand still: a viewer who does not read
-/// keeps no place for longer.
-pub fn allow_for_slowness(session: &mut Session, node: &Node) {
-    let pace = Pace::new(None, node.listen.min_send_rate as u64);
-    let patience = pace.patience(SLICE_BYTES);
-    session
-        .as_downstream_mut()
-        .set_write_timeout(Some(patience));
 }
 
 /// Waits for a place, and chooses the endpoint.

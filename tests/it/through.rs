@@ -8,8 +8,10 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
+use warren::token::sign::{Options, sign};
+use warren::token::{Key, Scheme};
 
-use crate::edge::{Connection, Setup, TestEdge};
+use crate::edge::{Connection, KEY, Setup, TestEdge};
 
 /// An origin that answers when it is told to, and counts who waits.
 struct Slow {
@@ -236,5 +238,37 @@ async fn a_strangers_trace_goes_no_further_than_an_edge_that_traces() {
             let got = ["traceparent", quiet, "tracestate"].map(|text| head.contains(text));
             assert_eq!(got, want, "{name}, {method}: {head}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_limits_the_answer_to_a_post_too() {
+    const BYTES: usize = 3_000;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n{}",
+        "x".repeat(BYTES)
+    );
+    let origin = Slow::start(answer.leak()).await;
+    origin.answers.add_permits(2);
+    let mut setup = Setup::http(origin.address);
+    setup.cache = "methods = \"any\"\n".into();
+    setup.token = Setup::s3(origin.address).token;
+    let edge = setup.start().await;
+    let key = Key::new("main", KEY.as_bytes()).expect("not empty");
+    let options = Options {
+        limit: Some(2),
+        ..Options::default()
+    };
+    let expires = edge.clock.unix_seconds() + 600;
+    let limited = sign("/form", &key, Scheme::Hs256, expires, &options).expect("signs");
+    for (target, least) in [
+        (limited, 1000),
+        (crate::edge::signed(&edge.clock, "/form"), 0),
+    ] {
+        let began = tokio::time::Instant::now();
+        let reply = edge.send("POST", &target, &[("Content-Length", "0")]).await;
+        assert_eq!((reply.status, reply.body.len()), (200, BYTES));
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(least), "{took:?}");
     }
 }
