@@ -32,7 +32,8 @@ const MEMORY_ENTRIES: u64 = 10_000;
 /// A key that may not be shared is pulled by each viewer for this long before
 /// it is tried again.
 const PASS_FOR: Duration = Duration::from_secs(60);
-/// After a failed refresh a stale object is served at once for this long.
+/// After a failed pull its key is not pulled again for this long: what is stale
+/// is served at once, and where there is nothing, the failure.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 /// A live folder or a key's name is forgotten after this without news.
 const NAME_FOR: Duration = Duration::from_secs(3600);
@@ -45,8 +46,10 @@ pub struct Store {
     pub purges: Purges,
     /// Keys whose answers may not be shared.
     passing: Cache<Key, Bypass>,
-    /// Keys whose last refresh failed.
+    /// Keys whose last pull failed, and keys whose last HEAD did: an origin that
+    /// knows no HEAD may have the object.
     failed: Cache<Key, Failure>,
+    failed_heads: Cache<Key, Failure>,
     /// Folders with a live playlist, and its target duration.
     live_folders: Cache<(u32, String), Duration>,
     /// Paths that a playlist names as something that their names do not tell.
@@ -109,6 +112,10 @@ impl Store {
                 .time_to_live(PASS_FOR)
                 .build(),
             failed: Cache::builder()
+                .max_capacity(MEMORY_ENTRIES)
+                .time_to_live(FAILED_FOR)
+                .build(),
+            failed_heads: Cache::builder()
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(FAILED_FOR)
                 .build(),
@@ -229,6 +236,14 @@ impl Store {
 
     pub fn recent_failure(&self, key: &Key) -> Option<Failure> {
         self.failed.get(key)
+    }
+
+    pub fn note_failure_of_head(&self, key: &Key, failure: Failure) {
+        self.failed_heads.insert(key.clone(), failure);
+    }
+
+    pub fn recent_failure_of_head(&self, key: &Key) -> Option<Failure> {
+        self.failed_heads.get(key)
     }
 
     /// Remembers (or forgets) that a live playlist stands in a folder.

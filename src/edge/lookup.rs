@@ -37,6 +37,11 @@ pub enum Found {
     },
     /// By a request of its own to the origin.
     Pass(Bypass),
+    /// Not at all, or by what is stale: the key has failed a moment ago.
+    Failed {
+        failure: Failure,
+        stale: Option<Arc<Object>>,
+    },
     /// Not now: too many wait already.
     Refused(Refused),
 }
@@ -155,6 +160,9 @@ impl<'a> Query<'a> {
             // A HEAD never pulls a body that nobody asked for.
             return Found::Pass(Bypass::Head);
         }
+        if let Some(failure) = self.recent_failure() {
+            return Found::Failed { failure, stale };
+        }
         match self.join(stale.clone()) {
             Joined::Stored(object) => Found::Hit(Hit {
                 object,
@@ -164,6 +172,33 @@ impl<'a> Query<'a> {
             Joined::Riding(rider) => Found::Riding { rider, stale },
             Joined::Crowded => Found::Refused(Refused::TooManyRiders),
             Joined::Alone => Found::Refused(Refused::TooManyHeld),
+        }
+    }
+
+    /// Why the key is not pulled again yet. Under `policy = "origin"` the viewer's
+    /// own headers may be the reason, which is nobody else's.
+    pub fn recent_failure(&self) -> Option<Failure> {
+        let store = &self.visit.node.pulls.store;
+        let shared = self.visit.admitted.zone.cache.policy == CachePolicy::Hls;
+        let failure = match self.visit.request.is_head() {
+            true => store.recent_failure_of_head(&self.key),
+            false => None,
+        };
+        let failure = failure.or_else(|| store.recent_failure(&self.key));
+        failure.filter(|failure| shared && failure.is_of_the_key())
+    }
+
+    /// Remembers that a request of its own to the origin has failed. Not one
+    /// for a part: another part may be well.
+    pub fn note_failure(&self, failure: Failure, request: &origin::Request) {
+        let store = &self.visit.node.pulls.store;
+        match request.method {
+            _ if !failure.is_of_the_key() => {}
+            origin::Method::Head => store.note_failure_of_head(&self.key, failure),
+            origin::Method::Get if request.range.is_none() => {
+                store.note_failure(&self.key, failure);
+            }
+            origin::Method::Get => {}
         }
     }
 
@@ -264,6 +299,8 @@ impl<'a> Query<'a> {
                 loop_count: admitted.loop_count,
             },
             hold: self.hold(),
+            covered: false,
+            shows_errors: !zone.hides_errors(),
         }
     }
 }

@@ -46,7 +46,7 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         let arrival = timeout(self.query.patience(), self.arrival(&mut rider));
         let arrival = sender.waiting(arrival).await?.unwrap_or_else(|_| {
-            self.visit.node.pulls.counts.fail(Failure::AnswerTimeout);
+            self.visit.admitted.origin.count(Failure::AnswerTimeout);
             Arrival::Failed(Failure::AnswerTimeout)
         });
         match arrival {
@@ -93,7 +93,7 @@ impl Server<'_> {
     }
 
     /// Answers a pull that failed before its first byte.
-    async fn failed(
+    pub(super) async fn failed(
         &self,
         failure: Failure,
         stale: Option<Arc<Object>>,

@@ -28,7 +28,7 @@ use crate::cache::store::Store;
 use crate::cache::vary::Variation;
 use crate::clock::Clock;
 use crate::hls::Kind;
-use crate::origin::{Failure, Origin, Request};
+use crate::origin::{Origin, Request};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
 use crate::traces::Traces;
@@ -112,21 +112,6 @@ pub struct Counts {
     pub over_budget: AtomicU64,
     /// Bodies that were cut and went on.
     pub resumed: AtomicU64,
-    failures: [AtomicU64; Failure::ALL.len()],
-}
-
-impl Counts {
-    pub fn fail(&self, failure: Failure) {
-        if let Some(index) = Failure::ALL.iter().position(|other| *other == failure) {
-            self.failures[index].fetch_add(1, Relaxed);
-        }
-    }
-
-    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
-        Failure::ALL
-            .into_iter()
-            .zip(self.failures.iter().map(|count| count.load(Relaxed)))
-    }
 }
 
 impl Pulls {
@@ -280,6 +265,7 @@ mod tests {
     use super::*;
     use crate::cache::budget::Budget;
     use crate::config::{Config, Environment};
+    use crate::origin::Failure;
     use std::path::Path;
 
     const ZONE: &str = "[listen]\nhttp = [\"127.0.0.1:0\"]\n[[zone]]\nname = \"a\"\nhostnames = [\"*\"]\n\
@@ -300,7 +286,7 @@ mod tests {
             key: key.clone(),
             base: key.clone(),
             kind: Kind::Segment,
-            origin: Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
+            origin: Arc::new(Origin::new("a", zone.origin.clone(), clock.clone())),
             zone: Arc::new(zone),
             request: Request {
                 method: crate::origin::Method::Get,
@@ -312,6 +298,8 @@ mod tests {
                 forwarded: Vec::new(),
                 viewer,
                 hold: None,
+                covered: false,
+                shows_errors: false,
             },
             blocking_reload: false,
             stale: None,

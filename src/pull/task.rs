@@ -99,6 +99,7 @@ impl Pull {
             .as_ref()
             .filter(|stale| !stale.is_negative())
             .map(|s| s.validators.clone());
+        request.covered = self.is_covered();
         let confirm = request
             .validators
             .as_ref()
@@ -119,7 +120,7 @@ impl Pull {
             Course::Private(reason) => {
                 match exchange.head.status {
                     // An error may be gone with the next request.
-                    500.. => self.pulls.counts.fail(Failure::ServerError),
+                    500.. => self.job.origin.count(Failure::ServerError),
                     400.. => {}
                     // Another request may carry none.
                     _ if reason == Bypass::Authorization => {}
@@ -155,12 +156,10 @@ impl Pull {
 
     fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
         let rules = &self.job.zone.cache;
-        let now = self.pulls.clock.monotonic();
-        let stale = self.job.stale.as_ref();
         let asked = Asked {
             kind: self.job.kind,
             to_confirm,
-            has_stale: stale.is_some_and(|stale| stale.freshness.covers_errors(now)),
+            has_stale: self.is_covered(),
             hides_errors: self.job.zone.hides_errors(),
             with_credentials: self
                 .job
@@ -176,6 +175,13 @@ impl Pull {
                 .map_or_else(Course::Private, |_| Course::Share),
             course => course,
         }
+    }
+
+    /// Whether something stale may be served where the origin fails.
+    fn is_covered(&self) -> bool {
+        let now = self.pulls.clock.monotonic();
+        let stale = self.job.stale.as_ref();
+        stale.is_some_and(|stale| stale.freshness.covers_errors(now))
     }
 
     /// Whether a viewer learns of this answer no more than its status.
@@ -261,22 +267,11 @@ impl Pull {
     }
 
     fn report(&self, failure: Failure) {
-        self.pulls.counts.fail(failure);
+        self.job.origin.count(failure);
         self.pulls.store.note_failure(&self.job.key, failure);
-        let (zone, reason) = (self.job.zone.name.as_str(), failure.name());
-        if failure == Failure::Credential {
-            tracing::error!(
-                zone,
-                reason,
-                "the origin refuses our credentials: no object can be pulled"
-            );
-        } else {
-            tracing::warn!(
-                zone,
-                reason,
-                path = self.job.request.path.as_str(),
-                "pull failed"
-            );
+        if !failure.is_told_at_open() {
+            let path = self.job.request.path.as_str();
+            self.job.origin.complain_of(failure, path);
         }
     }
 }

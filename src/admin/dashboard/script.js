@@ -270,7 +270,7 @@ function showTotals() {
     ['Resumed', count(pulls.resumed)],
     ['Over budget', count(pulls.over_budget), { class: pulls.over_budget ? 'warn' : '' }],
     ...(pulls.failures.length ? [] : [['Failures', 'none since the start']]),
-    ...pulls.failures.map(({ reason, count: times }) => [`Failed: ${reason}`, count(times), { class: 'warn' }]),
+    ...pulls.failures.map(({ zone, reason, count: times }) => [`Failed: ${zone} ${reason}`, count(times), { class: 'warn' }]),
   ]));
   fillRows(find('zones'), stats.zones.map((it) => [
     head(it.zone), number(count(it.requests)), number(bytes(it.bytes)),
