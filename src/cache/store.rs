@@ -46,10 +46,8 @@ pub struct Store {
     pub purges: Purges,
     /// Keys whose answers may not be shared.
     passing: Cache<Key, Bypass>,
-    /// Keys whose last pull failed, and keys whose last HEAD did: an origin that
-    /// knows no HEAD may have the object.
+    /// Keys whose last pull failed.
     failed: Cache<Key, Failure>,
-    failed_heads: Cache<Key, Failure>,
     /// Folders with a live playlist, and its target duration.
     live_folders: Cache<(u32, String), Duration>,
     /// Paths that a playlist names as something that their names do not tell.
@@ -112,10 +110,6 @@ impl Store {
                 .time_to_live(PASS_FOR)
                 .build(),
             failed: Cache::builder()
-                .max_capacity(MEMORY_ENTRIES)
-                .time_to_live(FAILED_FOR)
-                .build(),
-            failed_heads: Cache::builder()
                 .max_capacity(MEMORY_ENTRIES)
                 .time_to_live(FAILED_FOR)
                 .build(),
@@ -236,14 +230,6 @@ impl Store {
 
     pub fn recent_failure(&self, key: &Key) -> Option<Failure> {
         self.failed.get(key)
-    }
-
-    pub fn note_failure_of_head(&self, key: &Key, failure: Failure) {
-        self.failed_heads.insert(key.clone(), failure);
-    }
-
-    pub fn recent_failure_of_head(&self, key: &Key) -> Option<Failure> {
-        self.failed_heads.get(key)
     }
 
     /// Remembers (or forgets) that a live playlist stands in a folder.

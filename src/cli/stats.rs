@@ -82,7 +82,7 @@ fn to_text(stats: &Value) -> String {
         let health = if origin["up"] == true {
             "up"
         } else {
-            "left alone"
+            "in doubt or shut"
         };
         let place = format!("{} {}", text(&origin["zone"]), text(&origin["endpoint"]));
         line("origin", format!("{place} {health}"));

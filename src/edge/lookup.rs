@@ -175,30 +175,42 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// Why the key is not pulled again yet. Under `policy = "origin"` the viewer's
-    /// own headers may be the reason, which is nobody else's.
-    pub fn recent_failure(&self) -> Option<Failure> {
-        let store = &self.visit.node.pulls.store;
-        let shared = self.visit.admitted.zone.cache.policy == CachePolicy::Hls;
-        let failure = match self.visit.request.is_head() {
-            true => store.recent_failure_of_head(&self.key),
-            false => None,
-        };
-        let failure = failure.or_else(|| store.recent_failure(&self.key));
+    /// Why the key is not pulled again yet.
+    fn recent_failure(&self) -> Option<Failure> {
+        self.recent_failure_under(&self.key)
+    }
+
+    /// Under `policy = "origin"` a viewer's own headers may be the reason, which
+    /// is nobody else's.
+    fn recent_failure_under(&self, key: &Key) -> Option<Failure> {
+        let Visit { node, admitted, .. } = self.visit;
+        let shared = admitted.zone.cache.policy == CachePolicy::Hls;
+        let failure = node.pulls.store.recent_failure(key);
         failure.filter(|failure| shared && failure.is_of_the_key())
     }
 
-    /// Remembers that a request of its own to the origin has failed. Not one
-    /// for a part: another part may be well.
-    pub fn note_failure(&self, failure: Failure, request: &origin::Request) {
-        let store = &self.visit.node.pulls.store;
-        match request.method {
-            _ if !failure.is_of_the_key() => {}
-            origin::Method::Head => store.note_failure_of_head(&self.key, failure),
-            origin::Method::Get if request.range.is_none() => {
-                store.note_failure(&self.key, failure);
-            }
-            origin::Method::Get => {}
+    /// The same for a request of its own to the origin.
+    pub fn recent_failure_of(&self, request: &origin::Request) -> Option<Failure> {
+        let own = self.recent_failure_under(&self.key_of(request));
+        own.or_else(|| self.recent_failure())
+    }
+
+    /// Remembers that such a request has failed.
+    pub fn note_failure_of(&self, request: &origin::Request, failure: Failure) {
+        if failure.is_of_the_key() {
+            let store = &self.visit.node.pulls.store;
+            store.note_failure(&self.key_of(request), failure);
+        }
+    }
+
+    /// What a failure is remembered under: an origin that knows no HEAD may have
+    /// the object, and one part of it may be well where another is not. No
+    /// header has such a name.
+    fn key_of(&self, request: &origin::Request) -> Key {
+        match (request.method, &request.range) {
+            (origin::Method::Head, _) => self.key.variant(0, [(":head", String::new())]),
+            (origin::Method::Get, Some(range)) => self.key.variant(0, [(":range", range.clone())]),
+            (origin::Method::Get, None) => self.key.clone(),
         }
     }
 

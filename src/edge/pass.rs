@@ -42,7 +42,7 @@ impl Server<'_> {
         let request = self.request();
         let exchange = match open.filter(|_| request.range.is_none()) {
             Some(exchange) => Ok(*exchange),
-            None => match self.query.recent_failure() {
+            None => match self.query.recent_failure_of(&request) {
                 Some(failure) => return self.failed(failure, None, sender, record).await,
                 None => {
                     let opened = Box::pin(self.open(request.clone()));
@@ -55,14 +55,12 @@ impl Server<'_> {
             Ok(exchange) => self.exchange(exchange, detail, sender, record).await,
             Err(failure) => {
                 self.visit.admitted.origin.count(failure);
-                self.query.note_failure(failure, &request);
+                self.query.note_failure_of(&request, failure);
                 record.reason = Some(failure.name());
-                self.short(
-                    respond::failed(failure, &self.visit.stamp(record.cache, None, detail)),
-                    sender,
-                    record,
-                )
-                .await
+                let stamp = self.visit.stamp(record.cache, None, detail);
+                let wait = self.visit.admitted.origin.retry_after(failure);
+                let response = respond::failed_for(failure, wait, &stamp);
+                self.short(response, sender, record).await
             }
         }
     }

@@ -106,9 +106,9 @@ impl Server<'_> {
         let Some(object) = usable else {
             record.cache = CacheStatus::Miss;
             let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);
-            return self
-                .short(respond::failed(failure, &stamp), sender, record)
-                .await;
+            let wait = self.visit.admitted.origin.retry_after(failure);
+            let response = respond::failed_for(failure, wait, &stamp);
+            return self.short(response, sender, record).await;
         };
         let hit = Hit {
             object,

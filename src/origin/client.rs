@@ -1,8 +1,8 @@
 //! A zone's origin: its endpoints, its connections, and what it counts.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
@@ -44,6 +44,9 @@ pub struct Origin {
     pub(super) reasons: Reasons,
     pub(super) complaints: Complaints,
     failures: [AtomicU64; Failure::ALL.len()],
+    /// When the origin has said that it wants to be asked again, and how long
+    /// that was away then.
+    asked_to_wait: Mutex<Option<(Instant, Duration)>>,
     pub(super) clock: Clock,
 }
 
@@ -68,6 +71,7 @@ impl Origin {
             places: Arc::new(Semaphore::new(settings.max_pulls)),
             reasons: Reasons::default(),
             complaints: Complaints::default(),
+            asked_to_wait: Mutex::default(),
             failures: std::array::from_fn(|_| AtomicU64::new(0)),
             settings,
             clock,
@@ -87,6 +91,27 @@ impl Origin {
         if let Some(index) = Failure::ALL.iter().position(|other| *other == failure) {
             self.failures[index].fetch_add(1, Relaxed);
         }
+    }
+
+    pub(super) fn note_retry_after(&self, wait: Duration) {
+        let until = self.clock.monotonic() + wait;
+        let mut asked = self
+            .asked_to_wait
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *asked = Some((until, wait));
+    }
+
+    /// How long a viewer should wait before he asks again after a failure: what
+    /// the origin has said, while that is not over.
+    pub fn retry_after(&self, failure: Failure) -> Option<Duration> {
+        let asked = self
+            .asked_to_wait
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let says_so = matches!(failure, Failure::ServerError | Failure::Throttled);
+        let (until, wait) = asked.filter(|_| says_so)?;
+        (self.clock.monotonic() < until).then_some(wait)
     }
 
     /// What was counted, by its name.

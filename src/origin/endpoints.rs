@@ -245,6 +245,10 @@ impl Endpoints {
     /// Seconds that the origin's clock, by an answer's Date, is ahead of the
     /// time that requests are signed with, where that may be why it refuses.
     pub fn skew(&self, head: &Head, clock: &Clock) -> Option<i64> {
+        if head.headers.contains_key(http::header::AGE) {
+            // An answer of a cache, and its time the answer's.
+            return None;
+        }
         let ahead = difference(date(head)?, self.server_time(clock.wall()));
         (ahead.abs() > SKEW_TOLERATED_S).then_some(ahead)
     }

@@ -48,7 +48,7 @@ pub enum Failure {
     QueueTimeout,
     /// A body of unknown length outgrew what may be held.
     TooLarge,
-    /// Every endpoint is left alone after failures in a row.
+    /// Every endpoint is shut: no connection comes about.
     CircuitOpen,
     /// No first byte for a viewer in time, whatever held it up.
     AnswerTimeout,
@@ -206,28 +206,6 @@ impl Failure {
                 | Failure::Overlong
                 | Failure::TooLarge
         )
-    }
-
-    /// Whether it came before an answer was accepted: [`super::Origin::open`]
-    /// has told of it.
-    pub const fn is_told_at_open(self) -> bool {
-        self.is_unconnected()
-            || matches!(
-                self,
-                Failure::Reset
-                    | Failure::FirstByteTimeout
-                    | Failure::ServerError
-                    | Failure::Throttled
-                    | Failure::Credential
-                    | Failure::NoSuchBucket
-                    | Failure::WrongRegion
-                    | Failure::Clock
-                    | Failure::ColdStorage
-                    | Failure::Rejected
-                    | Failure::Denied
-                    | Failure::QueueTimeout
-                    | Failure::CircuitOpen
-            )
     }
 
     /// What an operator can do, where that is not plain from the name.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::RETRY_AFTER;
 use tokio::time::{sleep, timeout};
 
 use super::client::{Origin, is_trouble};
@@ -20,6 +21,8 @@ const MAX_TRIES: usize = 2;
 /// who failed together does not come again together.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_millis(300);
+/// The longest `Retry-After` of the origin that viewers are told.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// What one try came to.
 struct Attempt {
@@ -31,6 +34,8 @@ struct Attempt {
     cause: Option<String>,
     /// The origin's time was learned from the answer.
     learned: bool,
+    /// When the origin wants to be asked again.
+    retry_after: Option<Duration>,
 }
 
 /// Whether a request is tried once more, and where.
@@ -56,9 +61,12 @@ impl Origin {
             Ok(Ok(_)) => self.try_twice(request).await,
             Ok(Err(_)) | Err(_) => (Attempt::none(Failure::QueueTimeout), None),
         };
+        if let Some(wait) = attempt.retry_after {
+            self.note_retry_after(wait);
+        }
         match (&mut attempt.answer, place) {
             (Ok(exchange), Ok(Ok(place))) => exchange.hold(place),
-            (Err(failure), _) if failure.is_told_at_open() => self.complain(&Complaint {
+            (Err(failure), _) => self.complain(&Complaint {
                 failure: *failure,
                 path: request.path.as_str(),
                 index,
@@ -66,7 +74,7 @@ impl Origin {
                 words: &attempt.words,
                 cause: attempt.cause.as_deref(),
             }),
-            (Ok(_) | Err(_), _) => {}
+            (Ok(_), _) => {}
         }
         attempt.answer
     }
@@ -121,6 +129,7 @@ impl Origin {
         let status = exchange.head.status;
         let words = self.words(request, index, &mut exchange).await;
         let read = self.read_status(request, &exchange.head, &words);
+        let retry_after = read.is_err().then(|| retry_after(&exchange.head)).flatten();
         let skewed = read == Err(Failure::Clock);
         let learned = skewed && self.endpoints.learn_skew(&exchange.head, &self.clock);
         Attempt {
@@ -132,6 +141,7 @@ impl Origin {
             words,
             cause: None,
             learned,
+            retry_after,
         }
     }
 
@@ -201,6 +211,7 @@ impl Attempt {
             words: Words::default(),
             cause: trouble.cause,
             learned: false,
+            retry_after: None,
         }
     }
 
@@ -225,6 +236,16 @@ impl Again {
             Again::Later | Again::Now => true,
         }
     }
+}
+
+/// What an answer asks for, in seconds; where that is longer than a player
+/// should wait, it is not passed on.
+fn retry_after(head: &Head) -> Option<Duration> {
+    let text = head.text(RETRY_AFTER)?.trim();
+    let wait = Duration::from_secs(text.parse().ok()?);
+    (Duration::from_secs(1)..=LONGEST_RETRY_AFTER)
+        .contains(&wait)
+        .then_some(wait)
 }
 
 /// How long to wait before the second try; `chance` is between 0 and 1.

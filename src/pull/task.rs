@@ -29,6 +29,8 @@ pub(super) struct Pull {
     pub(super) job: Job,
     /// What was not admitted to the cache stays reachable for a little.
     pub(super) linger: bool,
+    /// The origin has told the operator of its failure.
+    told: bool,
 }
 
 impl Pull {
@@ -38,6 +40,7 @@ impl Pull {
             flight,
             job,
             linger: false,
+            told: false,
         }
     }
 }
@@ -104,7 +107,9 @@ impl Pull {
             .validators
             .as_ref()
             .is_some_and(|v| v.etag.is_some() || v.last_modified.is_some());
-        let exchange = self.job.origin.open(&request).await?;
+        let opened = self.job.origin.open(&request).await;
+        self.told = opened.is_err();
+        let exchange = opened?;
         let mut course = self.course(&exchange, confirm);
         if course == Course::Share
             && let Err(reason) = self.part(&exchange.head.headers)
@@ -269,7 +274,7 @@ impl Pull {
     fn report(&self, failure: Failure) {
         self.job.origin.count(failure);
         self.pulls.store.note_failure(&self.job.key, failure);
-        if !failure.is_told_at_open() {
+        if !self.told {
             let path = self.job.request.path.as_str();
             self.job.origin.complain_of(failure, path);
         }

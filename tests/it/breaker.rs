@@ -192,6 +192,47 @@ async fn a_key_that_failed_is_answered_for_a_second_without_a_pull() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_passes_through_is_remembered_for_its_range_alone() {
+    let origins = [origin().await];
+    let object = crate::origin::Object::new("0123456789", "video/mp2t");
+    let object = object.with_cache_control("no-store");
+    origins[0].put_object("/media/mine.ts", object);
+    let edge = before(&origins, "").start().await;
+    assert_eq!(status_of(&edge, "/mine.ts").await, 200);
+    let part = async |range: &str| {
+        let reply = edge.get_with("/mine.ts", &[("Range", range)]).await;
+        reply.status
+    };
+    origins[0].fault_times("mine.ts", 2, status(500));
+    let begun = origins[0].requests().len();
+    for _ in 0..5 {
+        assert_eq!(part("bytes=0-3").await, 503);
+    }
+    assert_eq!(origins[0].requests().len() - begun, 2);
+    assert_eq!(part("bytes=4-7").await, 206);
+    assert_eq!(status_of(&edge, "/mine.ts").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_of_an_http_origin_is_shared_for_half_a_second() {
+    let origin = DevOrigin::start(DevOriginOptions::plain()).await;
+    let origin = origin.expect("the origin starts");
+    let edge = Setup::http(origin.addr()).start().await;
+    for denied in [400, 401, 403, 405, 409, 451] {
+        let path = format!("/{denied}.ts");
+        origin.fault(&path, status(denied));
+        for _ in 0..20 {
+            assert_eq!(edge.send("GET", &path, &[]).await.status, denied);
+        }
+        assert!(
+            origin.count(&path) <= 3,
+            "{denied}: {}",
+            origin.count(&path)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_origin_that_answers_nobody_makes_nobody_wait_for_what_is_stored() {
     const LIVE: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:30\n#EXTINF:30,\na.ts\n";
     let origins = [origin().await];

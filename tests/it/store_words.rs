@@ -227,6 +227,33 @@ fn amz(at: SystemTime) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn viewers_wait_as_long_as_the_origin_asks_for_where_that_is_not_too_long() {
+    let table: [(u16, &[(&str, &str)], &str); 6] = [
+        (503, &[("Retry-After", "3")], "3"),
+        (429, &[("Retry-After", "10")], "10"),
+        (503, &[("Retry-After", "11")], "1"),
+        (503, &[("Retry-After", "0")], "1"),
+        (
+            503,
+            &[("Retry-After", "Tue, 01 Jan 2030 00:00:00 GMT")],
+            "1",
+        ),
+        (500, &[], "1"),
+    ];
+    for (status, headers, want) in table {
+        let origin = store().await;
+        let said: Said = (status, "SlowDown", "", headers);
+        origin.on("/media/*", Arc::new(move |_: &SeenRequest| says(said)));
+        let edge = Setup::s3(origin.addr()).start().await;
+        // Pulled, remembered, and passed through.
+        for (method, path) in [("GET", "/a.ts"), ("GET", "/a.ts"), ("HEAD", "/b.ts")] {
+            let (got, later) = ask(&edge, method, path).await;
+            assert_eq!((got, later.as_deref()), (503, Some(want)), "{headers:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn looking_for_what_is_not_there_does_not_double_the_requests() {
     let origin = store().await;
     let missing: Said = (404, "NoSuchKey", "", &[]);
