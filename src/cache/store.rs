@@ -47,7 +47,7 @@ pub struct Store {
     /// Keys whose answers may not be shared.
     passing: Cache<Key, Bypass>,
     /// Keys whose last pull failed.
-    failed: Cache<Key, Failure>,
+    failed: Cache<Key, (Failure, u32)>,
     /// Folders with a live playlist, and its target duration.
     live_folders: Cache<(u32, String), Duration>,
     /// Paths that a playlist names as something that their names do not tell.
@@ -225,11 +225,18 @@ impl Store {
     }
 
     pub fn note_failure(&self, key: &Key, failure: Failure) {
-        self.failed.insert(key.clone(), failure);
+        let before = self.failed.get(key).map_or(0, |(_, times)| times);
+        self.failed.insert(key.clone(), (failure, before + 1));
     }
 
     pub fn recent_failure(&self, key: &Key) -> Option<Failure> {
-        self.failed.get(key)
+        self.failed.get(key).map(|(failure, _)| failure)
+    }
+
+    /// A failure that tells of the key: pulling it again would bring the same.
+    pub fn failure_of(&self, key: &Key) -> Option<Failure> {
+        let (failure, times) = self.failed.get(key)?;
+        failure.is_of_the_key(times).then_some(failure)
     }
 
     /// Remembers (or forgets) that a live playlist stands in a folder.

@@ -185,8 +185,8 @@ impl<'a> Query<'a> {
     fn recent_failure_under(&self, key: &Key) -> Option<Failure> {
         let Visit { node, admitted, .. } = self.visit;
         let shared = admitted.zone.cache.policy == CachePolicy::Hls;
-        let failure = node.pulls.store.recent_failure(key);
-        failure.filter(|failure| shared && failure.is_of_the_key())
+        let failure = node.pulls.store.failure_of(key);
+        failure.filter(|_| shared)
     }
 
     /// The same for a request of its own to the origin.
@@ -197,10 +197,8 @@ impl<'a> Query<'a> {
 
     /// Remembers that such a request has failed.
     pub fn note_failure_of(&self, request: &origin::Request, failure: Failure) {
-        if failure.is_of_the_key() {
-            let store = &self.visit.node.pulls.store;
-            store.note_failure(&self.key_of(request), failure);
-        }
+        let store = &self.visit.node.pulls.store;
+        store.note_failure(&self.key_of(request), failure);
     }
 
     /// What a failure is remembered under: an origin that knows no HEAD may have

@@ -54,6 +54,10 @@ pub enum Failure {
     AnswerTimeout,
 }
 
+/// Bodies of one key that broke off in a row, within a second of each other,
+/// before it is the key that is broken.
+const CUTS_TO_TELL: u32 = 3;
+
 impl Failure {
     pub const ALL: [Failure; 27] = [
         Failure::Dns,
@@ -191,21 +195,25 @@ impl Failure {
         )
     }
 
-    /// Whether it tells of the key, so that the key is not pulled again for a
-    /// moment: not where its turn never came, and not where a body broke off,
-    /// which may go well the next time.
-    pub const fn is_of_the_key(self) -> bool {
-        !matches!(
+    /// Whether it tells of the key, `times` in a row, so that the key is not
+    /// pulled again for a moment: not where its turn never came; and where a
+    /// body broke off, which may go well the next time, only from the third on.
+    pub const fn is_of_the_key(self, times: u32) -> bool {
+        let not_its_turn = matches!(
             self,
             Failure::QueueTimeout
                 | Failure::CircuitOpen
                 | Failure::AnswerTimeout
-                | Failure::TotalTimeout
+                | Failure::TooLarge
+        );
+        let broke_off = matches!(
+            self,
+            Failure::TotalTimeout
                 | Failure::BetweenBytesTimeout
                 | Failure::Truncated
                 | Failure::Overlong
-                | Failure::TooLarge
-        )
+        );
+        !not_its_turn && (!broke_off || times >= CUTS_TO_TELL)
     }
 
     /// What an operator can do, where that is not plain from the name.
@@ -225,7 +233,26 @@ impl Failure {
                  s3:ListBucket or write missing_as = [404, 403]",
             ),
             Failure::ColdStorage => Some("restore the object from its archive"),
-            _ => None,
+            Failure::Dns
+            | Failure::ConnectFailed
+            | Failure::ConnectRefused
+            | Failure::ConnectTimeout
+            | Failure::Reset
+            | Failure::FirstByteTimeout
+            | Failure::BetweenBytesTimeout
+            | Failure::TotalTimeout
+            | Failure::BadResponse
+            | Failure::Truncated
+            | Failure::Overlong
+            | Failure::ServerError
+            | Failure::Throttled
+            | Failure::Redirect
+            | Failure::UnexpectedRange
+            | Failure::Rejected
+            | Failure::QueueTimeout
+            | Failure::TooLarge
+            | Failure::CircuitOpen
+            | Failure::AnswerTimeout => None,
         }
     }
 }
