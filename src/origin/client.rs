@@ -243,7 +243,9 @@ pub(super) const fn is_trouble(status: u16) -> bool {
 
 /// Why there is no connection, in our names and in the system's words.
 pub fn unconnected(error: &Error) -> Trouble {
-    let cause: String = error.to_string().chars().take(MAX_CAUSE).collect();
+    let text = error.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let cause: String = words.join(" ").chars().take(MAX_CAUSE).collect();
     let failure = match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
         ErrorType::ConnectRefused => Failure::ConnectRefused,

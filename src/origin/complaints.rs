@@ -97,7 +97,7 @@ impl Origin {
             Kind::S3 {
                 credentials: Some(credentials),
                 ..
-            } if !failure.heals() => Some(&credentials.access_key),
+            } if failure.may_be_the_key() => Some(&credentials.access_key),
             Kind::S3 { .. } | Kind::Http { .. } => None,
         }
     }

@@ -195,6 +195,12 @@ impl Failure {
         )
     }
 
+    /// Whether another access key might change it.
+    pub const fn may_be_the_key(self) -> bool {
+        let refused = matches!(self, Failure::Denied | Failure::Rejected);
+        self.is_configuration() || refused
+    }
+
     /// Whether it tells of the key, `times` in a row, so that the key is not
     /// pulled again for a moment: not where its turn never came; and where a
     /// body broke off, which may go well the next time, only from the third on.
