@@ -88,7 +88,8 @@ fn pulls(totals: &Totals, in_flight: usize) -> Value {
     let event = |name| totals.count_of("warren_pulls_total", "event", name);
     let failures = totals.rows("warren_pull_failures_total");
     let failures = failures.filter(|row| row.count() > 0).map(|row| {
-        let one = json!({ "reason": row.label("reason"), "count": row.count() });
+        let (zone, reason) = (row.label("zone"), row.label("reason"));
+        let one = json!({ "zone": zone, "reason": reason, "count": row.count() });
         (row.count(), one)
     });
     json!({

@@ -32,7 +32,8 @@ const MEMORY_ENTRIES: u64 = 10_000;
 /// A key that may not be shared is pulled by each viewer for this long before
 /// it is tried again.
 const PASS_FOR: Duration = Duration::from_secs(60);
-/// After a failed refresh a stale object is served at once for this long.
+/// After a failed pull its key is not pulled again for this long: what is stale
+/// is served at once, and where there is nothing, the failure.
 const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// Everything that is remembered of objects.
@@ -45,8 +46,8 @@ pub struct Store {
     passing: Cache<Key, Bypass>,
     /// Keys whose answers must be confirmed for each request.
     unshared: Cache<Key, ()>,
-    /// Keys whose last refresh failed.
-    failed: Cache<Key, Failure>,
+    /// Keys whose last pull failed.
+    failed: Cache<Key, (Failure, u32)>,
     pub live: Live,
     /// What answers were seen to vary by, under `policy = "origin"`.
     variations: Cache<Key, Variation>,
@@ -219,11 +220,18 @@ impl Store {
     }
 
     pub fn note_failure(&self, key: &Key, failure: Failure) {
-        self.failed.insert(key.clone(), failure);
+        let before = self.failed.get(key).map_or(0, |(_, times)| times);
+        self.failed.insert(key.clone(), (failure, before + 1));
     }
 
     pub fn recent_failure(&self, key: &Key) -> Option<Failure> {
-        self.failed.get(key)
+        self.failed.get(key).map(|(failure, _)| failure)
+    }
+
+    /// A failure that tells of the key: pulling it again would bring the same.
+    pub fn failure_of(&self, key: &Key) -> Option<Failure> {
+        let (failure, times) = self.failed.get(key)?;
+        failure.is_of_the_key(times).then_some(failure)
     }
 
     /// Whether a playlist has said that there is what this object denies.

@@ -71,8 +71,8 @@ fn to_text(stats: &Value) -> String {
     let (started, flying) = (number(&pulls["started"]), number(&pulls["in_flight"]));
     line("pulls", format!("{started}, {flying} in flight"));
     for failure in pulls["failures"].as_array().into_iter().flatten() {
-        let count = number(&failure["count"]);
-        line("failed", format!("{count} {}", text(&failure["reason"])));
+        let place = format!("{} {}", text(&failure["zone"]), text(&failure["reason"]));
+        line("failed", format!("{} {place}", number(&failure["count"])));
     }
     for refusal in rows("refusals") {
         let place = format!("{} {}", text(&refusal["zone"]), text(&refusal["reason"]));
@@ -82,7 +82,7 @@ fn to_text(stats: &Value) -> String {
         let health = if origin["up"] == true {
             "up"
         } else {
-            "left alone"
+            "in doubt or shut"
         };
         let place = format!("{} {}", text(&origin["zone"]), text(&origin["endpoint"]));
         line("origin", format!("{place} {health}"));

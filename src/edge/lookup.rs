@@ -38,6 +38,11 @@ pub enum Found {
     },
     /// By a request of its own to the origin.
     Pass(Bypass),
+    /// Not at all, or by what is stale: the key has failed a moment ago.
+    Failed {
+        failure: Failure,
+        stale: Option<Arc<Object>>,
+    },
     /// Not now: too many wait already.
     Refused(Refused),
 }
@@ -160,6 +165,9 @@ impl<'a> Query<'a> {
             // A HEAD never pulls a body that nobody asked for.
             return Found::Pass(Bypass::Head);
         }
+        if let Some(failure) = self.recent_failure() {
+            return Found::Failed { failure, stale };
+        }
         if self.visit.node.pulls.store.is_unshared(&self.key) {
             return self.alone(stale);
         }
@@ -172,6 +180,44 @@ impl<'a> Query<'a> {
             Joined::Riding(rider) => Found::Riding { rider, stale },
             Joined::Crowded => Found::Refused(Refused::TooManyRiders),
             Joined::Alone => Found::Refused(Refused::TooManyHeld),
+        }
+    }
+
+    /// Why the key is not pulled again yet.
+    fn recent_failure(&self) -> Option<Failure> {
+        self.recent_failure_under(&self.key)
+    }
+
+    /// Under `policy = "origin"` a viewer's own headers may be the reason, which
+    /// is nobody else's.
+    fn recent_failure_under(&self, key: &Key) -> Option<Failure> {
+        let Visit { node, admitted, .. } = self.visit;
+        let shared = admitted.zone.cache.policy == CachePolicy::Hls;
+        let failure = node.pulls.store.failure_of(key);
+        failure.filter(|_| shared)
+    }
+
+    /// The same for a request of its own to the origin.
+    pub fn recent_failure_of(&self, request: &origin::Request) -> Option<Failure> {
+        let own = self.recent_failure_under(&self.key_of(request));
+        own.or_else(|| self.recent_failure())
+    }
+
+    /// Remembers that such a request has failed.
+    pub fn note_failure_of(&self, request: &origin::Request, failure: Failure) {
+        let store = &self.visit.node.pulls.store;
+        store.note_failure(&self.key_of(request), failure);
+    }
+
+    /// What a failure is remembered under: an origin that knows no HEAD may have
+    /// the object, and one part of it may be well where another is not. No
+    /// header has such a name.
+    fn key_of(&self, request: &origin::Request) -> Key {
+        let range = |range: &str| self.key.variant(0, [(":range", [range.as_bytes()])]);
+        match (request.method, &request.range) {
+            (origin::Method::Head, _) => self.key.variant(0, [(":head", [])]),
+            (origin::Method::Get, Some(wanted)) => range(wanted),
+            (origin::Method::Get, None) => self.key.clone(),
         }
     }
 
@@ -297,6 +343,8 @@ impl<'a> Query<'a> {
                 loop_count: admitted.loop_count,
             },
             hold: self.hold(),
+            covered: false,
+            shows_errors: !zone.hides_errors(),
         }
     }
 }

@@ -44,23 +44,25 @@ impl Server<'_> {
         let request = self.request();
         let exchange = match open.filter(|_| request.range.is_none()) {
             Some(exchange) => Ok(*exchange),
-            None => {
-                let opened = Box::pin(self.open(request));
-                self.patiently(opened, sender).await?
-            }
+            None => match self.query.recent_failure_of(&request) {
+                Some(failure) => return self.failed(failure, None, sender, record).await,
+                None => {
+                    let opened = Box::pin(self.open(request.clone()));
+                    self.patiently(opened, sender).await?
+                }
+            },
         };
         let detail = Detail::forward(record.cache, true, Some(reason.name()));
         match exchange {
             Ok(exchange) => self.exchange(exchange, detail, sender, record).await,
             Err(failure) => {
-                self.visit.node.pulls.counts.fail(failure);
+                self.visit.admitted.origin.count(failure);
+                self.query.note_failure_of(&request, failure);
                 record.reason = Some(failure.name());
-                self.short(
-                    respond::failed(failure, &self.visit.stamp(record.cache, None, detail)),
-                    sender,
-                    record,
-                )
-                .await
+                let stamp = self.visit.stamp(record.cache, None, detail);
+                let wait = self.visit.admitted.origin.retry_after(failure);
+                let response = respond::failed_for(failure, wait, &stamp);
+                self.short(response, sender, record).await
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The only place that writes a status for a refusal or an error. A viewer
 //! learns the status and the request id; the reason is in log and metric.
 
+use std::time::Duration;
+
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
 };
@@ -45,6 +47,19 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
 pub fn failed(failure: Failure, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(failure.status(), stamp, None);
     ask_later(&mut response);
+    response
+}
+
+/// The same, where the origin has said when it wants to be asked again.
+pub fn failed_for(failure: Failure, wait: Option<Duration>, stamp: &Stamp<'_>) -> Response {
+    let mut response = failed(failure, stamp);
+    if let Some(wait) = wait.filter(|_| failure.heals()) {
+        insert(
+            &mut response.head,
+            RETRY_AFTER,
+            HeaderValue::from(wait.as_secs()),
+        );
+    }
     response
 }
 

@@ -55,7 +55,7 @@ impl Server<'_> {
             .min(self.patience_beside(stale.as_deref()));
         let arrival = timeout(patience, self.arrival(&mut rider));
         let arrival = sender.waiting(arrival).await?.unwrap_or_else(|_| {
-            self.visit.node.pulls.counts.fail(Failure::AnswerTimeout);
+            self.visit.admitted.origin.count(Failure::AnswerTimeout);
             Arrival::Failed(Failure::AnswerTimeout)
         });
         match arrival {
@@ -119,7 +119,7 @@ impl Server<'_> {
     }
 
     /// Answers a pull that failed before its first byte.
-    async fn failed(
+    pub(super) async fn failed(
         &self,
         failure: Failure,
         stale: Option<Arc<Object>>,
@@ -132,9 +132,9 @@ impl Server<'_> {
         let Some(object) = usable else {
             record.cache = CacheStatus::Miss;
             let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);
-            return self
-                .short(respond::failed(failure, &stamp), sender, record)
-                .await;
+            let wait = self.visit.admitted.origin.retry_after(failure);
+            let response = respond::failed_for(failure, wait, &stamp);
+            return self.short(response, sender, record).await;
         };
         let hit = Hit {
             object,

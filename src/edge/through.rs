@@ -21,7 +21,7 @@ use super::pacing::{Pace, SLICE_BYTES};
 use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
-use crate::origin::{Failure, Origin};
+use crate::origin::{Failure, Origin, unconnected};
 use crate::path::encode;
 use crate::zone::{CachePolicy, Zone};
 
@@ -245,10 +245,13 @@ impl Through {
 
 fn name_of(error: &Error) -> Failure {
     match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
-        ErrorType::ConnectError | ErrorType::ConnectRefused | ErrorType::ConnectNoRoute => {
-            Failure::ConnectFailed
-        }
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::InvalidCert
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout => unconnected(error).failure,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::FirstByteTimeout,
         _ => Failure::BadResponse,
     }

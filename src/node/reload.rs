@@ -94,7 +94,7 @@ impl Zones {
 
 /// A zone's origin, and who looks after its endpoints.
 fn open(zone: &Zone, before: Option<&Arc<Origin>>, clock: &Clock) -> Arc<Origin> {
-    let origin = Arc::new(Origin::new(zone.origin.clone(), clock.clone()));
+    let origin = Arc::new(Origin::new(&zone.name, zone.origin.clone(), clock.clone()));
     if let Some(before) = before {
         origin.go_on_from(before);
     }

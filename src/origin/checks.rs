@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 
+use super::failure::Trouble;
 use super::request::health_check;
 use super::{Failure, Method, Origin};
 
@@ -34,18 +35,15 @@ pub fn watch(origin: &Arc<Origin>) {
 
 async fn check(origin: &Arc<Origin>, index: usize) {
     let asked = timeout(CHECK_TIMEOUT, ask(origin, index)).await;
-    match asked.unwrap_or(Err(Failure::FirstByteTimeout)) {
+    match asked.unwrap_or(Err(Failure::FirstByteTimeout.into())) {
         // Of one that is up requests tell more than a page that says so.
         Ok(()) if origin.endpoints.is_up(index) => {}
-        Ok(()) => origin.endpoints.succeeded(index),
-        Err(failure) => {
-            let now = origin.clock.monotonic();
-            origin.endpoints.failed(index, failure, now);
-        }
+        Ok(()) => origin.endpoints.answered(index),
+        Err(trouble) => origin.fail(index, None, trouble.failure),
     }
 }
 
-async fn ask(origin: &Arc<Origin>, index: usize) -> Result<(), Failure> {
+async fn ask(origin: &Arc<Origin>, index: usize) -> Result<(), Trouble> {
     let (settings, clock) = (origin.settings(), &origin.clock);
     let wait = settings.deadlines.connect;
     let target = origin.endpoints.target(index, false, wait, clock).await?;
@@ -54,5 +52,5 @@ async fn ask(origin: &Arc<Origin>, index: usize) -> Result<(), Failure> {
     let mut exchange = asked.await?;
     let alive = settings.health.is_alive(exchange.head.status);
     exchange.drain().await;
-    alive.then_some(()).ok_or(Failure::ServerError)
+    alive.then_some(()).ok_or(Failure::ServerError.into())
 }

@@ -1,8 +1,8 @@
-//! A zone's origin: which endpoint is asked, how often, and how its answer's
-//! status is read.
+//! A zone's origin: its endpoints, its connections, and what it counts.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
@@ -11,43 +11,48 @@ use pingora::{Error, ErrorType};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::complaints::Complaints;
 use super::endpoints::{EndpointState, Endpoints, Target};
 use super::exchange::Exchange;
-use super::s3_error::{Reason, is_own_xml};
+use super::failure::Trouble;
+use super::health::Ask;
+use super::probe::probe;
+use super::reason::Reasons;
 use super::sigv4::Signer;
-use super::{Endpoint, Failure, Head, Kind, Method, Request, Settings};
+use super::{Endpoint, Failure, Kind, Method, Settings};
 use crate::clock::Clock;
 
-/// Tries for one request, all before the first byte of an answer.
-const MAX_TRIES: usize = 2;
 /// Idle connections kept to one origin.
 const POOL_SIZE: usize = 128;
 /// Idle connections are closed after this; MinIO and S3 keep theirs longer.
 const POOL_IDLE: Duration = Duration::from_secs(30);
 
+/// Of the system's words for a failed connection, in characters: a log line's part.
+const MAX_CAUSE: usize = 300;
+/// For the breaker, all requests with unsafe methods are one key: what they
+/// change tells nothing of the endpoint.
+const UNSAFE: u64 = 0;
+
 /// A zone's origin: its endpoints, its connections and its signer.
 pub struct Origin {
-    settings: Settings,
+    pub(super) zone: String,
+    pub(super) settings: Settings,
     pub(super) endpoints: Endpoints,
     connector: TransportConnector,
-    signer: Option<Signer>,
-    places: Arc<Semaphore>,
+    pub(super) signer: Option<Signer>,
+    pub(super) places: Arc<Semaphore>,
+    pub(super) reasons: Reasons,
+    pub(super) complaints: Complaints,
+    failures: [AtomicU64; Failure::ALL.len()],
+    /// When the origin has said that it wants to be asked again, and how long
+    /// that was away then.
+    asked_to_wait: Mutex<Option<(Instant, Duration)>>,
     pub(super) clock: Clock,
 }
 
-/// The answer's head, with what an error body names as its reason.
-type Answered = Result<(Exchange, Option<Reason>), Failure>;
-
-/// Whether a request is tried once more, and where.
-enum Again {
-    No,
-    /// At another endpoint only.
-    Elsewhere,
-    Anywhere,
-}
-
 impl Origin {
-    pub fn new(settings: Settings, clock: Clock) -> Self {
+    /// `zone`: as logs name it.
+    pub fn new(zone: &str, settings: Settings, clock: Clock) -> Self {
         let mut options = ConnectorOptions::new(POOL_SIZE);
         options.ca_file = settings.ca_file.clone();
         let signer = match &settings.kind {
@@ -59,10 +64,15 @@ impl Origin {
             _ => None,
         };
         Self {
+            zone: zone.to_owned(),
             endpoints: Endpoints::new(&settings.endpoints, settings.health.is_on()),
             connector: TransportConnector::new(Some(options)),
             signer,
             places: Arc::new(Semaphore::new(settings.max_pulls)),
+            reasons: Reasons::default(),
+            complaints: Complaints::default(),
+            asked_to_wait: Mutex::default(),
+            failures: std::array::from_fn(|_| AtomicU64::new(0)),
             settings,
             clock,
         }
@@ -71,6 +81,43 @@ impl Origin {
     /// Goes on counting where this origin had other settings.
     pub fn go_on_from(&self, before: &Self) {
         self.endpoints.go_on_from(&before.endpoints);
+        for (ours, theirs) in self.failures.iter().zip(&before.failures) {
+            ours.store(theirs.load(Relaxed), Relaxed);
+        }
+    }
+
+    /// Counts what a pull, or a viewer who waited for one, has come to.
+    pub fn count(&self, failure: Failure) {
+        if let Some(index) = Failure::ALL.iter().position(|other| *other == failure) {
+            self.failures[index].fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(super) fn note_retry_after(&self, wait: Duration) {
+        let until = self.clock.monotonic() + wait;
+        let mut asked = self
+            .asked_to_wait
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *asked = Some((until, wait));
+    }
+
+    /// How long a viewer should wait before he asks again after a failure: what
+    /// the origin has said, while that is not over.
+    pub fn retry_after(&self, failure: Failure) -> Option<Duration> {
+        let asked = self
+            .asked_to_wait
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let says_so = matches!(failure, Failure::ServerError | Failure::Throttled);
+        let (until, wait) = asked.filter(|_| says_so)?;
+        (self.clock.monotonic() < until).then_some(wait)
+    }
+
+    /// What was counted, by its name.
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
+        let counts = self.failures.iter().map(|count| count.load(Relaxed));
+        Failure::ALL.into_iter().zip(counts)
     }
 
     pub fn settings(&self) -> &Settings {
@@ -79,7 +126,7 @@ impl Origin {
 
     /// How each of the endpoints does, in their order.
     pub fn endpoint_states(&self) -> Vec<EndpointState> {
-        self.endpoints.states()
+        self.endpoints.states(self.clock.monotonic())
     }
 
     /// Where a request goes that is carried by the proxy, with the Host that it
@@ -87,15 +134,15 @@ impl Origin {
     pub async fn peer_of_proxy(&self) -> Result<(HttpPeer, String, usize), Failure> {
         let deadlines = &self.settings.deadlines;
         let now = self.clock.monotonic();
-        let index = self
-            .endpoints
-            .choose(None, now)
-            .ok_or(Failure::CircuitOpen)?;
+        let ask = Ask {
+            key: UNSAFE,
+            covered: false,
+            tried: None,
+        };
+        let index = self.endpoints.choose(ask, now)?;
         let wait = deadlines.connect;
-        let target = self
-            .endpoints
-            .target(index, false, wait, &self.clock)
-            .await?;
+        let target = self.endpoints.target(index, false, wait, &self.clock);
+        let target = target.await.map_err(|trouble| trouble.failure)?;
         let mut peer = self.peer(&target);
         peer.options.read_timeout = Some(deadlines.between_bytes);
         peer.options.write_timeout = Some(deadlines.between_bytes);
@@ -106,118 +153,48 @@ impl Origin {
 
     /// What became of a request that the proxy carried to an endpoint: the
     /// answer's status, or why there was none.
-    pub fn report(&self, index: usize, answered: Result<u16, Failure>) {
+    pub fn report(self: &Arc<Self>, index: usize, answered: Result<u16, Failure>) {
+        self.note(index, Some(UNSAFE), answered);
+    }
+
+    /// What an answer to a key, or none, says of the endpoint.
+    pub(super) fn note(
+        self: &Arc<Self>,
+        index: usize,
+        key: Option<u64>,
+        answered: Result<u16, Failure>,
+    ) {
         match answered {
-            Ok(status) if !is_trouble(status) => self.endpoints.succeeded(index),
-            Ok(_) => self.fail(index, Failure::ServerError),
-            Err(failure) => self.fail(index, failure),
+            Ok(status) if is_trouble(status) => self.fail(index, key, Failure::ServerError),
+            Ok(_) => self.endpoints.answered(index),
+            Err(failure) => self.fail(index, key, failure),
         }
     }
 
-    fn fail(&self, index: usize, failure: Failure) {
-        self.endpoints
-            .failed(index, failure, self.clock.monotonic());
-    }
-
-    /// Sends a request and reads the answer's head. What the zone reads as
-    /// missing comes back as 404; refused credentials are a failure.
-    pub async fn open(self: &Arc<Self>, request: &Request) -> Result<Exchange, Failure> {
-        let place = self.place().await?;
-        let (mut exchange, reason) = self.try_twice(request).await?;
-        exchange.hold(place);
-        exchange.head.status = self.read_status(&exchange.head, reason)?;
-        Ok(exchange)
+    pub(super) fn fail(self: &Arc<Self>, index: usize, key: Option<u64>, failure: Failure) {
+        let now = self.clock.monotonic();
+        if self.endpoints.failed(index, key, failure, now) {
+            probe(self, index);
+        }
     }
 
     /// A place among `max_pulls`, waited for no longer than `queue_timeout`, and
     /// held to the end of the answer.
     pub async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let waiting = Arc::clone(&self.places).acquire_owned();
-        let place = timeout(self.settings.deadlines.queue, waiting).await;
-        place.ok().and_then(Result::ok).ok_or(Failure::QueueTimeout)
-    }
-
-    async fn try_twice(self: &Arc<Self>, request: &Request) -> Answered {
-        let (mut tried, mut again) = (None, Again::Anywhere);
-        let mut answered = Err(Failure::CircuitOpen);
-        for _ in 0..MAX_TRIES {
-            let Some(index) = self.endpoints.choose(tried, self.clock.monotonic()) else {
-                break;
-            };
-            let same = tried == Some(index);
-            match again {
-                Again::No => break,
-                Again::Elsewhere if same => break,
-                Again::Elsewhere | Again::Anywhere => {}
-            }
-            let began = self.clock.monotonic();
-            answered = self.try_once(request, index, same).await;
-            // What is held back for a playlist tells nothing of the endpoint.
-            if answered.is_ok() && request.hold.is_none() {
-                let waited = self.clock.monotonic().saturating_duration_since(began);
-                self.endpoints.waited(index, waited);
-            }
-            self.note_health(index, request, &answered);
-            again = self.again(&answered);
-            tried = Some(index);
-        }
-        answered
-    }
-
-    /// Whether, and where, a request is tried once more. A clock that differs
-    /// is learned for it.
-    fn again(&self, answered: &Answered) -> Again {
-        match answered {
-            Err(failure) if failure.may_retry() => Again::Anywhere,
-            Err(_) => Again::No,
-            Ok((exchange, Some(Reason::Skewed))) => {
-                match self.endpoints.learn_skew(&exchange.head, &self.clock) {
-                    true => Again::Anywhere,
-                    false => Again::No,
-                }
-            }
-            Ok((exchange, _)) if is_trouble(exchange.head.status) => Again::Elsewhere,
-            Ok(_) => Again::No,
+        match timeout(self.settings.deadlines.queue, waiting).await {
+            Ok(Ok(place)) => Ok(place),
+            Ok(Err(_)) | Err(_) => Err(Failure::QueueTimeout),
         }
     }
 
-    /// What an answer, or none, says of the endpoint.
-    fn note_health(&self, index: usize, request: &Request, answered: &Answered) {
-        match answered {
-            // Who holds an answer back for a playlist that does not come is
-            // not in trouble; and what is no HTTP is one object's trouble.
-            Err(Failure::FirstByteTimeout) if request.hold.is_some() => {}
-            Err(Failure::BadResponse) => {}
-            Err(failure) => self.fail(index, *failure),
-            Ok((exchange, _)) => self.report(index, Ok(exchange.head.status)),
+    /// Whether an endpoint takes a connection now.
+    pub(super) async fn takes_connections(&self, index: usize) -> bool {
+        let wait = self.settings.deadlines.connect;
+        match self.endpoints.target(index, false, wait, &self.clock).await {
+            Ok(target) => self.connector.new_stream(&self.peer(&target)).await.is_ok(),
+            Err(_) => false,
         }
-    }
-
-    /// The status to go on with: 404 for whatever the zone reads as missing.
-    fn read_status(&self, head: &Head, reason: Option<Reason>) -> Result<u16, Failure> {
-        if matches!(reason, Some(Reason::Credential | Reason::Skewed)) {
-            return Err(Failure::Credential);
-        }
-        let is_s3 = self.settings.is_s3();
-        match head.status {
-            status if self.settings.missing_as.contains(&status) => Ok(404),
-            401 | 403 if is_s3 => Err(Failure::Denied),
-            200..=299 if is_s3 && is_own_xml(&head.headers) => Err(Failure::NotAnObject),
-            status => Ok(status),
-        }
-    }
-
-    async fn try_once(self: &Arc<Self>, request: &Request, index: usize, same: bool) -> Answered {
-        let deadlines = &self.settings.deadlines;
-        let (wait, clock) = (deadlines.connect, &self.clock);
-        let target = self.endpoints.target(index, same, wait, clock).await?;
-        let now = self.endpoints.server_time(clock.wall());
-        let wire = request.to_wire(&self.settings, target.endpoint, self.signer.as_ref(), now);
-        let patience = request.hold.unwrap_or_default().max(deadlines.first_byte);
-        let asked = self.ask(&target, &wire, request.method, patience, !same);
-        let mut exchange = asked.await?;
-        let reason = exchange.error_reason(self.signer.is_some()).await;
-        Ok((exchange, reason))
     }
 
     /// Sends bytes, over a kept connection too where `kept_too` says so, and
@@ -229,7 +206,7 @@ impl Origin {
         method: Method,
         patience: Duration,
         mut kept_too: bool,
-    ) -> Result<Exchange, Failure> {
+    ) -> Result<Exchange, Trouble> {
         let peer = self.peer(target);
         loop {
             let (stream, reused) = self.connect(&peer, kept_too).await?;
@@ -241,8 +218,8 @@ impl Origin {
                 // sign of trouble: a fresh one does not count as another try.
                 // Not another kept one: it may be this request that ends them.
                 Ok(Err(Failure::Reset)) if reused => kept_too = false,
-                Ok(Err(failure)) => return Err(failure),
-                Err(_) => return Err(Failure::FirstByteTimeout),
+                Ok(Err(failure)) => return Err(failure.into()),
+                Err(_) => return Err(Failure::FirstByteTimeout.into()),
             }
         }
     }
@@ -262,24 +239,35 @@ impl Origin {
     }
 
     /// A connection, and whether it is a kept one.
-    async fn connect(&self, peer: &HttpPeer, kept_too: bool) -> Result<(Stream, bool), Failure> {
+    async fn connect(&self, peer: &HttpPeer, kept_too: bool) -> Result<(Stream, bool), Trouble> {
         let connected = match kept_too {
             true => self.connector.get_stream(peer).await,
             false => self.connector.new_stream(peer).await.map(|it| (it, false)),
         };
-        connected.map_err(|error| connect_failure(&error))
+        connected.map_err(|error| unconnected(&error))
     }
 }
 
 /// A status that tells of the server and not of the object.
-const fn is_trouble(status: u16) -> bool {
+pub(super) const fn is_trouble(status: u16) -> bool {
     matches!(status, 500 | 502 | 503 | 504)
 }
 
-fn connect_failure(error: &Error) -> Failure {
-    tracing::debug!(%error, "cannot connect to the origin");
-    match error.etype() {
+/// Why there is no connection, in our names and in the system's words.
+pub fn unconnected(error: &Error) -> Trouble {
+    let text = error.to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let cause: String = words.join(" ").chars().take(MAX_CAUSE).collect();
+    let failure = match error.etype() {
         ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => Failure::ConnectTimeout,
+        ErrorType::ConnectRefused => Failure::ConnectRefused,
+        ErrorType::InvalidCert => Failure::Certificate,
+        // The TLS library says so in its text alone.
+        _ if cause.contains("invalid peer certificate") => Failure::Certificate,
         _ => Failure::ConnectFailed,
+    };
+    Trouble {
+        failure,
+        cause: Some(cause),
     }
 }

@@ -2,20 +2,27 @@
 //! origin's clock.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-use super::health::{self, Health};
+use super::failure::Trouble;
+use super::health::{self, Ask, Change, Health};
 use super::{Endpoint, Failure, Head};
 use crate::clock::{Clock, unix_seconds};
 
 /// A name is looked up again after this: long enough not to ask for each
 /// pull, short enough to follow a moved origin.
 const ADDRESS_FRESH: Duration = Duration::from_secs(10);
+
+/// A clock that differs by less is not the reason of a refusal: S3 tolerates 15
+/// minutes, other servers five.
+const SKEW_TOLERATED_S: i64 = 300;
+/// A difference that was learned is learned anew from so much on.
+const SKEW_STEP_S: i64 = 60;
 
 /// The endpoints of one origin.
 pub struct Endpoints {
@@ -30,6 +37,8 @@ pub struct Endpoints {
 struct Known {
     endpoint: Endpoint,
     addresses: Mutex<Option<Addresses>>,
+    /// Somebody tries to connect beside the requests.
+    probed: AtomicBool,
     opened: AtomicU64,
     answers: AtomicU64,
     /// What they took to their first byte, together.
@@ -62,6 +71,7 @@ impl Endpoints {
         let known = |endpoint: &Endpoint| Known {
             endpoint: endpoint.clone(),
             addresses: Mutex::default(),
+            probed: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
@@ -94,10 +104,10 @@ impl Endpoints {
         self.list.len()
     }
 
-    /// The endpoint for a try; a second one goes to another than was `tried`,
+    /// The endpoint for a try; a second one goes to another than was tried,
     /// where there is one.
-    pub fn choose(&self, tried: Option<usize>, now: Instant) -> Option<usize> {
-        health::choose(&mut self.health(), tried, self.checked, now)
+    pub fn choose(&self, ask: Ask, now: Instant) -> Result<usize, Failure> {
+        health::choose(&mut self.health(), ask, self.checked, now)
     }
 
     /// Looks up an endpoint's address: the first one, for a `second` try of the
@@ -108,7 +118,7 @@ impl Endpoints {
         second: bool,
         wait: Duration,
         clock: &Clock,
-    ) -> Result<Target<'_>, Failure> {
+    ) -> Result<Target<'_>, Trouble> {
         let known = self.list.get(index).ok_or(Failure::Dns)?;
         let addresses = known.resolve(wait, clock.monotonic()).await?;
         let address = addresses
@@ -120,26 +130,74 @@ impl Endpoints {
         })
     }
 
-    /// An endpoint has answered.
-    pub fn succeeded(&self, index: usize) {
-        let back = self.health().get_mut(index).is_some_and(Health::succeed);
-        if let Some(known) = self.list.get(index).filter(|_| back) {
-            let endpoint = known.endpoint.authority();
-            tracing::info!(endpoint, "an endpoint of the origin is back");
+    /// An endpoint has answered some key.
+    pub fn answered(&self, index: usize) {
+        if self.change(index, Health::answer) {
+            self.tell_back(index);
         }
     }
 
-    /// An endpoint has not answered, or with an error.
-    pub fn failed(&self, index: usize, why: Failure, now: Instant) {
-        let opens = self
-            .health()
-            .get_mut(index)
-            .is_some_and(|health| health.fail(now));
-        if let Some(known) = self.list.get(index).filter(|_| opens) {
-            known.opened.fetch_add(1, Relaxed);
-            let (endpoint, reason) = (known.endpoint.authority(), why.name());
-            tracing::warn!(endpoint, reason, "an endpoint of the origin is left alone");
+    /// An endpoint takes connections.
+    pub fn connected(&self, index: usize, now: Instant) {
+        let checked = self.checked;
+        if self.change(index, |health| health.connect(checked, now)) {
+            self.tell_back(index);
         }
+    }
+
+    /// An endpoint has not answered a key (or a health check), or with an
+    /// error. True where it is shut from now on.
+    pub fn failed(&self, index: usize, key: Option<u64>, why: Failure, now: Instant) -> bool {
+        let change = self.change(index, |health| health.fail(key, why, now));
+        let Some((known, change)) = self.list.get(index).zip(change) else {
+            return false;
+        };
+        known.opened.fetch_add(1, Relaxed);
+        let (endpoint, reason) = (known.endpoint.authority(), why.name());
+        match change {
+            Change::Doubted => {
+                tracing::warn!(
+                    endpoint,
+                    reason,
+                    "an endpoint of the origin fails one key after another"
+                );
+            }
+            Change::Shut => {
+                tracing::warn!(
+                    endpoint,
+                    reason,
+                    "an endpoint of the origin takes no connection, and is left alone"
+                );
+            }
+        }
+        change == Change::Shut
+    }
+
+    /// True for one probe at a time.
+    pub fn begin_probe(&self, index: usize) -> bool {
+        let known = self.list.get(index);
+        known.is_some_and(|known| !known.probed.swap(true, Relaxed))
+    }
+
+    pub fn end_probe(&self, index: usize) {
+        if let Some(known) = self.list.get(index) {
+            known.probed.store(false, Relaxed);
+        }
+    }
+
+    fn change<T: Default>(&self, index: usize, to: impl FnOnce(&mut Health) -> T) -> T {
+        self.health().get_mut(index).map(to).unwrap_or_default()
+    }
+
+    fn tell_back(&self, index: usize) {
+        let endpoint = self.authority(index);
+        tracing::info!(endpoint, "an endpoint of the origin is back");
+    }
+
+    /// As logs name it.
+    pub fn authority(&self, index: usize) -> String {
+        let known = self.list.get(index);
+        known.map_or_else(String::new, |known| known.endpoint.authority())
     }
 
     /// An answer's head came after so long.
@@ -152,14 +210,17 @@ impl Endpoints {
     }
 
     pub fn is_up(&self, index: usize) -> bool {
-        self.health()
-            .get(index)
-            .is_some_and(|health| health.is_up())
+        self.health().get(index).is_some_and(Health::is_up)
+    }
+
+    pub fn is_shut(&self, index: usize) -> bool {
+        self.health().get(index).is_some_and(Health::is_shut)
     }
 
     /// How each of them does, in their order.
-    pub fn states(&self) -> Vec<EndpointState> {
-        let health = self.health();
+    pub fn states(&self, now: Instant) -> Vec<EndpointState> {
+        let mut health = self.health();
+        health.iter_mut().for_each(|health| health.settle(now));
         let state = |(known, health): (&Known, &Health)| EndpointState {
             authority: known.endpoint.authority(),
             up: health.is_up(),
@@ -181,17 +242,27 @@ impl Endpoints {
         if skew < 0 { now - by } else { now + by }
     }
 
-    /// Takes the origin's time from an answer's Date; false where it has none.
+    /// Seconds that the origin's clock, by an answer's Date, is ahead of the
+    /// time that requests are signed with, where that may be why it refuses.
+    pub fn skew(&self, head: &Head, clock: &Clock) -> Option<i64> {
+        if head.headers.contains_key(http::header::AGE) {
+            // An answer of a cache, and its time the answer's.
+            return None;
+        }
+        let ahead = difference(date(head)?, self.server_time(clock.wall()));
+        (ahead.abs() > SKEW_TOLERATED_S).then_some(ahead)
+    }
+
+    /// Takes the origin's time from an answer's Date; false where it has none,
+    /// or none that is new.
     pub fn learn_skew(&self, head: &Head, clock: &Clock) -> bool {
-        let date = head
-            .text(http::header::DATE)
-            .and_then(|text| httpdate::parse_http_date(text).ok());
-        let Some(date) = date else {
+        let Some(date) = date(head) else {
             return false;
         };
-        let (theirs, ours) = (unix_seconds(date), clock.unix_seconds());
-        let skew =
-            i64::try_from(theirs).unwrap_or_default() - i64::try_from(ours).unwrap_or_default();
+        let skew = difference(date, clock.wall());
+        if (skew - self.skew.load(Relaxed)).abs() < SKEW_STEP_S {
+            return false;
+        }
         tracing::warn!(
             seconds = skew,
             "the origin's clock differs from ours; signing with its time"
@@ -201,8 +272,18 @@ impl Endpoints {
     }
 }
 
+fn date(head: &Head) -> Option<SystemTime> {
+    httpdate::parse_http_date(head.text(http::header::DATE)?).ok()
+}
+
+/// Seconds.
+fn difference(theirs: SystemTime, ours: SystemTime) -> i64 {
+    let seconds = |at| i64::try_from(unix_seconds(at)).unwrap_or_default();
+    seconds(theirs) - seconds(ours)
+}
+
 impl Known {
-    async fn resolve(&self, wait: Duration, now: Instant) -> Result<Vec<SocketAddr>, Failure> {
+    async fn resolve(&self, wait: Duration, now: Instant) -> Result<Vec<SocketAddr>, Trouble> {
         if let Ok(ip) = self.endpoint.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.endpoint.port)]);
         }
@@ -210,8 +291,13 @@ impl Known {
             return Ok(addresses);
         }
         let lookup = lookup_host((self.endpoint.host.as_str(), self.endpoint.port));
-        let found = timeout(wait, lookup).await.ok().and_then(Result::ok);
-        self.learn(found.into_iter().flatten().collect(), now)
+        let (found, cause) = match timeout(wait, lookup).await {
+            Ok(Ok(found)) => (found.collect(), None),
+            Ok(Err(error)) => (Vec::new(), Some(error.to_string())),
+            Err(_) => (Vec::new(), Some("no answer of the name server".into())),
+        };
+        self.learn(found, now)
+            .map_err(|failure| Trouble { failure, cause })
     }
 
     /// The addresses that were looked up a short while ago.
@@ -252,6 +338,7 @@ mod tests {
         let known = Known {
             endpoint: Endpoint::parse("http://minio:9000").expect("an endpoint"),
             addresses: Mutex::default(),
+            probed: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::client::Origin;
 use super::response::{Chunked, MAX_HEAD_BYTES};
-use super::s3_error::{MAX_ERROR_BYTES, Reason};
+use super::s3_error::MAX_ERROR_BYTES;
 use super::{Failure, Framing, Head, Request};
 
 /// An answer whose head is read and whose body is being read.
@@ -117,15 +117,6 @@ impl Exchange {
                 return Err(Failure::BadResponse);
             }
         }
-    }
-
-    /// Reads an S3 error body for its reason; `None` for other answers.
-    pub(super) async fn error_reason(&mut self, signed: bool) -> Option<Reason> {
-        if !signed || !matches!(self.head.status, 400 | 401 | 403) {
-            return None;
-        }
-        let body = self.drain().await;
-        Some(Reason::of(&body))
     }
 
     /// Reads what is left of a short body, so that the connection can be used

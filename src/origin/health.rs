@@ -1,108 +1,218 @@
-//! Pure: whether an endpoint is asked: a circuit breaker with half-open tries.
+//! Pure: whether an endpoint is asked: a circuit breaker that counts endpoints
+//! and not objects.
+//!
+//! An endpoint is shut only where no connection comes about. One that fails
+//! several keys, and answers no other meanwhile, is doubted: others are asked
+//! before it, but where there is no other it is asked all the same.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row after which an endpoint is left alone, and how long it
-/// must have answered nobody: an origin that some objects make fail goes on
-/// answering for others meanwhile.
-const FAILURES_TO_OPEN: u32 = 5;
-const SILENCE_TO_OPEN: Duration = Duration::from_secs(1);
-/// How long it is left alone, doubled behind each try in vain.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+use super::Failure;
+
+/// Connections in a row that did not come about, and how long before the last
+/// of them the first was tried, before an endpoint is shut: a moment's trouble
+/// shuts nobody.
+const CONNECTIONS_TO_SHUT: u32 = 5;
+const SILENCE_TO_SHUT: Duration = Duration::from_secs(1);
+/// Different keys that failed while no other was answered: one or two broken
+/// objects tell nothing of the endpoint.
+const KEYS_TO_DOUBT: usize = 3;
+/// Keys that are remembered as failed, so that none of them gets the trial.
+const MAX_BROKEN_KEYS: usize = 16;
+/// Between two requests that are risked on an endpoint in doubt.
+const TRIAL_EVERY: Duration = Duration::from_secs(1);
+/// A doubt that no failure has fed for so long is over: nobody asks, and so
+/// nobody would find out.
+const DOUBT_LASTS: Duration = Duration::from_secs(30);
 
 /// What is known of one endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It is asked; so many of its last answers in a row were failures, the
-    /// first of them at that time.
-    Up {
-        failures: u32,
-        since: Option<Instant>,
-    },
-    /// It is left alone until then, when one request may try it.
-    Down { until: Instant, pause: Duration },
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    state: State,
+    /// Connections in a row that did not come about.
+    unconnected: u32,
+    /// Keys that failed since one was answered; a health check has none.
+    broken: Vec<Option<u64>>,
+    /// The first of either.
+    since: Option<Instant>,
 }
 
-impl Default for Health {
-    fn default() -> Self {
-        Health::Up {
-            failures: 0,
-            since: None,
-        }
-    }
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Up,
+    /// Asked where no other is up, and else by one request at a time.
+    Doubted { trial: Instant, fed: Instant },
+    /// Not asked until a connection comes about.
+    Shut { why: Failure },
+}
+
+/// What an answer, or none, has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Doubted,
+    Shut,
+}
+
+/// For what an endpoint is looked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// A number that tells objects apart.
+    pub key: u64,
+    /// Something stale covers for a failure: it can wait for better times.
+    pub covered: bool,
+    /// The endpoint of the first try.
+    pub tried: Option<usize>,
 }
 
 impl Health {
-    pub const fn is_up(self) -> bool {
-        matches!(self, Health::Up { .. })
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up)
     }
 
-    /// Whether an endpoint that is down may be tried by one request now. The
-    /// next may after twice the pause, whatever becomes of this one: it might
-    /// never tell.
-    pub fn tries(&mut self, now: Instant) -> bool {
-        match self {
-            Health::Up { .. } => true,
-            Health::Down { until, .. } if now < *until => false,
-            Health::Down { until, pause } => {
-                *pause = (*pause * 2).min(LONGEST_PAUSE);
-                *until = now + *pause;
-                true
-            }
-        }
+    pub const fn is_shut(&self) -> bool {
+        matches!(self.state, State::Shut { .. })
     }
 
-    /// It has answered. True where it was down.
-    pub fn succeed(&mut self) -> bool {
-        let was_down = !self.is_up();
+    /// Some key was answered. True where the endpoint was not well.
+    pub fn answer(&mut self) -> bool {
+        let was_up = self.is_up();
         *self = Health::default();
-        was_down
+        !was_up
     }
 
-    /// It has not. True where it is left alone from now on.
-    pub fn fail(&mut self, now: Instant) -> bool {
-        let Health::Up { failures, since } = self else {
-            // Of requests that were under way, or of its one try.
-            return false;
-        };
-        *failures += 1;
-        let silent = now.saturating_duration_since(*since.get_or_insert(now));
-        let opens = *failures >= FAILURES_TO_OPEN && silent >= SILENCE_TO_OPEN;
-        if opens {
-            *self = Health::Down {
-                until: now + FIRST_PAUSE,
-                pause: FIRST_PAUSE,
+    /// A connection came about, though nobody has been answered yet: with
+    /// health checks it is theirs to say that all is well. True where the
+    /// endpoint was shut.
+    pub fn connect(&mut self, checked: bool, now: Instant) -> bool {
+        let was_shut = self.is_shut();
+        if was_shut {
+            *self = Health::default();
+        }
+        if was_shut && checked {
+            self.state = State::Doubted {
+                trial: now,
+                fed: now,
             };
         }
-        opens
+        was_shut
+    }
+
+    /// Ends a doubt of long ago.
+    pub fn settle(&mut self, now: Instant) {
+        if let State::Doubted { fed, .. } = self.state
+            && now.saturating_duration_since(fed) >= DOUBT_LASTS
+        {
+            *self = Health::default();
+        }
+    }
+
+    /// It has failed a key, or a health check.
+    pub fn fail(&mut self, key: Option<u64>, why: Failure, now: Instant) -> Option<Change> {
+        let began = *self.since.get_or_insert(now);
+        if why.is_unconnected() {
+            self.unconnected += 1;
+        } else {
+            self.unconnected = 0;
+            self.note(key);
+        }
+        let silent = now.saturating_duration_since(began) >= SILENCE_TO_SHUT;
+        match &mut self.state {
+            State::Up => {}
+            State::Doubted { fed, .. } => *fed = now,
+            // Of requests that were under way.
+            State::Shut { .. } => return None,
+        }
+        if silent && self.unconnected >= CONNECTIONS_TO_SHUT {
+            self.state = State::Shut { why };
+            return Some(Change::Shut);
+        }
+        if silent && self.is_up() && self.broken.len() >= KEYS_TO_DOUBT {
+            let trial = now + TRIAL_EVERY;
+            self.state = State::Doubted { trial, fed: now };
+            return Some(Change::Doubted);
+        }
+        None
+    }
+
+    fn note(&mut self, key: Option<u64>) {
+        if key.is_some() && self.broken.contains(&key) {
+            return;
+        }
+        if self.broken.len() == MAX_BROKEN_KEYS {
+            self.broken.remove(0);
+        }
+        self.broken.push(key);
+    }
+
+    /// Whether this request is the one that is risked now. Not one for a key
+    /// that failed itself: it would fail again, and tell nothing.
+    fn tries(&mut self, key: u64, now: Instant) -> bool {
+        match &mut self.state {
+            State::Doubted { trial, .. } if now >= *trial && !self.broken.contains(&Some(key)) => {
+                *trial = now + TRIAL_EVERY;
+                true
+            }
+            State::Up | State::Doubted { .. } | State::Shut { .. } => false,
+        }
     }
 }
 
 /// Which endpoint the next try goes to: in their order the first that is up
-/// and was not `tried`; else one that is down and whose time for a try has
-/// come; else, where only the tried one is left, that one again. With `checked`
-/// endpoints that are down are found out by health checks, and no request is
-/// risked for them while another is up. `None`: all are left alone.
+/// and was not tried; before it, one in doubt whose trial is due. With `checked`
+/// endpoints in doubt are found out by health checks, and no request is risked
+/// for them while another is up. Where none is up those in doubt are asked, but
+/// by requests that something stale covers for only as a trial. An error where
+/// none can be asked.
 pub fn choose(
     endpoints: &mut [Health],
-    tried: Option<usize>,
+    ask: Ask,
     checked: bool,
     now: Instant,
-) -> Option<usize> {
-    let other = |at: &usize| Some(*at) != tried;
+) -> Result<usize, Failure> {
+    endpoints.iter_mut().for_each(|health| health.settle(now));
+    let other = |at: &usize| Some(*at) != ask.tried;
     let up = (0..endpoints.len())
         .filter(other)
         .find(|at| endpoints[*at].is_up());
     let better = match up {
-        Some(up) if checked => return Some(up),
-        // Those before it are down, and only a request finds out for how long.
+        Some(up) if checked => return Ok(up),
+        // Those before it are not up, and only a request finds out for how long.
         Some(up) => 0..up,
         None => 0..endpoints.len(),
     };
-    let due = better.filter(other).find(|at| endpoints[*at].tries(now));
-    due.or(up)
-        .or_else(|| tried.filter(|at| endpoints[*at].is_up()))
+    let trial = better
+        .filter(other)
+        .find(|at| endpoints[*at].tries(ask.key, now));
+    let again = || ask.tried.filter(|at| endpoints[*at].is_up());
+    trial
+        .or(up)
+        .or_else(again)
+        .or_else(|| last_resort(endpoints, ask))
+        .ok_or_else(|| why(endpoints))
+}
+
+/// One in doubt, another than was tried before.
+fn last_resort(endpoints: &[Health], ask: Ask) -> Option<usize> {
+    let asked = |at: &usize| !ask.covered && !endpoints[*at].is_shut();
+    let other = (0..endpoints.len()).filter(|at| Some(*at) != ask.tried);
+    other.chain(ask.tried).find(asked)
+}
+
+/// Why nobody can be asked: what has to be mended keeps its name.
+fn why(endpoints: &[Health]) -> Failure {
+    let shut = endpoints.iter().map(|health| match health.state {
+        State::Shut { why } if !why.heals() => why,
+        State::Up | State::Doubted { .. } | State::Shut { .. } => Failure::CircuitOpen,
+    });
+    shut.reduce(|first, next| {
+        if first == next {
+            first
+        } else {
+            Failure::CircuitOpen
+        }
+    })
+    .unwrap_or(Failure::CircuitOpen)
 }
 
 #[cfg(test)]
@@ -117,102 +227,256 @@ mod tests {
         Instant::now()
     }
 
-    fn down(now: Instant) -> Health {
+    fn shut(now: Instant) -> Health {
         let mut health = Health::default();
-        let at = |quarter| now - S + S / 4 * quarter;
-        let opened: Vec<bool> = (0..=4).map(|quarter| health.fail(at(quarter))).collect();
-        assert_eq!(opened, [false, false, false, false, true]);
+        for quarter in 0..5 {
+            let at = now - S + S / 4 * quarter;
+            health.fail(Some(1), Failure::ConnectRefused, at);
+        }
+        assert!(health.is_shut());
         health
     }
 
-    #[test]
-    fn failures_in_a_row_open_it_and_one_success_closes_it() {
-        let now = start();
+    fn doubted(now: Instant) -> Health {
         let mut health = Health::default();
-        for second in 0..20 {
-            let at = now + S * second / 2;
-            assert!(!health.fail(at) && !health.fail(at) && !health.fail(at));
-            assert!(!health.succeed(), "it was never down");
+        health.fail(Some(1), Failure::ServerError, now - S);
+        health.fail(Some(2), Failure::Reset, now);
+        let change = health.fail(Some(3), Failure::FirstByteTimeout, now);
+        assert_eq!(change, Some(Change::Doubted));
+        health
+    }
+
+    fn ask(key: u64) -> Ask {
+        Ask {
+            key,
+            covered: false,
+            tried: None,
         }
-        for _ in 0..50 {
-            assert!(!health.fail(now), "it may answer others");
-        }
-        let mut health = down(now);
-        assert!(!health.is_up());
-        assert!(health.succeed());
-        assert_eq!(health, Health::default());
     }
 
     #[test]
-    fn one_request_at_a_time_tries_an_endpoint_that_is_down_ever_more_seldom() {
+    fn one_or_two_broken_objects_tell_nothing_of_the_endpoint() {
         let now = start();
-        let mut health = down(now);
-        let mut tried = Vec::new();
-        for tenth in 0..400 {
-            let at = now + S * tenth / 10;
-            if health.tries(at) {
-                tried.push(tenth / 10);
-                // What comes of it late does no more harm.
-                assert!(!health.fail(at));
+        let mut health = Health::default();
+        for tenth in 0..600 {
+            for key in [1, 2] {
+                let change = health.fail(Some(key), Failure::ServerError, now + S * tenth / 10);
+                assert_eq!(change, None);
             }
         }
-        assert_eq!(tried, [1, 3, 7, 15, 25, 35]);
+        assert!(health.is_up());
+    }
+
+    #[test]
+    fn many_broken_objects_tell_nothing_while_another_is_answered() {
+        let now = start();
+        let mut health = Health::default();
+        for tenth in 0..600 {
+            let at = now + S * tenth / 10;
+            health.fail(Some(u64::from(tenth % 20)), Failure::Reset, at);
+            if tenth % 9 == 0 {
+                health.answer();
+            }
+            assert!(health.is_up(), "{tenth}");
+        }
+    }
+
+    #[test]
+    fn no_connection_shuts_it_and_one_connection_opens_it() {
+        let now = start();
+        let mut health = Health::default();
+        for _ in 0..50 {
+            let change = health.fail(Some(1), Failure::ConnectTimeout, now);
+            assert_eq!(change, None, "a moment's trouble");
+        }
+        let change = health.fail(Some(1), Failure::ConnectTimeout, now + S);
+        assert_eq!(change, Some(Change::Shut));
+        assert!(health.connect(false, now) && health.is_up());
+        let mut checked = shut(now);
+        assert!(checked.connect(true, now) && !checked.is_up() && !checked.is_shut());
+        assert!(checked.answer() && checked.is_up());
+    }
+
+    #[test]
+    fn a_doubt_that_nothing_feeds_ends() {
+        let now = start();
+        let mut health = doubted(now);
+        health.settle(now + S * 29);
+        assert!(!health.is_up());
+        health.settle(now + S * 30);
+        assert!(health.is_up());
+    }
+
+    #[test]
+    fn a_trial_comes_each_second_and_not_to_a_key_that_failed() {
+        let now = start();
+        let mut endpoints = [doubted(now), Health::default()];
+        let mut tried = Vec::new();
+        for tenth in 0..50 {
+            let at = now + S * tenth / 10;
+            for key in [1, 2, 3, 4] {
+                if choose(&mut endpoints, ask(key), false, at) == Ok(0) {
+                    assert_eq!(key, 4);
+                    tried.push(tenth);
+                    endpoints[0].fail(Some(key + u64::from(tenth)), Failure::Reset, at);
+                }
+            }
+        }
+        assert_eq!(tried, [10, 20, 30, 40]);
     }
 
     #[test]
     fn a_try_goes_to_the_first_endpoint_that_is_likely_to_answer() {
-        let now = start();
-        let up = Health::default();
+        let (now, up) = (start(), Health::default());
+        let down = || shut(now);
+        let wavers = || doubted(now);
+        let open = Err(Failure::CircuitOpen);
+        let second = |tried| Ask {
+            tried: Some(tried),
+            ..ask(9)
+        };
+        let covered = Ask {
+            covered: true,
+            ..ask(9)
+        };
         let table = [
-            ("all up", vec![up, up], None, false, 0, Some(0)),
-            ("second try", vec![up, up], Some(0), false, 0, Some(1)),
-            ("first down", vec![down(now), up], None, false, 0, Some(1)),
-            ("first due", vec![down(now), up], None, false, 1, Some(0)),
-            ("checked", vec![down(now), up], None, true, 1, Some(1)),
+            (
+                "all up",
+                vec![up.clone(), up.clone()],
+                ask(9),
+                false,
+                0,
+                Ok(0),
+            ),
+            (
+                "second try",
+                vec![up.clone(), up.clone()],
+                second(0),
+                false,
+                0,
+                Ok(1),
+            ),
+            (
+                "first in doubt",
+                vec![wavers(), up.clone()],
+                ask(9),
+                false,
+                0,
+                Ok(1),
+            ),
+            (
+                "trial is due",
+                vec![wavers(), up.clone()],
+                ask(9),
+                false,
+                1,
+                Ok(0),
+            ),
+            (
+                "due, the key failed",
+                vec![wavers(), up.clone()],
+                ask(1),
+                false,
+                1,
+                Ok(1),
+            ),
+            (
+                "checked",
+                vec![wavers(), up.clone()],
+                ask(9),
+                true,
+                1,
+                Ok(1),
+            ),
             (
                 "tried is up",
-                vec![down(now), up],
-                Some(1),
-                true,
+                vec![down(), up.clone()],
+                second(1),
+                false,
+                9,
+                Ok(1),
+            ),
+            (
+                "shut is not tried",
+                vec![down(), up.clone()],
+                ask(9),
+                false,
+                9,
+                Ok(1),
+            ),
+            ("all shut", vec![down(), down()], ask(9), false, 9, open),
+            ("alone, in doubt", vec![wavers()], ask(9), false, 0, Ok(0)),
+            (
+                "alone, the key failed",
+                vec![wavers()],
+                ask(1),
+                false,
                 0,
-                Some(1),
+                Ok(0),
             ),
-            ("all down", vec![down(now), down(now)], None, true, 0, None),
+            ("alone, covered", vec![wavers()], covered, false, 0, open),
             (
-                "due again",
-                vec![down(now), down(now)],
-                None,
-                true,
+                "alone, covered, due",
+                vec![wavers()],
+                covered,
+                false,
                 1,
-                Some(0),
+                Ok(0),
             ),
             (
-                "other due",
-                vec![down(now), down(now)],
-                Some(0),
-                true,
-                1,
-                Some(1),
+                "alone, second try",
+                vec![wavers()],
+                second(0),
+                false,
+                0,
+                Ok(0),
             ),
-            ("alone, up", vec![up], Some(0), false, 0, Some(0)),
-            ("alone, down", vec![down(now)], None, false, 0, None),
-            ("alone, tried", vec![down(now)], Some(0), false, 1, None),
+            (
+                "both in doubt",
+                vec![wavers(), wavers()],
+                second(0),
+                false,
+                0,
+                Ok(1),
+            ),
+            ("alone, up", vec![up], second(0), false, 0, Ok(0)),
+            ("alone, shut", vec![down()], ask(9), false, 9, open),
         ];
-        for (name, mut endpoints, tried, checked, after, want) in table {
-            let chosen = choose(&mut endpoints, tried, checked, now + S * after);
+        for (name, mut endpoints, ask, checked, after, want) in table {
+            let chosen = choose(&mut endpoints, ask, checked, now + S * after);
             assert_eq!(chosen, want, "{name}");
         }
     }
 
+    #[test]
+    fn what_has_to_be_mended_keeps_its_name_while_the_endpoint_is_shut() {
+        let now = start();
+        let mut distrusted = Health::default();
+        for second in 0..5 {
+            distrusted.fail(None, Failure::Certificate, now + S * second);
+        }
+        let chosen = |mut endpoints: Vec<Health>| choose(&mut endpoints, ask(9), false, now);
+        assert_eq!(chosen(vec![distrusted.clone()]), Err(Failure::Certificate));
+        assert_eq!(
+            chosen(vec![distrusted, shut(now)]),
+            Err(Failure::CircuitOpen)
+        );
+    }
+
     proptest! {
         #[test]
-        fn somebody_is_asked_while_anybody_is_up(ups in prop::collection::vec(any::<bool>(), 1..5), checked: bool, tried in prop::option::of(0usize..5)) {
+        fn a_cold_object_is_asked_for_wherever_a_connection_comes_about(kinds in prop::collection::vec(0u8..3, 1..5), checked: bool, key in 1u64..9, after in 0u32..3, tried in prop::option::of(0usize..5)) {
             let now = start();
-            let mut endpoints: Vec<Health> = ups.iter().map(|up| if *up { Health::default() } else { down(now) }).collect();
+            let mut endpoints: Vec<Health> = kinds.iter().map(|kind| match kind {
+                0 => Health::default(),
+                1 => doubted(now),
+                _ => shut(now),
+            }).collect();
             let tried = tried.filter(|at| *at < endpoints.len());
-            match choose(&mut endpoints, tried, checked, now) {
-                Some(at) => prop_assert!(ups[at]),
-                None => prop_assert!(!ups.contains(&true)),
+            let asked = Ask { tried, ..ask(key) };
+            match choose(&mut endpoints, asked, checked, now + S * after) {
+                Ok(at) => prop_assert!(kinds[at] != 2),
+                Err(_) => prop_assert!(kinds.iter().all(|kind| *kind == 2)),
             }
         }
     }

@@ -5,10 +5,15 @@
 
 mod checks;
 mod client;
+mod complaints;
 mod endpoints;
 mod exchange;
 mod failure;
 mod health;
+mod open;
+mod own_xml;
+mod probe;
+mod reason;
 mod request;
 pub mod response;
 pub mod resume;
@@ -16,9 +21,10 @@ mod s3_error;
 mod settings;
 pub mod sigv4;
 mod validators;
+mod verdict;
 
 pub use checks::watch;
-pub use client::Origin;
+pub use client::{Origin, unconnected};
 pub use endpoints::EndpointState;
 pub use exchange::Exchange;
 pub use failure::Failure;

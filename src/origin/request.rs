@@ -1,5 +1,6 @@
 //! Pure: the request that goes to the origin.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -27,6 +28,11 @@ pub struct Request {
     /// How long the origin may hold its answer (a blocking playlist reload),
     /// where that is longer than the first-byte deadline.
     pub hold: Option<Duration>,
+    /// Something stored covers for a failure: it need not be risked on an
+    /// endpoint in doubt.
+    pub covered: bool,
+    /// Viewers see the origin's error pages, so that the first one is theirs.
+    pub shows_errors: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +65,13 @@ pub struct Viewer {
 }
 
 impl Request {
+    /// A number that tells objects apart, whatever of them is asked for.
+    pub fn object(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.path.as_str().hash(&mut hasher);
+        hasher.finish()
+    }
+
     /// The request as it goes over the wire.
     pub fn to_wire(
         &self,
@@ -228,6 +241,8 @@ mod tests {
                 loop_count: 0,
             },
             hold: None,
+            covered: false,
+            shows_errors: false,
         }
     }
 

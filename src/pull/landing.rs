@@ -24,6 +24,11 @@ use crate::origin::{Exchange, Framing, Validators};
 use crate::path::CanonicalPath;
 use crate::zone::CachePolicy;
 
+/// A status of the origin that is not stored is for everybody who asks within
+/// this: under `hls` nothing of a viewer has brought it about, and one broken
+/// object costs its origin two requests a second.
+const STATUS_FOR: Duration = Duration::from_millis(500);
+
 impl Pull {
     /// The head of a body that still arrives.
     pub(super) fn live_head(&self, exchange: &Exchange) -> LiveHead {
@@ -75,8 +80,9 @@ impl Pull {
         head: ResponseHeader,
         kept: Result<Lifetime, Bypass>,
     ) -> Object {
+        let status = head.status.as_u16();
         Object {
-            status: head.status.as_u16(),
+            status,
             lines: HeadLines::of(&head),
             head,
             body: Body::default(),
@@ -85,7 +91,7 @@ impl Pull {
             freshness: Freshness {
                 stored_at: self.pulls.clock.monotonic(),
                 age_on_arrival: self.age(headers),
-                lifetime: kept.unwrap_or_default(),
+                lifetime: kept.unwrap_or_else(|reason| self.unkept(reason, status)),
             },
             validators: Validators::of(headers),
             control: CacheControl::of(headers),
@@ -94,6 +100,18 @@ impl Pull {
             permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
             name: self.name(headers),
             hits: Hits::default(),
+        }
+    }
+
+    /// How long what is not stored is shared all the same.
+    fn unkept(&self, reason: Bypass, status: u16) -> Lifetime {
+        let hls = self.job.zone.cache.policy == CachePolicy::Hls;
+        match reason {
+            Bypass::Status if hls && status >= 400 => Lifetime {
+                fresh: STATUS_FOR,
+                ..Lifetime::default()
+            },
+            _ => Lifetime::default(),
         }
     }
 
@@ -165,6 +183,7 @@ impl Pull {
         let purged = object.name.purged(&self.pulls.store.purges).is_some();
         let forgotten = self.alone && self.invalidations != self.pulls.invalidations.load(Relaxed);
         let valid = !purged && !forgotten && !self.flight.invalid.load(Relaxed);
+        self.linger = valid && object.freshness.lifetime.fresh == STATUS_FOR;
         if object.bypass.is_none() && valid {
             if object.is_negative() {
                 let Name { realm, path, .. } = &object.name;

@@ -28,7 +28,7 @@ use crate::cache::store::Store;
 use crate::cache::vary::Variation;
 use crate::clock::Clock;
 use crate::hls::Kind;
-use crate::origin::{Failure, Origin, Request};
+use crate::origin::{Origin, Request};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
 use crate::traces::Traces;
@@ -116,21 +116,6 @@ pub struct Counts {
     pub resumed: AtomicU64,
     /// Live playlists whose sequence went backwards.
     pub live_restarts: AtomicU64,
-    failures: [AtomicU64; Failure::ALL.len()],
-}
-
-impl Counts {
-    pub fn fail(&self, failure: Failure) {
-        if let Some(index) = Failure::ALL.iter().position(|other| *other == failure) {
-            self.failures[index].fetch_add(1, Relaxed);
-        }
-    }
-
-    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
-        Failure::ALL
-            .into_iter()
-            .zip(self.failures.iter().map(|count| count.load(Relaxed)))
-    }
 }
 
 impl Pulls {
@@ -308,6 +293,7 @@ mod tests {
     use crate::cache::budget::Budget;
     use crate::cache::key::NO_HEADERS;
     use crate::config::{Config, Environment};
+    use crate::origin::Failure;
     use std::path::Path;
 
     const ZONE: &str = "[listen]\nhttp = [\"127.0.0.1:0\"]\n[[zone]]\nname = \"a\"\nhostnames = [\"*\"]\n\
@@ -328,7 +314,7 @@ mod tests {
             key: key.clone(),
             base: key.clone(),
             kind: Kind::Segment,
-            origin: Arc::new(Origin::new(zone.origin.clone(), clock.clone())),
+            origin: Arc::new(Origin::new("a", zone.origin.clone(), clock.clone())),
             zone: Arc::new(zone),
             request: Request {
                 method: crate::origin::Method::Get,
@@ -340,6 +326,8 @@ mod tests {
                 forwarded: Vec::new(),
                 viewer,
                 hold: None,
+                covered: false,
+                shows_errors: false,
             },
             blocking_reload: false,
             stale: None,

@@ -76,6 +76,7 @@ impl<'p> Steady<'p> {
                 }
                 Ok(answer) if answer.head.status < 500 => return Err(failure),
                 Err(Failure::QueueTimeout) => return Err(failure),
+                Err(why) if !why.heals() => return Err(failure),
                 Ok(_) | Err(_) if timer_now() + pause > patience => return Err(failure),
                 Ok(_) | Err(_) => sleep(pause).await,
             }

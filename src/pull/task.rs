@@ -34,6 +34,8 @@ pub(super) struct Pull {
     pub(super) invalidations: u64,
     /// It is on no map: for nobody but its starter.
     pub(super) alone: bool,
+    /// The origin has told the operator of its failure.
+    told: bool,
 }
 
 impl Pull {
@@ -46,6 +48,7 @@ impl Pull {
             linger: false,
             invalidations,
             alone: false,
+            told: false,
         }
     }
 }
@@ -107,11 +110,14 @@ impl Pull {
             .as_ref()
             .filter(|stale| !stale.is_negative())
             .map(|s| s.validators.clone());
+        request.covered = self.is_covered();
         let confirm = request
             .validators
             .as_ref()
             .is_some_and(|validators| !validators.is_none());
-        let exchange = self.job.origin.open(&request).await?;
+        let opened = self.job.origin.open(&request).await;
+        self.told = opened.is_err();
+        let exchange = opened?;
         let mut course = self.course(&exchange, confirm);
         if course == Course::Share
             && let Err(reason) = self.part(&exchange.head.headers)
@@ -130,7 +136,7 @@ impl Pull {
             Course::Private(reason) => {
                 match exchange.head.status {
                     // An error may be gone with the next request.
-                    500.. => self.pulls.counts.fail(Failure::ServerError),
+                    500.. => self.job.origin.count(Failure::ServerError),
                     400.. => {}
                     // Another request may carry none.
                     _ if matches!(reason, Bypass::Authorization | Bypass::Cookie) => {}
@@ -197,16 +203,21 @@ impl Pull {
 
     fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
         let rules = &self.job.zone.cache;
-        let now = self.pulls.clock.monotonic();
-        let stale = self.job.stale.as_ref();
         let asked = Asked {
             kind: self.job.kind,
             to_confirm,
-            has_stale: stale.is_some_and(|stale| stale.freshness.covers_errors(now)),
+            has_stale: self.is_covered(),
             hides_errors: self.job.zone.hides_errors(),
             with_credentials: self.sends(&AUTHORIZATION),
         };
         answer::course(&exchange.head, rules, asked, self.pulls.max_object)
+    }
+
+    /// Whether something stale may be served where the origin fails.
+    fn is_covered(&self) -> bool {
+        let now = self.pulls.clock.monotonic();
+        let stale = self.job.stale.as_ref();
+        stale.is_some_and(|stale| stale.freshness.covers_errors(now))
     }
 
     /// Whether a viewer learns of this answer no more than its status.
@@ -292,22 +303,11 @@ impl Pull {
     }
 
     fn report(&self, failure: Failure) {
-        self.pulls.counts.fail(failure);
+        self.job.origin.count(failure);
         self.pulls.store.note_failure(&self.job.key, failure);
-        let (zone, reason) = (self.job.zone.name.as_str(), failure.name());
-        if failure == Failure::Credential {
-            tracing::error!(
-                zone,
-                reason,
-                "the origin refuses our credentials: no object can be pulled"
-            );
-        } else {
-            tracing::warn!(
-                zone,
-                reason,
-                path = self.job.request.path.as_str(),
-                "pull failed"
-            );
+        if !self.told {
+            let path = self.job.request.path.as_str();
+            self.job.origin.complain_of(failure, path);
         }
     }
 }

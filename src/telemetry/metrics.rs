@@ -222,8 +222,8 @@ impl Metrics {
             )?,
             pull_failures: counters(
                 "warren_pull_failures_total",
-                "Pulls that failed, by reason.",
-                &["reason"],
+                "Pulls that failed, by zone and reason.",
+                &["zone", "reason"],
             )?,
             evictions: counters(
                 "warren_cache_evictions_total",
@@ -257,12 +257,12 @@ impl Metrics {
             spans_dropped,
             endpoints_up: gauges(
                 "warren_origin_endpoint_up",
-                "1 where an endpoint is asked, 0 where it is left alone.",
+                "1 where an endpoint is well, 0 where it is in doubt or takes no connection.",
                 &["zone", "endpoint"],
             )?,
             circuits_opened: counters(
                 "warren_origin_circuit_opened_total",
-                "How often an endpoint was left alone after failures in a row.",
+                "How often an endpoint was put in doubt, or shut for want of connections.",
                 &["zone", "endpoint"],
             )?,
             origin_answers: counters(
@@ -392,6 +392,9 @@ impl Metrics {
         }
         self.endpoints_up.reset();
         for (zone, origin) in &reading.origins {
+            for (failure, count) in origin.failures() {
+                catch_up(&self.pull_failures, &[zone, failure.name()], count);
+            }
             for state in origin.endpoint_states() {
                 let labels = [zone, state.authority.as_str()];
                 let up = self.endpoints_up.with_label_values(&labels);
@@ -427,9 +430,6 @@ impl Metrics {
         let restarts = counts.live_restarts.load(Relaxed);
         let told = self.live_restarts.get();
         self.live_restarts.inc_by(restarts.saturating_sub(told));
-        for (failure, count) in counts.failures() {
-            catch_up(&self.pull_failures, &[failure.name()], count);
-        }
         self.registry.gather()
     }
 }

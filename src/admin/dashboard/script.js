@@ -270,14 +270,14 @@ function showTotals() {
     ['Resumed', count(pulls.resumed)],
     ['Over budget', count(pulls.over_budget), { class: pulls.over_budget ? 'warn' : '' }],
     ...(pulls.failures.length ? [] : [['Failures', 'none since the start']]),
-    ...pulls.failures.map(({ reason, count: times }) => [`Failed: ${reason}`, count(times), { class: 'warn' }]),
+    ...pulls.failures.map(({ zone, reason, count: times }) => [`Failed: ${zone} ${reason}`, count(times), { class: 'warn' }]),
   ]));
   fillRows(find('zones'), stats.zones.map((it) => [
     head(it.zone), number(count(it.requests)), number(bytes(it.bytes)),
     hitRatio(it) === null ? element('td', { class: 'number empty' }, 'none') : number(percent(hitRatio(it))), number(count(it.refusals)),
   ]));
   fillRows(find('origins'), stats.origins.map((it) => [
-    it.zone, head(it.endpoint), state(it.up, it.up ? 'up' : 'left alone'),
+    it.zone, head(it.endpoint), state(it.up, it.up ? 'up' : 'in doubt or shut'),
     number(it.answers ? seconds(it.first_byte_seconds) : 'none', 'the mean since the start'), number(count(it.answers)), number(count(it.circuit_opened)),
   ]));
   fillRows(find('objects'), stats.objects.map((it) => [it.zone ?? '', element('th', { scope: 'row', class: 'path', title: it.path }, it.path), it.kind, number(bytes(it.bytes)), number(count(it.hits))]));

@@ -77,7 +77,9 @@ impl Turn<'_> {
             loop {
                 tick.tick().await;
                 let reply = self.get(path, edge).await;
-                if Some(reply.cache()) == self.step.cache.as_deref() {
+                let cache = self.step.cache.as_deref();
+                let status = self.step.status.is_none_or(|want| want == reply.status);
+                if status && cache.is_none_or(|want| want == reply.cache()) {
                     return reply;
                 }
             }

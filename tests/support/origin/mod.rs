@@ -58,6 +58,8 @@ pub struct DevOriginOptions {
     /// Who may sign. A request is checked against the one whose access key it names.
     pub credentials: Vec<Credential>,
     pub region: String,
+    /// Buckets that are there also where nothing was put into them.
+    pub buckets: Vec<String>,
     /// Buckets that also answer requests without a signature. A signature that is sent must hold
     /// all the same.
     pub anonymous_buckets: Vec<String>,
@@ -80,6 +82,7 @@ impl Default for DevOriginOptions {
             port: 0,
             credentials: vec![Credential::new("dev-access-key", "dev-secret-key")],
             region: "us-east-1".to_owned(),
+            buckets: vec!["media".to_owned()],
             anonymous_buckets: Vec::new(),
             list_bucket_allowed: true,
             refuse_signed_range: true,

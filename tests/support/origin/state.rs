@@ -213,11 +213,9 @@ impl OriginState {
 
     /// Whether `bucket` is known: it has held an object or is anonymous.
     pub(super) fn has_bucket(&self, bucket: &str) -> bool {
-        lock(&self.shared.shelf).has_bucket(bucket)
-            || lock(&self.shared.options)
-                .anonymous_buckets
-                .iter()
-                .any(|known| known == bucket)
+        let options = lock(&self.shared.options);
+        let mut named = options.buckets.iter().chain(&options.anonymous_buckets);
+        named.any(|known| known == bucket) || lock(&self.shared.shelf).has_bucket(bucket)
     }
 
     pub(super) fn handler(&self, path: &str) -> Option<Handler> {
