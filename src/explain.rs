@@ -8,6 +8,7 @@ use crate::hls::Kind;
 use crate::origin;
 use crate::path::CanonicalPath;
 use crate::takedown::Takedowns;
+use crate::token::carrier::redact;
 use crate::token::{
     Evidence, Fingerprint, Grant, Parameters, Policy, Refusal, Target, Token, signed_parameters,
 };
@@ -70,7 +71,7 @@ impl Question<'_> {
             Ok(target) => target,
             Err(bad) => {
                 let refusal = Refusal::BadPath(bad);
-                answer.refuse(refusal.name(), refusal.detail());
+                answer.refuse(refusal.name(), &refusal.detail());
                 return answer;
             }
         };
@@ -83,7 +84,7 @@ impl Question<'_> {
         let client_ip = self.evidence.client_ip;
         let access = self.zone.map(|zone| &zone.access);
         if let Some(Err(refusal)) = access.map(|access| access.check(client_ip, self.referer)) {
-            return answer.refuse(refusal.name(), self.access_detail(refusal));
+            return answer.refuse(refusal.name(), &self.access_detail(refusal));
         }
         if let Some(policy) = self.policy {
             match policy.verify(target, &self.evidence) {
@@ -93,7 +94,7 @@ impl Question<'_> {
                         let names = policy.keys.iter().map(|key| key.name.clone());
                         answer.keys_tried = names.collect();
                     }
-                    return answer.refuse(refusal.name(), refusal.detail());
+                    return answer.refuse(refusal.name(), &refusal.detail());
                 }
             }
         }
@@ -103,7 +104,7 @@ impl Question<'_> {
         };
         if self.zone.zip(self.takedowns).is_some_and(covers) {
             let detail = "the operator has taken it down: see `warren takedown --list`";
-            answer.refuse("taken_down", detail.into());
+            answer.refuse("taken_down", detail);
         }
     }
 
@@ -125,7 +126,7 @@ impl Question<'_> {
     /// What is known of the target whether or not it is let in.
     fn describe(&self, target: &Target<'_>, answer: &mut Explanation) {
         let (path, kind) = (&target.path, Kind::of(&target.path));
-        answer.path = Some(path.as_str().to_owned());
+        answer.path = Some(redact(path.as_str()).into_owned());
         answer.kind = Some(kind.name());
         if self.policy.is_some()
             && let Ok(parameters) = Parameters::parse(target)
@@ -141,15 +142,16 @@ impl Question<'_> {
         answer.cache_key = Some(key.fingerprint().to_string());
         answer.ttl = rules.expected_ttl(kind).map(|ttl| ttl.as_secs());
         let origin = |zone| origin_url(zone, path, &selected.to_query());
-        answer.origin = self.zone.and_then(origin);
+        let origin = self.zone.and_then(origin);
+        answer.origin = origin.map(|url| redact(&url).into_owned());
     }
 }
 
 impl Explanation {
-    fn refuse(&mut self, reason: &'static str, detail: String) {
+    fn refuse(&mut self, reason: &'static str, detail: &str) {
         self.allow = false;
         self.reason = reason;
-        self.detail = Some(detail);
+        self.detail = Some(redact(detail).into_owned());
     }
 
     fn grant(&mut self, grant: &Grant<'_>) {
@@ -164,7 +166,7 @@ impl Explanation {
         self.expires_in = expires.map(|expires| expires.saturating_sub(now));
         if let Some(text) = parameters.token() {
             let signed = parameters.get("token_path").unwrap_or(path);
-            self.signed_path = Some(signed.to_owned());
+            self.signed_path = Some(redact(signed).into_owned());
             self.signed_parameters = Some(signed_parameters(parameters));
             let token = Token::parse(text).ok();
             self.fingerprint = token.map(|token| Fingerprint::of(&token).to_string());

@@ -16,6 +16,7 @@ use crate::cache::lifetime::State as Standing;
 use crate::cache::object::Object;
 use crate::config::Rights;
 use crate::edge::stored;
+use crate::token::carrier::redact;
 
 #[derive(Deserialize)]
 pub struct Call {
@@ -44,7 +45,7 @@ fn look(
     let found = stored(&admin.node, &site, &path, query.map(|(_, query)| query));
     let mut answer = json!({
         "zone": site.zone.name,
-        "path": path.as_str(),
+        "path": redact(path.as_str()),
         "kind": found.kind.name(),
         "key": &*found.key.fingerprint(),
         "stored": found.object.is_some(),

@@ -9,9 +9,8 @@ use super::answer::Wrong;
 use crate::edge::Site;
 use crate::edge::authority::{of_target, origin_form};
 use crate::path::{BadPath, CanonicalPath};
-use crate::telemetry::log_line::redact;
 use crate::token::Target;
-use crate::token::parameters::is_token_parameter;
+use crate::token::carrier::is_token_parameter;
 
 /// What one call may name.
 pub const MAX_ITEMS: usize = 10_000;
@@ -41,10 +40,7 @@ pub fn place(
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
     let target = target(text).map_err(|bad| {
-        let message = format!(
-            "{:?} has no canonical path: {bad}",
-            redact(origin_form(text))
-        );
+        let message = format!("{:?} has no canonical path: {bad}", origin_form(text));
         Wrong::new("bad_path", field, message)
     })?;
     Ok((site, target.path))
@@ -87,7 +83,6 @@ pub fn site(
             found.ok_or_else(|| Wrong::new("unknown_host", field, message()))
         }
         None => {
-            let text = redact(text);
             let message = format!("{text:?} names no host: write a URL, or name the zone");
             let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
             find(admin, zone)

@@ -16,6 +16,7 @@ use super::place::{at_most, few, find, place, sites, target};
 use crate::config::Rights;
 use crate::edge::Site;
 use crate::revocation::{Revocation, What};
+use crate::token::carrier::redact;
 use crate::token::policy::DEFAULT_MAX_LIFETIME;
 use crate::token::{Fingerprint, Policy};
 
@@ -147,7 +148,7 @@ fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>,
             zone: site.zone.name.clone(),
             what,
             expires_before,
-            reason: call.reason.clone(),
+            reason: redact(&call.reason).into_owned(),
             by: who.to_owned(),
             since: now,
             forget_at,

@@ -15,6 +15,7 @@ use super::place::{few, place, target};
 use crate::config::Rights;
 use crate::path::CanonicalPath;
 use crate::takedown::Takedown;
+use crate::token::carrier::redact;
 
 /// What `POST` and `DELETE /v1/takedowns` take.
 #[derive(Debug, Default, Deserialize)]
@@ -110,7 +111,7 @@ fn takedowns(
             zone,
             path: path.as_str().to_owned(),
             prefix,
-            reason: call.reason.clone(),
+            reason: redact(&call.reason).into_owned(),
             until: call.until,
             by: who.to_owned(),
             since: admin.node.clock.unix_seconds(),

@@ -267,7 +267,7 @@ fn query_rule(table: &Section<'_>) -> QueryRule {
             "query",
             "parameter names that are no token's",
             |text| {
-                let fine = !text.is_empty() && !token::parameters::is_carrier(text);
+                let fine = !text.is_empty() && !token::carrier::is_carrier(text);
                 fine.then(|| text.to_owned())
             },
         ));

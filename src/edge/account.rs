@@ -15,8 +15,9 @@ use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::cmcd::{self, Cmcd};
-use crate::telemetry::log_line::{Line, Timestamp, anonymise, redact};
+use crate::telemetry::log_line::{Line, Timestamp, anonymise};
 use crate::telemetry::metrics::Answered;
+use crate::token::carrier::{redact, redact_referer};
 use crate::token::{Fingerprint, Token};
 
 /// What became of a request, noted along the road.
@@ -150,7 +151,7 @@ fn line<'a>(
             .as_ref()
             .and_then(|code| std::str::from_utf8(code).ok()),
         method: request.method.as_str(),
-        host: &visitor.host,
+        host: redact(&visitor.host),
         url: redact(&visitor.target),
         protocol: if request.version == Version::HTTP_2 {
             "HTTP/2"
@@ -173,8 +174,8 @@ fn line<'a>(
             .map_or(token, |(_, it)| Some(it))
             .map(|it| Fingerprint::of(&it)),
         cache_key: record.fingerprint.as_deref(),
-        referer: request.text(&REFERER),
-        user_agent: request.text(&USER_AGENT),
+        referer: request.text(&REFERER).map(redact_referer),
+        user_agent: request.text(&USER_AGENT).map(redact),
         weight: 1,
     }
 }

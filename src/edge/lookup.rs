@@ -79,7 +79,7 @@ impl<'a> Query<'a> {
             CachePolicy::Hls => None,
             CachePolicy::Origin => store.variation(&base),
         };
-        let key = variation.map(|it| it.key(&base, &forwarded(visit.request, zone)));
+        let key = variation.map(|it| it.key(&base, &forwarded(visit.node, visit.request, zone)));
         Self {
             visit,
             key: key.unwrap_or_else(|| base.clone()),
@@ -231,6 +231,7 @@ impl<'a> Query<'a> {
     /// What the origin is asked for.
     pub fn request(&self) -> origin::Request {
         let Visit {
+            node,
             request,
             visitor,
             admitted,
@@ -239,7 +240,7 @@ impl<'a> Query<'a> {
         } = self.visit;
         let (zone, path) = (admitted.zone, &admitted.target.path);
         let trace = self.visit.trace().map(|span| span.child());
-        let mut forwarded = forwarded(request, zone);
+        let mut forwarded = forwarded(node, request, zone);
         if trace.is_some() {
             forwarded.retain(|(name, _)| *name != TRACEPARENT);
         }

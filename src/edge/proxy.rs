@@ -131,6 +131,7 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         let visitor = context.visitor.as_ref();
         through::rewrite(
+            &self.node,
             context.through.as_ref(),
             visitor,
             &context.request_id,

@@ -14,6 +14,7 @@ use super::forward::is_of_an_edge;
 use super::headers::{self, Stamp};
 use super::invalidate::Changing;
 use super::lookup::Visit;
+use super::referrer::through_without_tokens;
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert};
 use crate::origin::{Failure, Origin};
@@ -87,6 +88,7 @@ pub async fn peer(through: Option<&mut Through>) -> Result<Box<HttpPeer>> {
 }
 
 pub fn rewrite(
+    node: &Node,
     through: Option<&Through>,
     visitor: Option<&Visitor<'_>>,
     request_id: &str,
@@ -110,6 +112,7 @@ pub fn rewrite(
     for name in theirs {
         upstream.remove_header(&name);
     }
+    through_without_tokens(node, &visitor.host, upstream)?;
     upstream.insert_header(HOST, through.host.as_str())?;
     let https = session
         .digest()

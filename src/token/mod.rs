@@ -4,6 +4,7 @@
 //! [`Target::parse`] takes a request target apart, [`Policy::verify`] decides,
 //! [`sign::sign`] makes a URL. Nothing here knows of sockets, zones or caches.
 
+pub mod carrier;
 pub mod message;
 pub mod parameters;
 pub mod policy;

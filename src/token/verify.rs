@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
+use super::carrier::is_carrier;
 use super::message::{Message, Token, signable_ips};
-use super::parameters::{Carrier, Parameter, is_carrier};
+use super::parameters::{Carrier, Parameter};
 use super::{Key, Malformed, Parameters, Policy, Refusal, Revoked, Scheme, Target};
 
 /// ISO 3166 alpha-2, upper case.

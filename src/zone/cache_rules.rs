@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::lifetime::{self, Answer, Overrides};
 use crate::hls::{Kind, Pace};
-use crate::token::parameters::is_token_parameter;
+use crate::token::carrier::{carries, is_token_parameter};
 
 /// Whose rules decide a lifetime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl CacheRules {
         }
         let counts = |(name, value): &(&str, &str)| match &self.query {
             _ if is_delivery_directive(name) => directives && is_valid_directive(name, value),
-            _ if strip_token && is_token_parameter(name) => false,
+            _ if strip_token && (is_token_parameter(name) || carries(value)) => false,
             // Another with each request, and not for the origin.
             _ if *name == "CMCD" => false,
             QueryRule::Ignore => false,

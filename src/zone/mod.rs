@@ -97,6 +97,12 @@ impl<T> ByHost<T> {
         self.all.iter()
     }
 
+    /// Whether a zone has this name of its own: `*` names nobody.
+    pub fn names(&self, authority: &str) -> bool {
+        let host = host_of(authority).to_ascii_lowercase();
+        self.by_host.contains_key(&host)
+    }
+
     /// What belongs to the zone of a `Host` or `:authority` value, port and
     /// case set aside.
     pub fn find(&self, authority: &str) -> Option<&Arc<T>> {
@@ -111,7 +117,7 @@ impl<T> ByHost<T> {
 }
 
 /// The host of an authority, without port and trailing dot.
-fn host_of(authority: &str) -> &str {
+pub fn host_of(authority: &str) -> &str {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

@@ -23,7 +23,7 @@ async fn start(format: &str, more: &str, files: &TempDir) -> (TestEdge, DevOrigi
 }
 
 /// The log's lines, once there are `count` of them.
-async fn lines(files: &TempDir, count: usize) -> Vec<String> {
+pub async fn lines(files: &TempDir, count: usize) -> Vec<String> {
     let path = files.path().join("access.log");
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let all = async {

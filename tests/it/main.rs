@@ -49,6 +49,7 @@ mod store;
 mod swarm;
 mod syslog;
 mod takedown;
+mod token_carriers;
 mod token_forgeries;
 mod token_vectors;
 mod traces;
