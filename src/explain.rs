@@ -10,7 +10,8 @@ use crate::path::CanonicalPath;
 use crate::takedown::Takedowns;
 use crate::token::carrier::redact;
 use crate::token::{
-    Evidence, Fingerprint, Grant, Parameters, Policy, Refusal, Target, Token, signed_parameters,
+    Evidence, Fingerprint, Grant, LeftOut, Parameters, Policy, Refusal, Target, Token,
+    signed_parameters,
 };
 use crate::zone::{AccessRefusal, CacheRules, Zone};
 
@@ -44,6 +45,8 @@ pub struct Explanation {
     /// What the token must have signed besides expiry and address.
     pub signed_path: Option<String>,
     pub signed_parameters: Option<String>,
+    /// What players have added to the URL, and the token has not signed.
+    pub left_out: Vec<&'static str>,
     /// What the access log calls the token.
     pub fingerprint: Option<String>,
     /// The time that was judged by, in Unix seconds.
@@ -88,7 +91,7 @@ impl Question<'_> {
         }
         if let Some(policy) = self.policy {
             match policy.verify(target, &self.evidence) {
-                Ok(grant) => answer.grant(&grant),
+                Ok(grant) => answer.grant(&grant, target),
                 Err(refusal) => {
                     if refusal == Refusal::BadSignature {
                         let names = policy.keys.iter().map(|key| key.name.clone());
@@ -154,9 +157,14 @@ impl Explanation {
         self.detail = Some(redact(detail).into_owned());
     }
 
-    fn grant(&mut self, grant: &Grant<'_>) {
+    fn grant(&mut self, grant: &Grant<'_>, target: &Target<'_>) {
         self.scheme = Some(grant.token.scheme.name());
         self.key = Some(grant.key.to_owned());
+        self.left_out = grant.left_out.names().collect();
+        if let Ok(parameters) = Parameters::parse(target) {
+            let signed = signed_parameters(&parameters, grant.left_out);
+            self.signed_parameters = Some(signed);
+        }
     }
 
     /// What the token says of itself, before anybody believes it.
@@ -167,7 +175,7 @@ impl Explanation {
         if let Some(text) = parameters.token() {
             let signed = parameters.get("token_path").unwrap_or(path);
             self.signed_path = Some(redact(signed).into_owned());
-            self.signed_parameters = Some(signed_parameters(parameters));
+            self.signed_parameters = Some(signed_parameters(parameters, LeftOut::NONE));
             let token = Token::parse(text).ok();
             self.fingerprint = token.map(|token| Fingerprint::of(&token).to_string());
         }
@@ -191,6 +199,7 @@ impl Explanation {
         line("path", self.path.clone());
         line("signed path", self.signed_path.clone());
         line("signed parameters", self.signed_parameters.clone());
+        line("left out", Some(self.left_out.join(", ")));
         line("fingerprint", self.fingerprint.clone());
         let expires = self.expires_in.map(|left| match left {
             0.. => format!("in {left} s, by this clock ({})", self.now),

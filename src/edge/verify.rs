@@ -19,7 +19,7 @@ use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::Origin;
 use crate::path::BadPath;
-use crate::token::{Country, Evidence, Refusal, Target, Token};
+use crate::token::{Country, Evidence, LeftOut, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
 /// A request that has been through this many edges goes in a circle.
@@ -113,11 +113,20 @@ pub struct Admitted<'v> {
     pub target: Target<'v>,
     /// Bytes per second, by the token.
     pub limit: Option<NonZeroU64>,
-    /// The token, and which of the zone's keys made it.
-    pub token: Option<(usize, Token)>,
+    pub token: Option<Used>,
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
     pub preflight: bool,
+}
+
+/// A token that lets in.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    pub token: Token,
+    /// Which of the zone's keys made it.
+    pub key: usize,
+    /// What players have added, and it has not signed.
+    pub left_out: LeftOut,
 }
 
 impl<'r> Visitor<'r> {
@@ -229,7 +238,11 @@ impl<'r> Visitor<'r> {
                 .verify(&admitted.target, &evidence)
                 .map_err(Refused::Token)?;
             admitted.limit = grant.limit;
-            admitted.token = Some((grant.key_index, grant.token));
+            admitted.token = Some(Used {
+                token: grant.token,
+                key: grant.key_index,
+                left_out: grant.left_out,
+            });
         }
         // Behind the token: who has none learns nothing of it.
         let now = unix_seconds(request.entry.came_at);

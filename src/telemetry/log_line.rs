@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Serialize, Serializer};
 
 use crate::origin::sigv4::civil;
-use crate::token::Fingerprint;
+use crate::token::{Fingerprint, LeftOut};
 
 /// One answered request.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +42,9 @@ pub struct Line<'a> {
     pub token_key: Option<&'a str>,
     /// The token's fingerprint, by which it can be revoked.
     pub token: Option<Fingerprint>,
+    /// What a player has added to the URL, and the token has not signed.
+    #[serde(serialize_with = "names_if_any")]
+    pub left_out: LeftOut,
     pub cache_key: Option<&'a str>,
     /// Origin and path.
     pub referer: Option<Cow<'a, str>>,
@@ -89,6 +92,13 @@ fn seconds_if_any<S: Serializer>(
     match value {
         Some(value) => seconds(value, serializer),
         None => serializer.serialize_none(),
+    }
+}
+
+fn names_if_any<S: Serializer>(left_out: &LeftOut, serializer: S) -> Result<S::Ok, S::Error> {
+    match left_out.is_empty() {
+        true => serializer.serialize_none(),
+        false => serializer.collect_seq(left_out.names()),
     }
 }
 
@@ -186,6 +196,7 @@ mod tests {
             reason: None,
             token_key: None,
             token: None,
+            left_out: LeftOut::NONE,
             cache_key: None,
             referer: None,
             user_agent: Some("a|b\n".into()),

@@ -34,6 +34,14 @@ pub enum Carrier {
     Path,
 }
 
+impl Parameter<'_> {
+    /// With a raw `+` as a space, or as it is.
+    pub fn read(&self, spaced: bool) -> &str {
+        let spaced = self.with_spaces.as_deref().filter(|_| spaced);
+        spaced.unwrap_or(&self.value)
+    }
+}
+
 impl<'a> Parameters<'a> {
     /// Parses and checks the parameters of a target that must carry a token.
     /// `Ok` with [`Carrier::None`] where there is none at all.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::claim::join_parameters;
 use super::message::{Message, Token};
-use super::verify::join_parameters;
 use super::{Country, Evidence, Key, Policy, Refusal, Scheme, Target};
 use crate::path::{decode_escape, encode_component, remove_dot_segments};
 

@@ -162,5 +162,5 @@ fn verify_decides_every_vector_as_written() {
         );
         assert_eq!(vector["allow"] == true, got == "ok", "{name}");
     }
-    assert_eq!(vectors.len(), 41);
+    assert_eq!(vectors.len(), 42);
 }

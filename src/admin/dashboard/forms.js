@@ -92,6 +92,7 @@ function explained(answer) {
       ['Path', answer.path],
       ['Signed path', answer.signed_path],
       ['Signed parameters', answer.signed_parameters === '' ? 'none' : answer.signed_parameters],
+      ['Left out', answer.left_out?.join(', ')],
       ['Expiry', typeof left === 'number' ? `${left < 0 ? 'expired' : 'expires'} ${relative(now + left, now)}` : null, { title: exact(now + (left ?? 0)), class: left < 0 ? 'bad' : '' }],
       ["Edge's clock", Math.abs(ahead) < 2 ? "agrees with this browser's" : `${seconds(Math.abs(ahead))} ${ahead > 0 ? 'ahead of' : 'behind'} this browser's`, { title: exact(now) }],
       ['Token, in the log', answer.fingerprint],
