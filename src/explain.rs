@@ -70,7 +70,9 @@ impl Question<'_> {
             now: self.evidence.now,
             ..Explanation::default()
         };
-        let target = match Target::parse(self.target) {
+        let empty = self.zone.map(|zone| zone.empty_segments);
+        let empty = empty.unwrap_or_default();
+        let target = match Target::parse_with(self.target, empty) {
             Ok(target) => target,
             Err(bad) => {
                 let refusal = Refusal::BadPath(bad);

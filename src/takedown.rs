@@ -82,7 +82,7 @@ impl Takedowns {
     pub fn covers(&self, zone: &str, path: &str, now: u64) -> bool {
         let index = self.index.load();
         let zone = index.0.get(zone);
-        zone.is_some_and(|zone| zone.of(path).any(|until| now < *until))
+        zone.is_some_and(|zone| zone.any(path, |until| now < *until))
     }
 
     pub fn list(&self) -> Arc<Vec<Takedown>> {

@@ -8,7 +8,7 @@ use super::Admin;
 use super::answer::Wrong;
 use crate::edge::Site;
 use crate::edge::authority::{of_target, origin_form};
-use crate::path::{BadPath, CanonicalPath};
+use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::Target;
 use crate::token::carrier::is_token_parameter;
 
@@ -39,7 +39,7 @@ pub fn place(
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
-    let target = target(text).map_err(|bad| {
+    let target = target(text, site.zone.empty_segments).map_err(|bad| {
         let message = format!("{:?} has no canonical path: {bad}", origin_form(text));
         Wrong::new("bad_path", field, message)
     })?;
@@ -47,13 +47,13 @@ pub fn place(
 }
 
 /// A URL's target, taken apart as the edge does: without a token's block.
-pub fn target(text: &str) -> Result<Target<'_>, BadPath> {
+pub fn target(text: &str, empty: EmptySegments) -> Result<Target<'_>, BadPath> {
     let target = match origin_form(text) {
         // A URL that ends with its host.
         whole if whole == text && of_target(text).is_some() => "/",
         target => target,
     };
-    Target::parse(target.split('#').next().unwrap_or_default())
+    Target::parse_with(target.split('#').next().unwrap_or_default(), empty)
 }
 
 /// A target that lets nobody in: without what makes a token.

@@ -15,6 +15,7 @@ use super::audit::NAMED;
 use super::place::{at_most, few, find, place, sites, target};
 use crate::config::Rights;
 use crate::edge::Site;
+use crate::path::EmptySegments;
 use crate::revocation::{Revocation, What};
 use crate::token::carrier::redact;
 use crate::token::policy::DEFAULT_MAX_LIFETIME;
@@ -209,6 +210,6 @@ fn token_of(url: &str) -> Result<Fingerprint, Wrong> {
         let message = "a URL to revoke carries its token: is it whole?";
         Wrong::new("no_token", "urls", message)
     };
-    let target = target(url).map_err(|_| none())?;
+    let target = target(url, EmptySegments::Kept).map_err(|_| none())?;
     Ok(Fingerprint::of(&target.token().ok_or_else(none)?))
 }

@@ -13,7 +13,7 @@ use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::place::{few, place, target};
 use crate::config::Rights;
-use crate::path::CanonicalPath;
+use crate::path::{CanonicalPath, EmptySegments};
 use crate::takedown::Takedown;
 use crate::token::carrier::redact;
 
@@ -90,7 +90,8 @@ fn kept(admin: &Admin, text: &str, zone: Option<&str>, field: &'static str) -> P
     let is_kept = |zone: &&str| list.iter().any(|it| it.zone == *zone);
     named(admin, text, zone, field).or_else(|wrong| {
         let gone = zone.filter(|zone| wrong.name == "unknown_zone" && is_kept(zone));
-        let path = target(text).map(|target| target.path);
+        // What is listed was read by its zone.
+        let path = target(text, EmptySegments::Kept).map(|target| target.path);
         gone.map(str::to_owned).zip(path.ok()).ok_or(wrong)
     })
 }

@@ -134,7 +134,9 @@ fn begin(admin: &Arc<Admin>, headers: &HeaderMap, call: Body<Call>) -> Result<Wa
         let host = host.or_else(|| site.zone.hostnames.first().cloned());
         let host = host.unwrap_or_default();
         // It was read before.
-        let target = target(url).map(|target| bare(&target)).unwrap_or_default();
+        let target = target(url, site.zone.empty_segments)
+            .map(|target| bare(&target))
+            .unwrap_or_default();
         if walk.named.len() < NAMED {
             walk.named.push(format!("{} {target}", site.zone.name));
         }
@@ -233,7 +235,8 @@ impl Walk {
                 self.progress.failed += 1;
                 if self.progress.failures.len() < MAX_FAILURES {
                     let host = of_target(&url).unwrap_or_default();
-                    let target = target(&url).map(|target| bare(&target));
+                    let empty = site.zone.empty_segments;
+                    let target = target(&url, empty).map(|target| bare(&target));
                     let url = format!("http://{host}{}", target.unwrap_or_default());
                     self.progress.failures.push(Failed { url, reason });
                 }

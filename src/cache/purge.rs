@@ -143,8 +143,12 @@ impl Realm {
     }
 
     fn of_path(&self, path: &str) -> Mark {
-        let marks = self.paths.of(path);
-        marks.fold(self.all, |mark, more| mark.with(*more))
+        let mut mark = self.all;
+        self.paths.any(path, |more| {
+            mark = mark.with(*more);
+            false
+        });
+        mark
     }
 }
 

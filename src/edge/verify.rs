@@ -18,7 +18,7 @@ use super::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::Origin;
-use crate::path::BadPath;
+use crate::path::{BadPath, EmptySegments};
 use crate::token::{Country, Evidence, LeftOut, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
@@ -172,9 +172,15 @@ impl<'r> Visitor<'r> {
         self.site.as_deref().map(|site| &*site.zone)
     }
 
+    /// Without a zone no path may have any.
+    fn empty_segments(&self) -> EmptySegments {
+        self.zone()
+            .map_or_else(EmptySegments::default, |zone| zone.empty_segments)
+    }
+
     /// What a target says of itself: its kind, and a token that nobody believes.
     pub fn told(&self) -> (Option<Kind>, Option<Token>) {
-        let target = Target::parse(&self.target).ok();
+        let target = Target::parse_with(&self.target, self.empty_segments()).ok();
         let kind = target.as_ref().map(|target| Kind::of(&target.path));
         (kind, target.and_then(|target| target.token()))
     }
@@ -197,7 +203,7 @@ impl<'r> Visitor<'r> {
         if request.lines() > MAX_HEADER_LINES {
             return Err(Refused::Head(BadHead::TooLarge));
         }
-        let target = Target::parse(&self.target)?;
+        let target = Target::parse_with(&self.target, self.empty_segments())?;
         if !request.host().is_some_and(|host| is_host(host.as_bytes())) {
             return Err(Refused::BadHost);
         }

@@ -119,7 +119,7 @@ impl<'a> Claim<'a> {
         }
         for reading in self.readings() {
             let params = self.params(reading);
-            let tried = self.paths(reading, target).try_for_each(|path| {
+            let tried = self.paths(reading, policy, target).try_for_each(|path| {
                 let message = |ip| Message {
                     path,
                     expires: self.expires_text,
@@ -167,11 +167,11 @@ impl<'a> Claim<'a> {
     fn paths<'p>(
         &'p self,
         reading: Reading,
+        policy: &Policy,
         target: &'p Target<'_>,
     ) -> impl Iterator<Item = &'p str> {
         let decoded = target.path.as_str();
-        // Five of the vendor's seven signers hash the path as it is encoded.
-        let raw = Some(target.raw_path).filter(|raw| *raw != decoded);
+        let raw = policy.encoded(target);
         let paths = match self.token_path(reading) {
             Some(token_path) => [Some(token_path), None],
             None => [Some(decoded), raw],

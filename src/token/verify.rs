@@ -7,6 +7,7 @@ use super::claim::Claim;
 use super::message::Token;
 use super::players::LeftOut;
 use super::{Parameters, Policy, Refusal, Revoked, Scheme, Target};
+use crate::path::escapes_nothing_unreserved;
 
 /// ISO 3166 alpha-2, upper case.
 pub type Country = [u8; 2];
@@ -63,7 +64,9 @@ impl Policy {
                 keys.find(|(_, key)| claim.token.matches(key, message))
             })
             .ok_or(Refusal::BadSignature)?;
-        if !self.covers(claim.token_path(reading), target.path.as_str()) {
+        // Not the path as it is encoded: the vendor's edge does not, either.
+        let covers = |prefix: &str| self.covers(prefix, target.path.as_str());
+        if !claim.token_path(reading).is_none_or(covers) {
             return Err(Refusal::WrongPath);
         }
         let revoked = |revoked: &Revoked| {
@@ -87,10 +90,14 @@ impl Policy {
         })
     }
 
-    fn covers(&self, token_path: Option<&str>, path: &str) -> bool {
-        let Some(prefix) = token_path else {
-            return true;
-        };
+    /// The path as it is encoded, where a token may have signed that: five of
+    /// the vendor's seven signers do.
+    pub(super) fn encoded<'t>(&self, target: &Target<'t>) -> Option<&'t str> {
+        let raw = Some(target.raw_path).filter(|raw| *raw != target.path.as_str());
+        raw.filter(|raw| self.encoded_path && escapes_nothing_unreserved(raw))
+    }
+
+    fn covers(&self, prefix: &str, path: &str) -> bool {
         let Some(rest) = path.strip_prefix(prefix) else {
             return false;
         };

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::path::EmptySegments;
 use crate::{origin, token};
 
 /// One pull zone, as configured.
@@ -38,6 +39,8 @@ pub struct Zone {
     /// Viewers at these addresses are told why they are refused.
     pub explain_to: Vec<IpNet>,
     pub cors: bool,
+    /// Whether its paths may hold `//`.
+    pub empty_segments: EmptySegments,
     /// Count what players say of themselves.
     pub cmcd: bool,
     pub cache: CacheRules,

@@ -110,7 +110,7 @@ proptest! {
 }
 
 const STRANGE: [(&str, u16); 12] = [
-    ("//{block}/v/a.ts", 403),
+    ("//{block}/v/a.ts", 400),
     ("/v/{block}/a.ts", 403),
     ("/v/a.ts;token={token}", 403),
     ("/{BLOCK}/v/a.ts", 403),

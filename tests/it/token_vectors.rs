@@ -49,6 +49,7 @@ fn options(vector: &Value) -> Options {
         limit: params["limit"].as_u64().filter(|limit| *limit > 0),
         ignore_params: params["token_ignore_params"] == true,
         force: vector["edge_refuses"].is_string(),
+        ..Options::default()
     }
 }
 
