@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod history;
 mod inspect;
+mod kin;
 mod place;
 mod purge;
 mod revocation;

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
+use super::kin::{Kin, of_origin};
 use super::place::{at_most, few, find, place, sites};
 use crate::cache::purge::{Mode, Purge, Purges};
 use crate::config::Rights;
@@ -27,6 +28,8 @@ pub struct Call {
     all: bool,
     /// Name or number of the zone: for tags, `all`, and paths without a host.
     zone: Option<String>,
+    /// And of every zone that serves the same objects.
+    every_zone: bool,
     mode: CallMode,
     dry_run: bool,
 }
@@ -46,6 +49,8 @@ struct Done {
     purged: usize,
     mode: CallMode,
     dry_run: bool,
+    /// Zones that serve the same objects, and keep theirs.
+    left: Vec<String>,
 }
 
 /// Purges of one call, each with the realm that it is for.
@@ -55,7 +60,8 @@ pub async fn v1(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body<
     let done = async {
         let who = admin.enter(&headers, Rights::Purge)?;
         let call = read(call)?;
-        let wanted = wanted(&admin, &call)?;
+        let mut kin = Kin::default();
+        let wanted = wanted(&admin, &call, &mut kin)?;
         let mode = match call.mode {
             CallMode::Soft => Mode::Soft,
             CallMode::Hard => Mode::Hard,
@@ -65,6 +71,7 @@ pub async fn v1(State(admin): State<Arc<Admin>>, headers: HeaderMap, call: Body<
             purged,
             mode: call.mode,
             dry_run: call.dry_run,
+            left: kin.left().into_iter().map(str::to_owned).collect(),
         })
     };
     answer(done.await)
@@ -75,7 +82,8 @@ pub struct UrlQuery {
     url: Option<String>,
 }
 
-/// `GET` or `POST /purge?url=U`; a `*` or `/` at its end means a prefix.
+/// `GET` or `POST /purge?url=U`; a `*` or `/` at its end means a prefix. Its
+/// answer has no place for what it leaves, so it is for every zone.
 pub async fn url(
     State(admin): State<Arc<Admin>>,
     headers: HeaderMap,
@@ -94,7 +102,9 @@ pub async fn url(
             true => Purge::Prefix(path),
             false => Purge::Path(path),
         };
-        Ok((site.zone.realm, purge))
+        let sites = Kin::default().zones(&admin, &site, "", true, of_origin);
+        let realms = sites.iter().map(|site| site.zone.realm);
+        Ok(realms.map(|realm| (realm, purge.clone())).collect())
     };
     vendor(&admin, &headers, named, StatusCode::OK).await
 }
@@ -125,7 +135,7 @@ pub async fn zone(
                 .map_err(|error| Wrong::new("bad_json", "body", error.to_string()))?,
         };
         let tag = call.cache_tag.filter(|tag| !tag.is_empty());
-        Ok((site.zone.realm, tag.map_or(Purge::All, Purge::Tag)))
+        Ok(vec![(site.zone.realm, tag.map_or(Purge::All, Purge::Tag))])
     };
     vendor(&admin, &headers, named, StatusCode::NO_CONTENT).await
 }
@@ -134,13 +144,13 @@ pub async fn zone(
 async fn vendor(
     admin: &Arc<Admin>,
     headers: &HeaderMap,
-    named: impl FnOnce() -> Result<(u32, Purge), Wrong>,
+    named: impl FnOnce() -> Result<Wanted, Wrong>,
     status: StatusCode,
 ) -> Response {
     let entered = admin.enter(headers, Rights::Purge);
     match entered.and_then(|who| Ok((who, named()?))) {
-        Ok((who, purge)) => {
-            run(admin, &who, vec![purge], Mode::Hard, false).await;
+        Ok((who, wanted)) => {
+            run(admin, &who, wanted, Mode::Hard, false).await;
             status.into_response()
         }
         Err(wrong) => wrong.answer(Style::Vendor),
@@ -189,22 +199,33 @@ fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
     wanted.iter().take(NAMED).map(name).collect()
 }
 
-fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
+fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
     let items = call.urls.len() + call.prefixes.len() + call.tags.len();
     if items > 0 || !call.all {
         few(items, "name urls, prefixes or tags, or say \"all\": true")?;
     }
     let zone = call.zone.as_deref();
     let mut wanted = Wanted::new();
-    for text in &call.urls {
-        let (site, path) = place(admin, text, zone, "urls")?;
-        wanted.push((site.zone.realm, Purge::Path(path.as_str().to_owned())));
+    let urls = call.urls.iter().map(|text| (text, false, "urls"));
+    let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
+    for (text, is_prefix, field) in urls.chain(prefixes) {
+        let (site, path) = place(admin, text, zone, field)?;
+        let purge = match is_prefix {
+            true => Purge::Prefix(path.as_str().to_owned()),
+            false => Purge::Path(path.as_str().to_owned()),
+        };
+        let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
+        wanted.extend(sites.iter().map(|site| (site.zone.realm, purge.clone())));
+        at_most(wanted.len())?;
     }
-    for text in &call.prefixes {
-        let (site, path) = place(admin, text, zone, "prefixes")?;
-        wanted.push((site.zone.realm, Purge::Prefix(path.as_str().to_owned())));
+    let of_zone = zone.map(|zone| find(admin, zone)).transpose()?;
+    if call.tags.is_empty() && !call.all {
+        return Ok(wanted);
     }
-    let sites = sites(admin, zone)?;
+    let sites = match of_zone {
+        Some(site) => kin.zones(admin, &site, "", call.every_zone, of_origin),
+        None => sites(admin, None)?,
+    };
     let of_zones = (call.tags.len() + usize::from(call.all)) * sites.len();
     at_most(wanted.len() + of_zones)?;
     for realm in sites.iter().map(|site| site.zone.realm) {

@@ -130,6 +130,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
             .map(|it| Traces::start(&it.collector, it.sample)),
     };
     node.trust_proxies();
+    reload::tell_of_what_no_zone_needs(&node);
     Ok((node, zones))
 }
 

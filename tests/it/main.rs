@@ -45,6 +45,7 @@ mod road;
 mod scenarios;
 mod serve;
 mod sigv4;
+mod spellings;
 mod store;
 mod swarm;
 mod syslog;
