@@ -46,6 +46,14 @@ impl<T: Default> PathIndex<T> {
     }
 }
 
+/// The one name of what is said of a path, or of all that begin so.
+pub fn name_of(path: &str, prefix: bool) -> Cow<'_, str> {
+    match prefix {
+        true => beginning(path),
+        false => collapsed(path),
+    }
+}
+
 /// A path as others begin: with the slash at its end.
 fn beginning(path: &str) -> Cow<'_, str> {
     match path.contains("//") {

@@ -18,6 +18,7 @@ use crate::config::Rights;
 use crate::edge::{Node, Site};
 use crate::path::EmptySegments;
 use crate::revocation::{Revocation, What};
+use crate::state_file::Kept as _;
 use crate::token::carrier::redact;
 use crate::token::policy::DEFAULT_MAX_LIFETIME;
 use crate::token::{Fingerprint, Key, Policy};
@@ -106,13 +107,13 @@ pub async fn lift(
             places.extend(revocations(&admin, &who, &call, &mut Kin::default())?);
         }
         let (items, named) = (places.len(), names(&places));
-        let lifting: HashSet<What> = places.iter().map(|place| place.what.clone()).collect();
+        let lifting: HashSet<What> = places.iter().map(|it| it.place().1).collect();
         let of = move |node: &Node| {
             let lifted = node.revocations.lift(&places, node.clock.unix_seconds())?;
             Ok((lifted, node.revocations.list()))
         };
         let (lifted, list) = admin.keep(of).await?;
-        let still = list.iter().filter(|it| lifting.contains(&it.what));
+        let still = list.iter().filter(|it| lifting.contains(&it.place().1));
         let left: BTreeSet<&str> = still.map(|it| it.zone.as_str()).collect();
         let more = json!({ "lifted": lifted, "left": left });
         admin.audit.write(&who, "unrevoke", items, &named, &more);
@@ -200,7 +201,9 @@ fn tokens(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
         place(admin, url, call.zone.as_deref(), "urls")?;
         everywhere.push(What::Token(token_of(url)?));
     }
-    let mut named = with_policy(sites(admin, None)?, &everywhere);
+    let all = sites(admin, None)?;
+    at_most(everywhere.len() * all.len())?;
+    let mut named = with_policy(all, &everywhere);
     let bad = |why| Wrong::new("bad_fingerprint", "fingerprints", why);
     let parse = |text: &String| text.parse().map(What::Token).map_err(bad);
     let fingerprints: Vec<What> = call
@@ -219,7 +222,7 @@ fn tokens(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
         ),
         None => sites(admin, None)?,
     };
-    at_most((everywhere.len() + fingerprints.len()) * sites.len().max(1))?;
+    at_most(fingerprints.len() * sites.len())?;
     named.extend(with_policy(sites, &fingerprints));
     Ok(named)
 }

@@ -92,7 +92,8 @@ pub async fn list(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Respon
 
 /// What is taken down, wherever.
 fn what(takedown: &Takedown) -> (String, bool) {
-    (takedown.path.clone(), takedown.prefix)
+    let (_, path, prefix) = takedown.place();
+    (path, prefix)
 }
 
 /// The names of zones and a path, of a text in a field of a call.

@@ -30,7 +30,7 @@ pub fn is_block(segment: &str) -> bool {
 
 /// Whether a text holds what looks like a token.
 pub fn carries(text: &str) -> bool {
-    may_carry(text) && !Reading::of(text).tokens().is_empty()
+    may_carry(text) && Reading::of(text).tokens().next().is_some()
 }
 
 /// A text with what looks like a token in it replaced: whatever stands behind
@@ -40,16 +40,15 @@ pub fn redact(text: &str) -> Cow<'_, str> {
     if !may_carry(text) {
         return text.into();
     }
-    let found = Reading::of(text).tokens();
-    if found.is_empty() {
-        return text.into();
-    }
-    let mut out = String::with_capacity(text.len());
-    let mut copied = 0;
-    for Range { start, end } in found {
+    let (mut out, mut copied) = (String::new(), 0);
+    for Range { start, end } in Reading::of(text).tokens() {
+        out.reserve(text.len());
         out.push_str(text.get(copied..start).unwrap_or_default());
         out.push_str("redacted");
         copied = end;
+    }
+    if copied == 0 {
+        return text.into();
     }
     out.push_str(text.get(copied..).unwrap_or_default());
     out.into()
@@ -168,36 +167,48 @@ impl<'t> Reading<'t> {
     }
 
     /// Where tokens stand in the text.
-    fn tokens(&self) -> Vec<Range<usize>> {
-        let bytes = &*self.bytes;
-        let (mut found, mut at, mut in_query) = (Vec::new(), 0, false);
-        while at < bytes.len() {
-            let length = bytes[at..].iter().take_while(|byte| is_digit(**byte));
-            let end = at + length.count();
-            let behind = bytes.get(end).copied();
-            let token = match token_in(&bytes[at..end], self.is_value(at, behind)) {
-                Some(from) => Some(at + from..end),
-                None if behind == Some(b'=') && ends_with(&bytes[at..end], b"token") => {
-                    Some(end + 1..self.value_end(end + 1, in_query))
-                }
-                None => None,
-            };
-            match token {
-                Some(token) => {
-                    at = token.end;
-                    if !token.is_empty() {
-                        found.push(self.start(token.start)..self.start(token.end));
-                    }
-                }
-                None => {
-                    in_query |= behind == Some(b'?');
-                    // An escape that was not read ends behind its digits.
-                    let unread = self.starts.is_empty() && behind == Some(b'%');
-                    at = end + if unread { 3 } else { 1 };
+    fn tokens(&self) -> impl Iterator<Item = Range<usize>> {
+        let (mut at, mut in_query) = (0, false);
+        std::iter::from_fn(move || {
+            while at < self.bytes.len() {
+                let end = self.run_end(at);
+                let behind = self.bytes.get(end).copied();
+                let token = self.token_at(at..end, behind, in_query);
+                in_query |= behind == Some(b'?');
+                // An escape that was not read ends behind its digits.
+                let unread = self.starts.is_empty() && behind == Some(b'%');
+                at = match &token {
+                    Some(token) => token.end,
+                    None => end + if unread { 3 } else { 1 },
+                };
+                if let Some(Range { start, end }) = token.filter(|token| !token.is_empty()) {
+                    return Some(self.start(start)..self.start(end));
                 }
             }
+            None
+        })
+    }
+
+    /// The token in a run of digits, or behind it.
+    fn token_at(
+        &self,
+        run: Range<usize>,
+        behind: Option<u8>,
+        in_query: bool,
+    ) -> Option<Range<usize>> {
+        let digits = &self.bytes[run.clone()];
+        if let Some(from) = token_in(digits, || self.is_value(run.start, behind)) {
+            return Some(run.start + from..run.end);
         }
-        found
+        let named = behind == Some(b'=') && ends_with(digits, b"token");
+        let value = run.end + 1;
+        named.then(|| value..self.value_end(value, in_query))
+    }
+
+    /// The end of the digits that begin here.
+    fn run_end(&self, from: usize) -> usize {
+        let run = self.bytes[from..].iter();
+        from + run.take_while(|byte| is_digit(**byte)).count()
     }
 
     fn is_value(&self, at: usize, behind: Option<u8>) -> bool {
@@ -207,33 +218,45 @@ impl<'t> Reading<'t> {
 
     /// A raw slash ends the value of a path; in a query plain base64 has some.
     fn value_end(&self, from: usize, in_query: bool) -> usize {
-        let ends = |at: &usize| {
-            let byte = self.bytes[*at];
-            let raw = self.start(*at + 1) == self.start(*at) + 1;
-            let of_path = byte == b'/' && raw && !in_query;
-            of_path || byte <= b' ' || ENDS.contains(&byte)
-        };
-        let mut rest = from..self.bytes.len();
-        rest.find(ends).unwrap_or(self.bytes.len())
+        let mut at = from;
+        loop {
+            at = self.run_end(at);
+            let Some(byte) = self.bytes.get(at) else {
+                return self.bytes.len();
+            };
+            let raw = self.start(at + 1) == self.start(at) + 1;
+            let of_path = *byte == b'/' && raw && !in_query;
+            if of_path || *byte <= b' ' || ENDS.contains(byte) {
+                return at;
+            }
+            at += 1;
+        }
     }
 }
 
 /// Where the token begins in a run of its digits.
-fn token_in(run: &[u8], is_value: bool) -> Option<usize> {
-    let shortest = HMAC.len() + SHORTEST;
-    let hmac = run.len().checked_sub(shortest).and_then(|last| {
-        let mut places = 0..=last;
-        places.find(|at| run[*at..*at + HMAC.len()].eq_ignore_ascii_case(HMAC))
-    });
+fn token_in(run: &[u8], is_value: impl Fn() -> bool) -> Option<usize> {
+    let last = run.len().checked_sub(HMAC.len() + SHORTEST)?;
+    let begins = |at: &usize| run[*at..*at + HMAC.len()].eq_ignore_ascii_case(HMAC);
+    let hmac = (0..=last).find(begins);
     // Words have one case; of 22 random digits one in 10^5 has.
     let mixed = || run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
-    let digest = is_value && DIGESTS.contains(&run.len()) && mixed();
-    hmac.or(digest.then_some(0))
+    hmac.or_else(|| (DIGESTS.contains(&run.len()) && is_value() && mixed()).then_some(0))
 }
 
 /// Of base64url.
 fn is_digit(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+    const DIGITS: [bool; 256] = {
+        let mut digits = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            let is = (byte as u8).is_ascii_alphanumeric();
+            digits[byte] = is || byte == b'-' as usize || byte == b'_' as usize;
+            byte += 1;
+        }
+        digits
+    };
+    DIGITS[usize::from(byte)]
 }
 
 fn ends_with(text: &[u8], end: &[u8]) -> bool {

@@ -202,13 +202,17 @@ impl<'a> Claim<'a> {
     }
 
     /// PARAMS of the message.
-    pub fn params(&self, reading: Reading) -> String {
-        let mut signed = self.signed.clone();
-        signed.retain(|p| !reading.without_players || !may_be_left_out(&p.name, &p.value));
-        if reading.any_case {
-            signed.sort_by_cached_key(|p| p.name.to_ascii_lowercase());
+    fn params(&self, reading: Reading) -> String {
+        let stays =
+            |p: &&&Parameter<'_>| !reading.without_players || !may_be_left_out(&p.name, &p.value);
+        let pair = |p: &&'a Parameter<'a>| (&*p.name, p.read(reading.spaced));
+        let signed = self.signed.iter().filter(stays);
+        if !reading.any_case {
+            return join_parameters(signed.map(pair));
         }
-        join_parameters(signed.iter().map(|p| (&*p.name, p.read(reading.spaced))))
+        let mut signed: Vec<_> = signed.collect();
+        signed.sort_by_cached_key(|p| p.name.to_ascii_lowercase());
+        join_parameters(signed.into_iter().map(pair))
     }
 
     /// What a reading leaves out.

@@ -97,8 +97,8 @@ fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
     }
     // A block that a base was joined with the wrong way is one, too.
     let second_block = || {
-        let mut segments = target.path.as_str().split('/');
-        segments.any(is_block)
+        let path = target.path.as_str();
+        memchr::memchr(b'=', path.as_bytes()).is_some() && path.split('/').any(is_block)
     };
     match (target.block.is_some(), token, bcdn_token) {
         (false, false, false) => Ok(Carrier::None),

@@ -56,8 +56,9 @@ async function purge(call, fields, button) {
   const becomes = wanted.mode === 'hard' ? 'be gone' : 'be stale';
   if (button === 'count') return [verdict('', `${objects(found)} would ${becomes}.`)];
   if (!(await confirmed(`Purge ${objects(found)}?`, `${named(wanted)} would ${becomes}.`))) return [verdict('', 'Nothing was purged.')];
-  const { purged } = await call('POST', 'purge', wanted);
-  return [verdict('good', `${objects(purged)} purged (${wanted.mode}).`)];
+  const { purged, left } = await call('POST', 'purge', wanted);
+  const others = left.length ? ` Not in ${left.join(', ')}, where the same objects are served.` : '';
+  return [verdict('good', `${objects(purged)} purged (${wanted.mode}).${others}`)];
 }
 
 function named({ urls, prefixes, tags, all, zone }) {
