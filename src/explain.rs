@@ -8,8 +8,10 @@ use crate::hls::Kind;
 use crate::origin;
 use crate::path::CanonicalPath;
 use crate::takedown::Takedowns;
+use crate::token::carrier::redact;
 use crate::token::{
-    Evidence, Fingerprint, Grant, Parameters, Policy, Refusal, Target, Token, signed_parameters,
+    Evidence, Fingerprint, Grant, LeftOut, Parameters, Policy, Refusal, Target, Token,
+    signed_parameters,
 };
 use crate::zone::{AccessRefusal, CacheRules, Zone};
 
@@ -45,6 +47,8 @@ pub struct Explanation {
     /// What the token must have signed besides expiry and address.
     pub signed_path: Option<String>,
     pub signed_parameters: Option<String>,
+    /// What players have added to the URL, and the token has not signed.
+    pub left_out: Vec<&'static str>,
     /// What the access log calls the token.
     pub fingerprint: Option<String>,
     /// The time that was judged by, in Unix seconds.
@@ -68,11 +72,13 @@ impl Question<'_> {
             now: self.evidence.now,
             ..Explanation::default()
         };
-        let target = match Target::parse(self.target) {
+        let empty = self.zone.map(|zone| zone.empty_segments);
+        let empty = empty.unwrap_or_default();
+        let target = match Target::parse_with(self.target, empty) {
             Ok(target) => target,
             Err(bad) => {
                 let refusal = Refusal::BadPath(bad);
-                answer.refuse(refusal.name(), refusal.detail());
+                answer.refuse(refusal.name(), &refusal.detail());
                 return answer;
             }
         };
@@ -85,17 +91,17 @@ impl Question<'_> {
         let client_ip = self.evidence.client_ip;
         let access = self.zone.map(|zone| &zone.access);
         if let Some(Err(refusal)) = access.map(|access| access.check(client_ip, self.referer)) {
-            return answer.refuse(refusal.name(), self.access_detail(refusal));
+            return answer.refuse(refusal.name(), &self.access_detail(refusal));
         }
         if let Some(policy) = self.policy {
             match policy.verify(target, &self.evidence) {
-                Ok(grant) => answer.grant(&grant),
+                Ok(grant) => answer.grant(&grant, target),
                 Err(refusal) => {
                     if refusal == Refusal::BadSignature {
                         let names = policy.keys.iter().map(|key| key.name.clone());
                         answer.keys_tried = names.collect();
                     }
-                    return answer.refuse(refusal.name(), refusal.detail());
+                    return answer.refuse(refusal.name(), &refusal.detail());
                 }
             }
         }
@@ -105,7 +111,7 @@ impl Question<'_> {
         };
         if self.zone.zip(self.takedowns).is_some_and(covers) {
             let detail = "the operator has taken it down: see `warren takedown --list`";
-            return answer.refuse("taken_down", detail.into());
+            return answer.refuse("taken_down", detail);
         }
         if let Some(zone) = self.zone
             && !origin::names_object(&zone.origin.kind, &target.path)
@@ -133,7 +139,7 @@ impl Question<'_> {
     /// What is known of the target whether or not it is let in.
     fn describe(&self, target: &Target<'_>, answer: &mut Explanation) {
         let (path, kind) = (&target.path, Kind::of(&target.path));
-        answer.path = Some(path.as_str().to_owned());
+        answer.path = Some(redact(path.as_str()).into_owned());
         answer.kind = Some(kind.name());
         if self.policy.is_some()
             && let Ok(parameters) = Parameters::parse(target)
@@ -152,20 +158,26 @@ impl Question<'_> {
         answer.cache_key = Some(key.fingerprint().to_string());
         answer.ttl = rules.expected_ttl(kind).map(|ttl| ttl.as_secs());
         let origin = |zone| origin_url(zone, path, &selected.to_query());
-        answer.origin = self.zone.and_then(origin);
+        let origin = self.zone.and_then(origin);
+        answer.origin = origin.map(|url| redact(&url).into_owned());
     }
 }
 
 impl Explanation {
-    fn refuse(&mut self, reason: &'static str, detail: String) {
+    fn refuse(&mut self, reason: &'static str, detail: &str) {
         self.allow = false;
         self.reason = reason;
-        self.detail = Some(detail);
+        self.detail = Some(redact(detail).into_owned());
     }
 
-    fn grant(&mut self, grant: &Grant<'_>) {
+    fn grant(&mut self, grant: &Grant<'_>, target: &Target<'_>) {
         self.scheme = Some(grant.token.scheme.name());
         self.key = Some(grant.key.to_owned());
+        self.left_out = grant.left_out.names().collect();
+        if let Ok(parameters) = Parameters::parse(target) {
+            let signed = signed_parameters(&parameters, grant.left_out);
+            self.signed_parameters = Some(signed);
+        }
     }
 
     /// What the token says of itself, before anybody believes it.
@@ -175,8 +187,8 @@ impl Explanation {
         self.expires_in = expires.map(|expires| expires.saturating_sub(now));
         if let Some(text) = parameters.token() {
             let signed = parameters.get("token_path").unwrap_or(path);
-            self.signed_path = Some(signed.to_owned());
-            self.signed_parameters = Some(signed_parameters(parameters));
+            self.signed_path = Some(redact(signed).into_owned());
+            self.signed_parameters = Some(signed_parameters(parameters, LeftOut::NONE));
             let token = Token::parse(text).ok();
             self.fingerprint = token.map(|token| Fingerprint::of(&token).to_string());
         }
@@ -200,6 +212,7 @@ impl Explanation {
         line("path", self.path.clone());
         line("signed path", self.signed_path.clone());
         line("signed parameters", self.signed_parameters.clone());
+        line("left out", Some(self.left_out.join(", ")));
         line("fingerprint", self.fingerprint.clone());
         let expires = self.expires_in.map(|left| match left {
             0.. => format!("in {left} s, by this clock ({})", self.now),

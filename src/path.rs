@@ -4,16 +4,23 @@
 //! the origin request all take the result, so the path that was verified is
 //! the path that is served.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// A request path, percent-decoded once and free of anything that two readers
-/// could read in two ways. Always begins with `/`; `//` is kept as it came.
+/// could read in two ways. Always begins with `/`; `//` stands in it only where
+/// the zone keeps empty segments.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalPath(String);
 
 impl CanonicalPath {
     /// Decodes and checks the path part of a request target (no query).
     pub fn parse(raw: &str) -> Result<Self, BadPath> {
+        Self::parse_with(raw, EmptySegments::Refused)
+    }
+
+    /// The same, by what the zone says of empty segments.
+    pub fn parse_with(raw: &str, empty: EmptySegments) -> Result<Self, BadPath> {
         if !raw.starts_with('/') {
             return Err(BadPath::NotOriginForm);
         }
@@ -24,6 +31,9 @@ impl CanonicalPath {
             raw.to_owned()
         };
         check_decoded(&decoded)?;
+        if empty == EmptySegments::Refused && decoded.contains("//") {
+            return Err(BadPath::EmptySegment);
+        }
         Ok(Self(decoded))
     }
 
@@ -60,7 +70,9 @@ impl CanonicalPath {
         } else {
             format!("{}{reference}", encode(self.folder()))
         };
-        CanonicalPath::parse(&remove_dot_segments(&absolute)).ok()
+        // Whether it may be asked for is its zone's to say, when it is.
+        let kept = EmptySegments::Kept;
+        CanonicalPath::parse_with(&remove_dot_segments(&absolute), kept).ok()
     }
 }
 
@@ -89,6 +101,31 @@ pub enum BadPath {
     NotUtf8,
     #[error("a \".\" or \"..\" segment stands in the path")]
     DotSegment,
+    #[error("an empty segment (\"//\") stands in the path, and the zone has no `empty_segments`")]
+    EmptySegment,
+}
+
+/// Whether a path may hold `//`. Many origins read several slashes as one: each
+/// object would have as many names, and as many keys, as a path has room for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EmptySegments {
+    #[default]
+    Refused,
+    /// The origin tells them apart.
+    Kept,
+}
+
+/// A path with several slashes read as one, and without one at its end: what
+/// is said of an object holds however it is written.
+pub fn collapsed(path: &str) -> Cow<'_, str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if !path.contains("//") && !path.ends_with('/') {
+        return path.into();
+    }
+    let segments = path.split('/').filter(|segment| !segment.is_empty());
+    segments
+        .fold(String::new(), |out, segment| out + "/" + segment)
+        .into()
 }
 
 /// Bytes that no request target may hold, path or query.
@@ -115,6 +152,29 @@ fn decode_path(raw: &[u8]) -> Result<Vec<u8>, BadPath> {
         }
     }
     Ok(out)
+}
+
+/// Whether an encoded path escapes only what needs it (RFC 3986 §2.3). One that
+/// escapes more may be another object's name, as it is and not as it is read:
+/// `/%61` is `/a` here, and what a signer of decoded paths calls `/%61`.
+pub fn escapes_nothing_unreserved(raw: &str) -> bool {
+    let bytes = raw.as_bytes();
+    let escapes = memchr::memchr_iter(b'%', bytes);
+    let mut read =
+        escapes.map(|at| decode_escape(bytes.get(at + 1).copied(), bytes.get(at + 2).copied()));
+    read.all(|byte| byte.is_some_and(|byte| !is_unreserved(byte)))
+}
+
+/// RFC 3986 §2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)
+}
+
+/// Whether `%` and two hexadecimal digits stand in a decoded text.
+pub fn holds_an_escape(decoded: &str) -> bool {
+    let bytes = decoded.as_bytes();
+    memchr::memchr_iter(b'%', bytes)
+        .any(|at| decode_escape(bytes.get(at + 1).copied(), bytes.get(at + 2).copied()).is_some())
 }
 
 /// The byte that `%` and these two digits stand for.
@@ -152,7 +212,7 @@ fn encode_except(text: &str, keep: impl Fn(u8) -> bool) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) || keep(byte) {
+        if is_unreserved(byte) || keep(byte) {
             out.push(char::from(byte));
         } else {
             out.push('%');
@@ -206,7 +266,11 @@ mod tests {
         let table: &[(&str, Result<&str, BadPath>)] = &[
             ("/", Ok("/")),
             ("/a.ts", Ok("/a.ts")),
-            ("//a//b.ts", Ok("//a//b.ts")),
+            ("//a/b.ts", Err(EmptySegment)),
+            ("/a//b.ts", Err(EmptySegment)),
+            ("/a/b//", Err(EmptySegment)),
+            ("//", Err(EmptySegment)),
+            ("/a/b/", Ok("/a/b/")),
             ("/a%20b.ts", Ok("/a b.ts")),
             ("/100%25.ts", Ok("/100%.ts")),
             ("/%2525", Ok("/%25")),
@@ -245,6 +309,31 @@ mod tests {
                 want.as_ref().copied(),
                 "{raw}"
             );
+        }
+    }
+
+    #[test]
+    fn an_empty_segment_is_kept_where_the_zone_says_so_and_nothing_else_is() {
+        let parse = |raw| CanonicalPath::parse_with(raw, EmptySegments::Kept);
+        for path in ["//", "//a//b.ts", "/a//"] {
+            assert_eq!(parse(path).as_ref().map(CanonicalPath::as_str), Ok(path));
+        }
+        assert_eq!(parse("/a//../b").err(), Some(BadPath::DotSegment));
+        assert_eq!(parse("/a/%2f/b").err(), Some(BadPath::EncodedSlash));
+    }
+
+    #[test]
+    fn several_slashes_collapse_to_one_and_none_is_left_at_the_end() {
+        let table = [
+            ("/a/b.ts", "/a/b.ts"),
+            ("//a///b.ts", "/a/b.ts"),
+            ("/a/b/", "/a/b"),
+            ("/a//", "/a"),
+            ("/", ""),
+            ("//", ""),
+        ];
+        for (path, want) in table {
+            assert_eq!(collapsed(path), want, "{path}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use serde::{Deserialize, Serialize};
 
+use crate::path_index::name_of;
 use crate::state_file::{Kept, StateFile};
 use crate::token::{Fingerprint, Revoked};
 
@@ -45,8 +46,13 @@ pub enum What {
 impl Kept for Revocation {
     type Place = (String, What);
 
+    /// However its path is spelled.
     fn place(&self) -> Self::Place {
-        (self.zone.clone(), self.what.clone())
+        let what = match &self.what {
+            What::Prefix(prefix) => What::Prefix(name_of(prefix, true).into_owned()),
+            What::Token(_) | What::Key(_) => self.what.clone(),
+        };
+        (self.zone.clone(), what)
     }
 
     fn is_over(&self, now: u64) -> bool {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
-use crate::path_index::PathIndex;
+use crate::path_index::{PathIndex, name_of};
 use crate::state_file::{Kept, StateFile};
 
 /// Takedowns of one node.
@@ -34,8 +34,10 @@ pub struct Takedown {
 impl Kept for Takedown {
     type Place = (String, String, bool);
 
+    /// However its path is spelled.
     fn place(&self) -> Self::Place {
-        (self.zone.clone(), self.path.clone(), self.prefix)
+        let path = name_of(&self.path, self.prefix).into_owned();
+        (self.zone.clone(), path, self.prefix)
     }
 
     fn is_over(&self, now: u64) -> bool {
@@ -82,7 +84,7 @@ impl Takedowns {
     pub fn covers(&self, zone: &str, path: &str, now: u64) -> bool {
         let index = self.index.load();
         let zone = index.0.get(zone);
-        zone.is_some_and(|zone| zone.of(path).any(|until| now < *until))
+        zone.is_some_and(|zone| zone.any(path, |until| now < *until))
     }
 
     pub fn list(&self) -> Arc<Vec<Takedown>> {

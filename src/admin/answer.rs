@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::Denied;
+use crate::token::carrier::redact;
 
 /// What a call may bring: ten thousand URLs of 400 bytes.
 pub const MAX_BODY_BYTES: usize = 4 << 20;
@@ -53,12 +54,13 @@ pub struct Wrong {
 }
 
 impl Wrong {
+    /// A message that quotes the call does so without its tokens.
     pub fn new(name: &'static str, field: &'static str, message: impl Into<String>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             name,
             field,
-            message: message.into(),
+            message: redact(&message.into()).into_owned(),
             retry_after: None,
         }
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::private_file;
 use crate::telemetry::log_line::Timestamp;
+use crate::token::carrier::redact;
 
 /// So many things of a call are named; all are counted.
 pub const NAMED: usize = 10;
@@ -60,6 +61,8 @@ impl Audit {
         if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
             line.extend(more.clone());
         }
+        let line = line.to_string();
+        let line = redact(&line);
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = writeln!(file, "{line}") {
             let path = path.display();

@@ -14,6 +14,7 @@ use super::place::{over_tls, place};
 use crate::cache::lifetime::State as Standing;
 use crate::cache::object::Object;
 use crate::edge::stored;
+use crate::token::carrier::redact;
 
 #[derive(Deserialize)]
 pub struct Call {
@@ -38,7 +39,7 @@ fn look(admin: &Admin, call: Result<Query<Call>, QueryRejection>) -> Result<Valu
     let found = stored(&admin.node, &site, &path, query, https);
     let mut answer = json!({
         "zone": site.zone.name,
-        "path": path.as_str(),
+        "path": redact(path.as_str()),
         "kind": found.kind.name(),
         "key": &*found.key.fingerprint(),
         "stored": found.object.is_some(),

@@ -13,6 +13,7 @@ mod guests;
 mod history;
 mod hosts;
 mod inspect;
+mod kin;
 mod listener;
 mod place;
 mod purge;

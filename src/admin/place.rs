@@ -8,10 +8,9 @@ use super::Admin;
 use super::answer::Wrong;
 use crate::edge::Site;
 use crate::edge::authority::{is_https, of_target, origin_form};
-use crate::path::{BadPath, CanonicalPath};
-use crate::telemetry::log_line::redact;
+use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::Target;
-use crate::token::parameters::is_token_parameter;
+use crate::token::carrier::is_token_parameter;
 
 /// What one call may name.
 pub const MAX_ITEMS: usize = 10_000;
@@ -40,24 +39,21 @@ pub fn place(
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
-    let target = target(text).map_err(|bad| {
-        let message = format!(
-            "{:?} has no canonical path: {bad}",
-            redact(origin_form(text))
-        );
+    let target = target(text, site.zone.empty_segments).map_err(|bad| {
+        let message = format!("{:?} has no canonical path: {bad}", origin_form(text));
         Wrong::new("bad_path", field, message)
     })?;
     Ok((site, target.path))
 }
 
 /// A URL's target, taken apart as the edge does: without a token's block.
-pub fn target(text: &str) -> Result<Target<'_>, BadPath> {
+pub fn target(text: &str, empty: EmptySegments) -> Result<Target<'_>, BadPath> {
     let target = match origin_form(text) {
         // A URL that ends with its host.
         whole if whole == text && of_target(text).is_some() => "/",
         target => target,
     };
-    Target::parse(target.split('#').next().unwrap_or_default())
+    Target::parse_with(target.split('#').next().unwrap_or_default(), empty)
 }
 
 /// A target that lets nobody in: without what makes a token.
@@ -87,7 +83,6 @@ pub fn site(
             found.ok_or_else(|| Wrong::new("unknown_host", field, message()))
         }
         None => {
-            let text = redact(text);
             let message = format!("{text:?} names no host: write a URL, or name the zone");
             let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
             find(admin, zone)

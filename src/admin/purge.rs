@@ -15,6 +15,7 @@ use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
+use super::kin::{Kin, of_origin};
 use super::place::{at_most, few, find, place, sites};
 use crate::cache::purge::{Mode, Purge, Purges};
 
@@ -28,6 +29,8 @@ pub struct Call {
     all: bool,
     /// Name or number of the zone: for tags, `all`, and paths without a host.
     zone: Option<String>,
+    /// And of every zone that serves the same objects.
+    every_zone: bool,
     mode: CallMode,
     dry_run: bool,
 }
@@ -47,6 +50,8 @@ struct Done {
     purged: usize,
     mode: CallMode,
     dry_run: bool,
+    /// Zones that serve the same objects, and keep theirs.
+    left: Vec<String>,
 }
 
 /// Purges of one call, each with the realm that it is for.
@@ -59,7 +64,8 @@ pub async fn v1(
 ) -> Response {
     let done = async {
         let call = read(call)?;
-        let wanted = wanted(&admin, &call)?;
+        let mut kin = Kin::default();
+        let wanted = wanted(&admin, &call, &mut kin)?;
         let mode = match call.mode {
             CallMode::Soft => Mode::Soft,
             CallMode::Hard => Mode::Hard,
@@ -69,6 +75,7 @@ pub async fn v1(
             purged,
             mode: call.mode,
             dry_run: call.dry_run,
+            left: kin.left().into_iter().map(str::to_owned).collect(),
         })
     };
     answer(done.await)
@@ -79,7 +86,8 @@ pub struct UrlQuery {
     url: Option<String>,
 }
 
-/// `GET` or `POST /purge?url=U`; a `*` or `/` at its end means a prefix.
+/// `GET` or `POST /purge?url=U`; a `*` or `/` at its end means a prefix. Its
+/// answer has no place for what it leaves, so it is for every zone.
 pub async fn url(
     State(admin): State<Arc<Admin>>,
     Extension(Who(who)): Extension<Who>,
@@ -98,7 +106,9 @@ pub async fn url(
             true => Purge::Prefix(path),
             false => Purge::Path(path),
         };
-        Ok((site.zone.realm, purge))
+        let sites = Kin::default().zones(&admin, &site, "", true, of_origin);
+        let realms = sites.iter().map(|site| site.zone.realm);
+        Ok(realms.map(|realm| (realm, purge.clone())).collect())
     };
     vendor(&admin, &who, named, StatusCode::OK).await
 }
@@ -129,7 +139,7 @@ pub async fn zone(
                 .map_err(|error| Wrong::new("bad_json", "body", error.to_string()))?,
         };
         let tag = call.cache_tag.filter(|tag| !tag.is_empty());
-        Ok((site.zone.realm, tag.map_or(Purge::All, Purge::Tag)))
+        Ok(vec![(site.zone.realm, tag.map_or(Purge::All, Purge::Tag))])
     };
     vendor(&admin, &who, named, StatusCode::NO_CONTENT).await
 }
@@ -138,12 +148,12 @@ pub async fn zone(
 async fn vendor(
     admin: &Arc<Admin>,
     who: &str,
-    named: impl FnOnce() -> Result<(u32, Purge), Wrong>,
+    named: impl FnOnce() -> Result<Wanted, Wrong>,
     status: StatusCode,
 ) -> Response {
     match named() {
-        Ok(purge) => {
-            run(admin, who, vec![purge], Mode::Hard, false).await;
+        Ok(wanted) => {
+            run(admin, who, wanted, Mode::Hard, false).await;
             status.into_response()
         }
         Err(wrong) => wrong.answer(Style::Vendor),
@@ -193,22 +203,33 @@ fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
     wanted.iter().take(NAMED).map(name).collect()
 }
 
-fn wanted(admin: &Admin, call: &Call) -> Result<Wanted, Wrong> {
+fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
     let items = call.urls.len() + call.prefixes.len() + call.tags.len();
     if items > 0 || !call.all {
         few(items, "name urls, prefixes or tags, or say \"all\": true")?;
     }
     let zone = call.zone.as_deref();
     let mut wanted = Wanted::new();
-    for text in &call.urls {
-        let (site, path) = place(admin, text, zone, "urls")?;
-        wanted.push((site.zone.realm, Purge::Path(path.as_str().to_owned())));
+    let urls = call.urls.iter().map(|text| (text, false, "urls"));
+    let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
+    for (text, is_prefix, field) in urls.chain(prefixes) {
+        let (site, path) = place(admin, text, zone, field)?;
+        let purge = match is_prefix {
+            true => Purge::Prefix(path.as_str().to_owned()),
+            false => Purge::Path(path.as_str().to_owned()),
+        };
+        let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
+        wanted.extend(sites.iter().map(|site| (site.zone.realm, purge.clone())));
+        at_most(wanted.len())?;
     }
-    for text in &call.prefixes {
-        let (site, path) = place(admin, text, zone, "prefixes")?;
-        wanted.push((site.zone.realm, Purge::Prefix(path.as_str().to_owned())));
+    let of_zone = zone.map(|zone| find(admin, zone)).transpose()?;
+    if call.tags.is_empty() && !call.all {
+        return Ok(wanted);
     }
-    let sites = sites(admin, zone)?;
+    let sites = match of_zone {
+        Some(site) => kin.zones(admin, &site, "", call.every_zone, of_origin),
+        None => sites(admin, None)?,
+    };
     let of_zones = (call.tags.len() + usize::from(call.all)) * sites.len();
     at_most(wanted.len() + of_zones)?;
     for realm in sites.iter().map(|site| site.zone.realm) {

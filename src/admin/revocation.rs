@@ -1,6 +1,6 @@
 //! Revocations: which tokens are let in no more, listed and lifted again.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -13,11 +13,16 @@ use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
+use super::kin::{Kin, of_keys, of_tokens};
 use super::place::{at_most, few, find, place, sites, target};
-use crate::edge::Site;
+use crate::edge::{Node, Site};
+use crate::path::EmptySegments;
 use crate::revocation::{Revocation, What};
+use crate::state_file::Kept as _;
+use crate::token::carrier::redact;
 use crate::token::policy::DEFAULT_MAX_LIFETIME;
-use crate::token::{Fingerprint, Policy};
+use crate::token::{Fingerprint, Key, Policy};
+use crate::zone::Zone;
 
 /// What `POST` and `DELETE /v1/revocations` take.
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +37,9 @@ pub struct Call {
     keys: Vec<String>,
     /// For paths without a host; else every zone that has such a key.
     zone: Option<String>,
+    /// And every zone that has the same security keys, or serves the same
+    /// objects.
+    every_zone: bool,
     /// Of prefixes and keys: the tokens that expire before, in Unix seconds.
     expires_before: Option<u64>,
     reason: String,
@@ -54,7 +62,9 @@ pub async fn add(
         Wrong::check_reason(&call.reason)?;
         let now = admin.node.clock.unix_seconds();
         Wrong::check_time(call.expires_before, now, "expires_before")?;
-        let revocations = revocations(&admin, &who, &call)?;
+        let mut kin = Kin::default();
+        let revocations = revocations(&admin, &who, &call, &mut kin)?;
+        let left = kin.left();
         let (count, named) = (revocations.len(), names(&revocations));
         admin
             .keep(move |node| {
@@ -62,9 +72,9 @@ pub async fn add(
                     .add(&revocations, node.clock.unix_seconds())
             })
             .await?;
-        let more = json!({ "reason": call.reason });
+        let more = json!({ "reason": call.reason, "left": left });
         admin.audit.write(&who, "revoke", count, &named, &more);
-        Ok(json!({ "revoked": count }))
+        Ok(json!({ "revoked": count, "left": left }))
     };
     answer(done.await)
 }
@@ -78,24 +88,36 @@ pub async fn lift(
         let mut call = read(call)?;
         // Keys and fingerprints are lifted whatever zones and keys there are now.
         let mut places = kept(&admin, &call);
+        if call.every_zone {
+            // And keys by their other names.
+            let more = revocations(&admin, &who, &call, &mut Kin::default());
+            places.extend(more.unwrap_or_default());
+        }
         let found: HashSet<What> = places.iter().map(|place| place.what.clone()).collect();
         call.fingerprints.retain(|text| {
             !text
                 .parse()
                 .is_ok_and(|it| found.contains(&What::Token(it)))
         });
+        call.urls
+            .retain(|url| !token_of(url).is_ok_and(|it| found.contains(&What::Token(it))));
         call.keys
             .retain(|name| !found.contains(&What::Key(name.clone())));
         if places.is_empty() || call.names() > 0 {
-            places.extend(revocations(&admin, &who, &call)?);
+            places.extend(revocations(&admin, &who, &call, &mut Kin::default())?);
         }
         let (items, named) = (places.len(), names(&places));
-        let lifted = admin
-            .keep(move |node| node.revocations.lift(&places, node.clock.unix_seconds()))
-            .await?;
-        let more = json!({ "lifted": lifted });
+        let lifting: HashSet<What> = places.iter().map(|it| it.place().1).collect();
+        let of = move |node: &Node| {
+            let lifted = node.revocations.lift(&places, node.clock.unix_seconds())?;
+            Ok((lifted, node.revocations.list()))
+        };
+        let (lifted, list) = admin.keep(of).await?;
+        let still = list.iter().filter(|it| lifting.contains(&it.place().1));
+        let left: BTreeSet<&str> = still.map(|it| it.zone.as_str()).collect();
+        let more = json!({ "lifted": lifted, "left": left });
         admin.audit.write(&who, "unrevoke", items, &named, &more);
-        Ok(json!({ "lifted": lifted }))
+        Ok(json!({ "lifted": lifted, "left": left }))
     };
     answer(done.await)
 }
@@ -104,17 +126,19 @@ pub async fn list(State(admin): State<Arc<Admin>>) -> Response {
     answer(Ok(json!({ "revocations": *admin.node.revocations.list() })))
 }
 
-/// What is kept of the keys and fingerprints that a call names.
+/// What is kept of the tokens and keys that a call names.
 fn kept(admin: &Admin, call: &Call) -> Vec<Revocation> {
     let tokens = call
         .fingerprints
         .iter()
-        .filter_map(|text| text.parse().ok());
+        .filter_map(|text| text.parse().ok())
+        .chain(call.urls.iter().filter_map(|url| token_of(url).ok()));
     let keys = call.keys.iter().cloned().map(What::Key);
     let named: HashSet<What> = tokens.map(What::Token).chain(keys).collect();
     let zone = call
         .zone
         .as_deref()
+        .filter(|_| !call.every_zone)
         .map(|id| find(admin, id).map_or(id.to_owned(), |site| site.zone.name.clone()));
     let all = admin.node.revocations.list();
     let of_zone = |it: &&Revocation| zone.as_ref().is_none_or(|zone| *zone == it.zone);
@@ -136,61 +160,131 @@ fn names(revocations: &[Revocation]) -> Vec<String> {
 }
 
 /// What a call names.
-fn revocations(admin: &Admin, who: &str, call: &Call) -> Result<Vec<Revocation>, Wrong> {
-    let paths = call.urls.len() + call.prefixes.len();
+fn revocations(
+    admin: &Admin,
+    who: &str,
+    call: &Call,
+    kin: &mut Kin,
+) -> Result<Vec<Revocation>, Wrong> {
     few(call.names(), "name urls, fingerprints, prefixes or keys")?;
+    let mut all = tokens(admin, call, kin)?;
+    all.extend(prefixes(admin, call, kin)?);
+    all.extend(keys(admin, call, kin)?);
+    let mut seen = HashSet::new();
+    all.retain(|(site, what)| seen.insert((site.zone.name.clone(), what.clone())));
+    at_most(all.len())?;
     let now = admin.node.clock.unix_seconds();
-    let mut all = Vec::new();
-    let mut add = |site: &Site, what: What, expires_before, forget_at| {
-        all.push(Revocation {
+    let one = |(site, what): (Arc<Site>, What)| {
+        let of_token = matches!(what, What::Token(_));
+        let policy = site.zone.token.as_ref().filter(|_| of_token);
+        let bounded = call.expires_before.filter(|_| !of_token);
+        Revocation {
             zone: site.zone.name.clone(),
             what,
-            expires_before,
-            reason: call.reason.clone(),
+            expires_before: bounded,
+            reason: redact(&call.reason).into_owned(),
             by: who.to_owned(),
             since: now,
-            forget_at,
-        });
+            forget_at: policy.map(|policy| longest(policy, now)).or(bounded),
+        }
     };
-    let bounded = call.expires_before;
+    Ok(all.into_iter().map(one).collect())
+}
+
+type Named = Vec<(Arc<Site>, What)>;
+
+/// A token is one wherever its key is: the host of a URL is not signed.
+fn tokens(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
+    let mut everywhere = Vec::new();
     for url in &call.urls {
-        let (site, _) = place(admin, url, call.zone.as_deref(), "urls")?;
-        let policy = site.zone.token.as_ref();
-        let forget_at = policy.map(|policy| longest(policy, now));
-        add(&site, What::Token(token_of(url)?), None, forget_at);
+        place(admin, url, call.zone.as_deref(), "urls")?;
+        everywhere.push(What::Token(token_of(url)?));
     }
+    let all = sites(admin, None)?;
+    at_most(everywhere.len() * all.len())?;
+    let mut named = with_policy(all, &everywhere);
+    let bad = |why| Wrong::new("bad_fingerprint", "fingerprints", why);
+    let parse = |text: &String| text.parse().map(What::Token).map_err(bad);
+    let fingerprints: Vec<What> = call
+        .fingerprints
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
+    let sites = match call.zone.as_deref() {
+        _ if fingerprints.is_empty() => Vec::new(),
+        Some(zone) => kin.zones(
+            admin,
+            &find(admin, zone)?,
+            "tokens",
+            call.every_zone,
+            of_keys,
+        ),
+        None => sites(admin, None)?,
+    };
+    at_most(fingerprints.len() * sites.len())?;
+    named.extend(with_policy(sites, &fingerprints));
+    Ok(named)
+}
+
+/// Each of these in each zone that asks for tokens.
+fn with_policy(sites: Vec<Arc<Site>>, whats: &[What]) -> Named {
+    let sites = sites.into_iter().filter(|site| site.zone.token.is_some());
+    sites
+        .flat_map(|site| {
+            whats
+                .iter()
+                .map(move |what| (Arc::clone(&site), what.clone()))
+        })
+        .collect()
+}
+
+fn prefixes(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
+    let mut all = Named::new();
     for text in &call.prefixes {
         let (site, path) = place(admin, text, call.zone.as_deref(), "prefixes")?;
-        let what = What::Prefix(path.as_str().to_owned());
-        add(&site, what, bounded, bounded);
+        let path = path.as_str();
+        let sites = kin.zones(admin, &site, path, call.every_zone, of_tokens);
+        let what = What::Prefix(path.to_owned());
+        all.extend(sites.into_iter().map(|site| (site, what.clone())));
+        at_most(all.len())?;
     }
+    Ok(all)
+}
+
+/// Where a zone has the same key by another name it is kin.
+fn keys(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
+    let mut all = Named::new();
     let sites = sites(admin, call.zone.as_deref())?;
-    let policies = sites
-        .iter()
-        .filter_map(|site| Some((site, site.zone.token.as_ref()?)));
-    let policies: Vec<(&Arc<Site>, &Policy)> = policies.collect();
-    at_most(paths + (call.fingerprints.len() + call.keys.len()) * policies.len())?;
-    for text in &call.fingerprints {
-        let bad = |why| Wrong::new("bad_fingerprint", "fingerprints", why);
-        let fingerprint: Fingerprint = text.parse().map_err(bad)?;
-        for (site, policy) in &policies {
-            let forget_at = Some(longest(policy, now));
-            add(site, What::Token(fingerprint), None, forget_at);
-        }
-    }
     for name in &call.keys {
-        let has = |policy: &Policy| policy.keys.iter().any(|it| it.name == *name);
-        let with = policies.iter().filter(|(_, policy)| has(policy));
-        let with: Vec<_> = with.collect();
-        if with.is_empty() {
+        let with = sites
+            .iter()
+            .filter_map(|site| Some((site, key_of(&site.zone, name)?)));
+        let before = all.len();
+        for (site, key) in with {
+            let has = |_: &Zone, other: &Zone| same_key(other, key).is_some();
+            for site in kin.zones(admin, site, name, call.every_zone, has) {
+                let name = same_key(&site.zone, key).map_or(name, |key| &key.name);
+                let what = What::Key(name.clone());
+                all.push((site, what));
+            }
+        }
+        if all.len() == before {
             let message = format!("no zone has a security key with the name {name:?}");
             return Err(Wrong::new("unknown_key", "keys", message));
         }
-        for (site, _) in with {
-            add(site, What::Key(name.clone()), bounded, bounded);
-        }
+        at_most(all.len())?;
     }
     Ok(all)
+}
+
+fn key_of<'z>(zone: &'z Zone, name: &str) -> Option<&'z Key> {
+    let keys = &zone.token.as_ref()?.keys;
+    keys.iter().find(|key| key.name == name)
+}
+
+fn same_key<'z>(zone: &'z Zone, key: &Key) -> Option<&'z Key> {
+    let keys = &zone.token.as_ref()?.keys;
+    keys.iter().find(|other| other.is(key))
 }
 
 /// When a token that is known by its fingerprint is needed no more. What its
@@ -207,6 +301,6 @@ fn token_of(url: &str) -> Result<Fingerprint, Wrong> {
         let message = "a URL to revoke carries its token: is it whole?";
         Wrong::new("no_token", "urls", message)
     };
-    let target = target(url).map_err(|_| none())?;
+    let target = target(url, EmptySegments::Kept).map_err(|_| none())?;
     Ok(Fingerprint::of(&target.token().ok_or_else(none)?))
 }

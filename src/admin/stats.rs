@@ -14,6 +14,7 @@ use super::{Admin, totals};
 use crate::cache::object::Object;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::totals::Totals;
+use crate::token::carrier::redact;
 
 /// Objects that are listed, and how old the list may be: it takes a scan of
 /// all that is stored.
@@ -197,7 +198,7 @@ fn row(admin: &Admin, object: &Object) -> Value {
     let site = sites.iter().find(|it| it.zone.realm == object.name.realm);
     json!({
         "zone": site.map(|site| site.zone.name.as_str()),
-        "path": object.name.path.as_str(),
+        "path": redact(object.name.path.as_str()),
         "kind": object.kind.name(),
         "bytes": object.body.len(),
         "hits": object.hits.about(),

@@ -1,5 +1,6 @@
 //! Takedowns: what is not served any more, listed and lifted again.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -12,9 +13,13 @@ use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
-use super::place::{few, place, target};
-use crate::path::CanonicalPath;
+use super::kin::{Kin, of_origin};
+use super::place::{at_most, few, place, target};
+use crate::edge::Node;
+use crate::path::{CanonicalPath, EmptySegments};
+use crate::state_file::Kept as _;
 use crate::takedown::Takedown;
+use crate::token::carrier::redact;
 
 /// What `POST` and `DELETE /v1/takedowns` take.
 #[derive(Debug, Default, Deserialize)]
@@ -24,6 +29,8 @@ pub struct Call {
     prefixes: Vec<String>,
     /// For paths without a host.
     zone: Option<String>,
+    /// And in every zone that serves the same objects.
+    every_zone: bool,
     /// Who asked, or which notice.
     reason: String,
     /// Unix seconds; absent: until it is lifted.
@@ -40,14 +47,16 @@ pub async fn add(
         Wrong::check_reason(&call.reason)?;
         let now = admin.node.clock.unix_seconds();
         Wrong::check_time(call.until, now, "until")?;
-        let takedowns = takedowns(&admin, &who, &call, &named)?;
+        let mut kin = Kin::default();
+        let takedowns = takedowns(&admin, &who, &call, &mut kin, named)?;
+        let left = kin.left();
         let (count, names) = (takedowns.len(), names(&takedowns));
         admin
             .keep(move |node| node.takedowns.add(&takedowns, node.clock.unix_seconds()))
             .await?;
-        let more = json!({ "reason": call.reason });
+        let more = json!({ "reason": call.reason, "left": left });
         admin.audit.write(&who, "takedown", count, &names, &more);
-        Ok(json!({ "taken_down": count }))
+        Ok(json!({ "taken_down": count, "left": left }))
     };
     answer(done.await)
 }
@@ -59,14 +68,19 @@ pub async fn lift(
 ) -> Response {
     let done = async {
         let call = read(call)?;
-        let places = takedowns(&admin, &who, &call, &kept)?;
+        let places = takedowns(&admin, &who, &call, &mut Kin::default(), kept)?;
         let (items, names) = (places.len(), names(&places));
-        let lifted = admin
-            .keep(move |node| node.takedowns.lift(&places, node.clock.unix_seconds()))
-            .await?;
-        let more = json!({ "lifted": lifted });
+        let lifting: HashSet<_> = places.iter().map(what).collect();
+        let of = move |node: &Node| {
+            let lifted = node.takedowns.lift(&places, node.clock.unix_seconds())?;
+            Ok((lifted, node.takedowns.list()))
+        };
+        let (lifted, list) = admin.keep(of).await?;
+        let still = list.iter().filter(|it| lifting.contains(&what(it)));
+        let left: BTreeSet<&str> = still.map(|it| it.zone.as_str()).collect();
+        let more = json!({ "lifted": lifted, "left": left });
         admin.audit.write(&who, "lift", items, &names, &more);
-        Ok(json!({ "lifted": lifted }))
+        Ok(json!({ "lifted": lifted, "left": left }))
     };
     answer(done.await)
 }
@@ -75,21 +89,33 @@ pub async fn list(State(admin): State<Arc<Admin>>) -> Response {
     answer(Ok(json!({ "takedowns": *admin.node.takedowns.list() })))
 }
 
-/// A zone's name and a path, of a text in a field of a call.
-type Place = Result<(String, CanonicalPath), Wrong>;
+/// What is taken down, wherever.
+fn what(takedown: &Takedown) -> (String, bool) {
+    let (_, path, prefix) = takedown.place();
+    (path, prefix)
+}
 
-fn named(admin: &Admin, text: &str, zone: Option<&str>, field: &'static str) -> Place {
-    place(admin, text, zone, field).map(|(site, path)| (site.zone.name.clone(), path))
+/// The names of zones and a path, of a text in a field of a call.
+type Places = Result<(Vec<String>, CanonicalPath), Wrong>;
+
+fn named(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static str) -> Places {
+    let (site, path) = place(admin, text, call.zone.as_deref(), field)?;
+    let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
+    let names = sites.iter().map(|site| site.zone.name.clone());
+    Ok((names.collect(), path))
 }
 
 /// Of a zone that is gone, too, where something is taken down in it.
-fn kept(admin: &Admin, text: &str, zone: Option<&str>, field: &'static str) -> Place {
+fn kept(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static str) -> Places {
     let list = admin.node.takedowns.list();
     let is_kept = |zone: &&str| list.iter().any(|it| it.zone == *zone);
-    named(admin, text, zone, field).or_else(|wrong| {
-        let gone = zone.filter(|zone| wrong.name == "unknown_zone" && is_kept(zone));
-        let path = target(text).map(|target| target.path);
-        gone.map(str::to_owned).zip(path.ok()).ok_or(wrong)
+    named(admin, call, kin, text, field).or_else(|wrong| {
+        let gone = call.zone.as_deref();
+        let gone = gone.filter(|zone| wrong.name == "unknown_zone" && is_kept(zone));
+        // What is listed was read by its zone.
+        let path = target(text, EmptySegments::Kept).map(|target| target.path);
+        let zones = gone.map(|zone| vec![zone.to_owned()]);
+        zones.zip(path.ok()).ok_or(wrong)
     })
 }
 
@@ -97,25 +123,49 @@ fn takedowns(
     admin: &Admin,
     who: &str,
     call: &Call,
-    read: &impl Fn(&Admin, &str, Option<&str>, &'static str) -> Place,
+    kin: &mut Kin,
+    read: fn(&Admin, &Call, &mut Kin, &str, &'static str) -> Places,
 ) -> Result<Vec<Takedown>, Wrong> {
     let items = call.urls.len() + call.prefixes.len();
     few(items, "name urls or prefixes")?;
-    let urls = call.urls.iter().map(|text| (text, false, "urls"));
-    let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
-    let one = |(text, prefix, field): (&String, bool, &'static str)| {
-        let (zone, path) = read(admin, text, call.zone.as_deref(), field)?;
-        Ok(Takedown {
+    let mut all = Vec::new();
+    for (text, prefix, field) in call.texts() {
+        let (zones, path) = read(admin, call, kin, text, field)?;
+        let takedown = |zone| call.takedown(admin, who, zone, &path, prefix);
+        all.extend(zones.into_iter().map(takedown));
+        at_most(all.len())?;
+    }
+    let mut seen = HashSet::new();
+    all.retain(|it: &Takedown| seen.insert(it.place()));
+    Ok(all)
+}
+
+impl Call {
+    /// What it names: a text, whether as a prefix, and in which field.
+    fn texts(&self) -> impl Iterator<Item = (&String, bool, &'static str)> {
+        let urls = self.urls.iter().map(|text| (text, false, "urls"));
+        let prefixes = self.prefixes.iter().map(|text| (text, true, "prefixes"));
+        urls.chain(prefixes)
+    }
+
+    fn takedown(
+        &self,
+        admin: &Admin,
+        who: &str,
+        zone: String,
+        path: &CanonicalPath,
+        prefix: bool,
+    ) -> Takedown {
+        Takedown {
             zone,
             path: path.as_str().to_owned(),
             prefix,
-            reason: call.reason.clone(),
-            until: call.until,
+            reason: redact(&self.reason).into_owned(),
+            until: self.until,
             by: who.to_owned(),
             since: admin.node.clock.unix_seconds(),
-        })
-    };
-    urls.chain(prefixes).map(one).collect()
+        }
+    }
 }
 
 /// As the audit log names them.

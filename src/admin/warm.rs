@@ -134,7 +134,9 @@ fn begin(admin: &Arc<Admin>, who: String, call: Body<Call>) -> Result<Walk, Wron
         let host = host.or_else(|| site.zone.hostnames.first().cloned());
         let host = host.unwrap_or_default();
         // It was read before.
-        let target = target(url).map(|target| bare(&target)).unwrap_or_default();
+        let target = target(url, site.zone.empty_segments)
+            .map(|target| bare(&target))
+            .unwrap_or_default();
         if walk.named.len() < NAMED {
             walk.named.push(format!("{} {target}", site.zone.name));
         }
@@ -239,7 +241,8 @@ impl Walk {
                 self.progress.failed += 1;
                 if self.progress.failures.len() < MAX_FAILURES {
                     let host = of_target(&url).unwrap_or_default();
-                    let target = target(&url).map(|target| bare(&target));
+                    let empty = site.zone.empty_segments;
+                    let target = target(&url, empty).map(|target| bare(&target));
                     let scheme = if over_tls(&self.admin, &url) {
                         "https"
                     } else {

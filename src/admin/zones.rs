@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::answer::answer;
 use crate::origin::{Kind, Settings};
+use crate::path::EmptySegments;
 use crate::token::Policy;
 use crate::zone::{CachePolicy, CacheRules, Methods, QueryRule, Zone};
 
@@ -43,6 +44,7 @@ fn zone(zone: &Zone) -> Value {
         "explain_to": texts(&zone.explain_to),
         "cors": zone.cors,
         "cmcd": zone.cmcd,
+        "empty_segments": zone.empty_segments == EmptySegments::Kept,
         "cache": cache(&zone.cache),
         "origin": origin(&zone.origin),
     })
@@ -62,6 +64,7 @@ fn token(policy: &Policy) -> Value {
         "max_lifetime": policy.max_lifetime.as_secs(),
         "raw_prefix": policy.raw_prefix,
         "allow_ampersand": policy.allow_ampersand,
+        "encoded_path": policy.encoded_path,
     })
 }
 

@@ -151,9 +151,13 @@ impl Realm {
     }
 
     fn of_path(&self, path: &str) -> Mark {
+        let mut mark = self.all;
+        self.paths.any(path, |more| {
+            mark = mark.with(*more);
+            false
+        });
         let beside = folder_of_media(path).and_then(|folder| self.folders.get(folder));
-        let marks = self.paths.of(path).chain(beside);
-        marks.fold(self.all, |mark, more| mark.with(*more))
+        mark.with(beside.copied().unwrap_or_default())
     }
 }
 

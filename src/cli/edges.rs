@@ -210,8 +210,18 @@ impl Kept {
         if answer[field] == 0 {
             return Err(format!("nothing of that is {}: see --list", self.put));
         }
-        let text = format!("{} {done}", answer[field]);
+        let text = format!("{} {done}{}", answer[field], left(&answer["left"]));
         Ok((answer, text))
+    }
+}
+
+/// What an answer says that it leaves.
+pub fn left(zones: &Value) -> String {
+    let zones = zones.as_array().into_iter().flatten();
+    let zones: Vec<&str> = zones.filter_map(Value::as_str).collect();
+    match zones.is_empty() {
+        true => String::new(),
+        false => format!("; left as it was in {} (--every-zone)", zones.join(", ")),
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -5,7 +6,7 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::edges::{Edge, Edges, lines_of};
+use super::edges::{Edge, Edges, left, lines_of};
 use super::usage;
 
 /// Items of one call; more go in several.
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// A zone's name or number.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
+    /// And of every zone that serves the same objects.
+    #[arg(long)]
+    every_zone: bool,
     /// Make it stale instead of ending it.
     #[arg(long)]
     soft: bool,
@@ -57,15 +61,17 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Err(why) => return usage(&why),
     };
     arguments.edges.each(&async |edge| {
-        let purged = arguments.purge(edge, &calls).await?;
+        let (purged, zones) = arguments.purge(edge, &calls).await?;
         let done = if arguments.dry_run {
             "would be purged"
         } else {
             "purged"
         };
         let objects = if purged == 1 { "object" } else { "objects" };
-        let answer = json!({ "purged": purged, "dry_run": arguments.dry_run });
-        Ok((answer, format!("{purged} {objects} {done}")))
+        let zones = json!(zones);
+        let said = format!("{purged} {objects} {done}{}", left(&zones));
+        let answer = json!({ "purged": purged, "dry_run": arguments.dry_run, "left": zones });
+        Ok((answer, said))
     })
 }
 
@@ -78,7 +84,12 @@ impl Arguments {
         }
         let call = |more: Value| {
             let mode = if self.soft { "soft" } else { "hard" };
-            let mut body = json!({ "mode": mode, "dry_run": self.dry_run, "zone": self.zone });
+            let mut body = json!({
+                "mode": mode,
+                "dry_run": self.dry_run,
+                "zone": self.zone,
+                "every_zone": self.every_zone,
+            });
             if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
                 body.extend(more);
             }
@@ -98,16 +109,22 @@ impl Arguments {
         }
     }
 
-    /// Makes the calls at one edge; the objects purged.
-    async fn purge(&self, edge: &Edge<'_>, calls: &[Value]) -> Result<u64, String> {
-        let mut purged = 0;
+    /// Makes the calls at one edge; the objects purged, and the zones left.
+    async fn purge(
+        &self,
+        edge: &Edge<'_>,
+        calls: &[Value],
+    ) -> Result<(u64, BTreeSet<String>), String> {
+        let (mut purged, mut left) = (0, BTreeSet::new());
         for (at, call) in calls.iter().enumerate() {
             if calls.len() > 1 {
                 edge.progress((at + 1, calls.len()), "calls", at + 1 == calls.len());
             }
             let answer = edge.call(Method::POST, "/v1/purge", call).await?;
             purged += answer["purged"].as_u64().unwrap_or_default();
+            let zones = answer["left"].as_array().into_iter().flatten();
+            left.extend(zones.filter_map(|zone| Some(zone.as_str()?.to_owned())));
         }
-        Ok(purged)
+        Ok((purged, left))
     }
 }

@@ -46,6 +46,9 @@ pub struct Arguments {
     /// A zone's name or number.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
+    /// And in every zone that has the same keys, or serves the same objects.
+    #[arg(long)]
+    every_zone: bool,
     /// What has happened.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -86,6 +89,7 @@ impl Arguments {
             "prefixes": self.prefix,
             "keys": self.key_name,
             "zone": self.zone,
+            "every_zone": self.every_zone,
             "expires_before": self.expires_before,
             "reason": self.reason.as_deref().unwrap_or_default(),
         });

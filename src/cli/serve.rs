@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::listen::Inherited;
 use crate::node::{self, Running};
+use crate::telemetry::node_log::WithoutTokens;
 
 /// A worker looks into the shared queue after so many tasks. Connections that
 /// do not fit into its own (256) wait there: on 512 busy connections and one
@@ -82,7 +83,7 @@ fn log_to_stderr(environment: &Environment) {
     let filter = tracing_subscriber::EnvFilter::new(filter);
     tracing_subscriber::fmt()
         .json()
-        .with_writer(std::io::stderr)
+        .with_writer(|| WithoutTokens(std::io::stderr()))
         .with_env_filter(filter)
         .init();
 }

@@ -8,6 +8,7 @@ use super::key::{KeySource, zone_of};
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::{Environment, parse_duration};
+use crate::path::EmptySegments;
 use crate::token::sign::{Form, Options, sign};
 use crate::token::{Key, Scheme};
 
@@ -87,8 +88,8 @@ fn form(text: &str) -> Result<Form, String> {
 
 pub fn run(arguments: &Arguments) -> ExitCode {
     let environment = Environment::of_process();
-    let key = match find_key(arguments, &environment) {
-        Ok(key) => key,
+    let (key, empty_segments) = match find_key(arguments, &environment) {
+        Ok(found) => found,
         Err(why) => return usage(&why),
     };
     let base = environment
@@ -125,6 +126,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         countries_blocked: arguments.countries_blocked.clone(),
         limit: arguments.limit,
         ignore_params: arguments.ignore_params,
+        empty_segments,
         force: arguments.force,
     };
     match sign(&url, &key, arguments.scheme, expires, &options) {
@@ -141,9 +143,14 @@ fn refuse(why: &str) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-fn find_key(arguments: &Arguments, environment: &Environment) -> Result<Key, String> {
+/// The key, and what the zone says of paths, where one is named.
+fn find_key(
+    arguments: &Arguments,
+    environment: &Environment,
+) -> Result<(Key, EmptySegments), String> {
     let Some(config) = arguments.key.load_config(environment) else {
-        return arguments.key.single(environment);
+        let key = arguments.key.single(environment)?;
+        return Ok((key, EmptySegments::default()));
     };
     let config = config?;
     let zone = zone_of(&config, arguments.zone.as_deref())?;
@@ -154,5 +161,6 @@ fn find_key(arguments: &Arguments, environment: &Environment) -> Result<Key, Str
         .unwrap_or_default();
     keys.first()
         .cloned()
+        .map(|key| (key, zone.empty_segments))
         .ok_or_else(|| format!("the zone {:?} has no key", zone.name))
 }

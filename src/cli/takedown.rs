@@ -19,11 +19,13 @@ const TAKEDOWNS: Kept = Kept {
 Examples:
   warren takedown https://cdn.example.net/v/s1/master.m3u8 --reason \"notice 2026-117\"
   warren takedown --prefix https://cdn.example.net/v/s1/ --reason court --until 1893456000
+  warren takedown --every-zone https://cdn.example.net/v/s1/a.ts --reason court
   warren takedown --lift --prefix https://cdn.example.net/v/s1/
   warren takedown --list --json
 
 What is taken down is 451 for everybody, from memory too, and stays so over a
-restart ([admin] state_dir). The access key comes from WARREN_ACCESS_KEY and
+restart ([admin] state_dir). Zones that serve the same objects are left, and
+named, without --every-zone. The access key comes from WARREN_ACCESS_KEY and
 needs the rights admin; --list needs read.
 Exit code 0: done. 1: the edge refused, or could not be reached.")]
 pub struct Arguments {
@@ -35,6 +37,9 @@ pub struct Arguments {
     /// A zone's name or number.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
+    /// And in every zone that serves the same objects.
+    #[arg(long)]
+    every_zone: bool,
     /// Who asked, or which notice.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -67,7 +72,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 impl Arguments {
     async fn change(&self, edge: &Edge<'_>) -> Result<(Value, String), String> {
-        let mut body = json!({ "urls": self.urls, "prefixes": self.prefix, "zone": self.zone });
+        let mut body = json!({
+            "urls": self.urls,
+            "prefixes": self.prefix,
+            "zone": self.zone,
+            "every_zone": self.every_zone,
+        });
         if let Some(reason) = &self.reason {
             body["reason"] = reason.as_str().into();
         }

@@ -8,6 +8,7 @@ use super::origin::origin;
 use super::section::Section;
 use crate::cache::lifetime::Overrides;
 use crate::origin::Settings;
+use crate::path::EmptySegments;
 use crate::token::{self, Key, Scheme};
 use crate::zone::{Access, CachePolicy, CacheRules, Methods, QueryRule, Referrer, Zone};
 
@@ -99,6 +100,10 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     let explain_to = networks(table, "explain_to");
     let cors = table.flag("cors", true);
     let cmcd = table.flag("cmcd", false);
+    let empty_segments = match table.flag("empty_segments", false) {
+        true => EmptySegments::Kept,
+        false => EmptySegments::Refused,
+    };
     let access = access(table);
     let token = token(table);
     let cache = cache_rules(table);
@@ -129,6 +134,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
         trusted_proxies,
         explain_to,
         cors,
+        empty_segments,
         cmcd,
         cache,
         origin,
@@ -194,6 +200,7 @@ fn token(zone: &Section<'_>) -> Option<Option<token::Policy>> {
         .unwrap_or(token::policy::DEFAULT_MAX_LIFETIME);
     policy.raw_prefix = table.flag("raw_prefix", false);
     policy.allow_ampersand = table.flag("allow_ampersand", false);
+    policy.encoded_path = table.flag("encoded_path", true);
     if required && policy.keys.is_empty() && table.has("keys") {
         table.problem(
             "keys",
@@ -268,7 +275,7 @@ fn query_rule(table: &Section<'_>) -> QueryRule {
             "query",
             "parameter names that are no token's",
             |text| {
-                let fine = !text.is_empty() && !token::parameters::is_carrier(text);
+                let fine = !text.is_empty() && !token::carrier::is_carrier(text);
                 fine.then(|| text.to_owned())
             },
         ));

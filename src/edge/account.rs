@@ -9,15 +9,16 @@ use pingora::http::Version;
 
 use super::request::Request;
 use super::sender::Sender;
-use super::verify::{Refused, Visitor};
+use super::verify::{Refused, Used, Visitor};
 use super::{Node, drawn, trace};
 use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::cmcd::{self, Cmcd};
-use crate::telemetry::log_line::{Line, Timestamp, anonymise, redact};
+use crate::telemetry::log_line::{Line, Timestamp, anonymise};
 use crate::telemetry::metrics::Answered;
-use crate::token::{Fingerprint, Token};
+use crate::token::Fingerprint;
+use crate::token::carrier::{redact, redact_referer};
 
 /// What became of a request, noted along the road.
 #[derive(Debug, Clone)]
@@ -31,8 +32,7 @@ pub struct Record {
     pub reason: Option<&'static str>,
     pub bypass: Option<Bypass>,
     pub refused: bool,
-    /// The token, and which of the zone's keys made it.
-    pub token: Option<(usize, Token)>,
+    pub token: Option<Used>,
     pub fingerprint: Option<Arc<str>>,
 }
 
@@ -91,8 +91,8 @@ pub fn account(
     if let Some(bypass) = record.bypass {
         node.metrics.count_bypass(bypass.name());
     }
-    if let Some((key, token)) = record.token {
-        counters.count_token(key, token.scheme);
+    if let Some(used) = record.token {
+        counters.count_token(used.key, used.token.scheme);
     }
     // Only of those who were let in; a preflight brings no token.
     let let_in = !record.refused && request.method != Method::OPTIONS;
@@ -128,9 +128,9 @@ fn line<'a>(
     record: &'a Record,
 ) -> Line<'a> {
     let zone = visitor.zone();
-    let token_key = record.token.and_then(|(key, _)| {
+    let token_key = record.token.and_then(|used| {
         let policy = zone?.token.as_ref()?;
-        Some(policy.keys.get(key)?.name.as_str())
+        Some(policy.keys.get(used.key)?.name.as_str())
     });
     // What was refused has not come so far as to note them.
     let told = record.refused.then(|| visitor.told());
@@ -150,7 +150,7 @@ fn line<'a>(
             .as_ref()
             .and_then(|code| std::str::from_utf8(code).ok()),
         method: request.method.as_str(),
-        host: &visitor.host,
+        host: redact(&visitor.host),
         url: redact(&visitor.target),
         protocol: if request.version == Version::HTTP_2 {
             "HTTP/2"
@@ -170,11 +170,12 @@ fn line<'a>(
         token_key,
         token: record
             .token
-            .map_or(token, |(_, it)| Some(it))
+            .map_or(token, |used| Some(used.token))
             .map(|it| Fingerprint::of(&it)),
+        left_out: record.token.map(|used| used.left_out).unwrap_or_default(),
         cache_key: record.fingerprint.as_deref(),
-        referer: request.text(&REFERER),
-        user_agent: request.text(&USER_AGENT),
+        referer: request.text(&REFERER).map(redact_referer),
+        user_agent: request.text(&USER_AGENT).map(redact),
         weight: 1,
     }
 }

@@ -1,14 +1,19 @@
-//! Pure: which headers of a viewer go to the origin.
+//! Which headers of a viewer go to the origin.
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HeaderName, HeaderValue, RANGE};
 
 use super::request::Request;
+use super::{Node, referrer};
 use crate::cache::head::is_hop_by_hop;
 use crate::zone::{CachePolicy, Zone};
 
 /// Under `hls` only what the zone keys by; under `origin` every end-to-end
 /// header but those that the edge answers or sets itself.
-pub fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderValue)> {
+pub fn forwarded(
+    node: &Node,
+    request: &Request<'_>,
+    zone: &Zone,
+) -> Vec<(HeaderName, HeaderValue)> {
     let vary = &zone.cache.vary;
     // An object store reads our credentials, never a viewer's.
     let is_s3 = zone.origin.is_s3();
@@ -33,6 +38,7 @@ pub fn forwarded(request: &Request<'_>, zone: &Zone) -> Vec<(HeaderName, HeaderV
     };
     let mut entries = request.entries();
     entries.retain(|(name, _)| passes(name));
+    referrer::without_tokens(node, request, &mut entries);
     entries
 }
 

@@ -89,7 +89,7 @@ impl<'a> Query<'a> {
             CachePolicy::Hls => None,
             CachePolicy::Origin => store.variation(&base),
         };
-        let key = variation.map(|it| it.key(&base, &forwarded(visit.request, zone)));
+        let key = variation.map(|it| it.key(&base, &forwarded(visit.node, visit.request, zone)));
         Self {
             visit,
             key: key.unwrap_or_else(|| base.clone()),
@@ -317,7 +317,7 @@ impl<'a> Query<'a> {
         } = self.visit;
         let (zone, path) = (admitted.zone, &admitted.target.path);
         let told = self.visit.told_trace();
-        let mut forwarded = forwarded(request, zone);
+        let mut forwarded = forwarded(node, request, zone);
         forwarded.retain(|(name, _)| !told.drops(name));
         origin::Request {
             method: if request.is_head() {

@@ -19,6 +19,7 @@ mod pacing;
 mod pass;
 mod proxy;
 pub mod range;
+mod referrer;
 mod request;
 mod respond;
 mod ride;

@@ -137,6 +137,7 @@ impl ProxyHttp for Edge {
     ) -> Result<()> {
         let visitor = context.visitor.as_ref();
         through::rewrite(
+            &self.node,
             context.through.as_deref(),
             visitor,
             &context.request_id,

@@ -18,6 +18,7 @@ use super::headers::{self, Stamp};
 use super::invalidate::Changing;
 use super::lookup::Visit;
 use super::pacing::{Pace, SLICE_BYTES};
+use super::referrer::through_without_tokens;
 use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
@@ -161,6 +162,7 @@ pub async fn peer(through: Option<&mut Through>, node: &Node) -> Result<Box<Http
 }
 
 pub fn rewrite(
+    node: &Node,
     through: Option<&Through>,
     visitor: Option<&Visitor<'_>>,
     request_id: &str,
@@ -184,6 +186,7 @@ pub fn rewrite(
     for name in theirs {
         upstream.remove_header(&name);
     }
+    through_without_tokens(node, &visitor.host, upstream)?;
     if let Some(span) = through.trace.ours() {
         upstream.insert_header(TRACEPARENT, span.to_string())?;
     }

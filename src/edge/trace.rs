@@ -7,7 +7,7 @@ use super::lookup::Visit;
 use super::request::Request;
 use super::verify::Visitor;
 use super::{Node, drawn};
-use crate::telemetry::log_line::redact;
+use crate::token::carrier::redact;
 use crate::traces::{Caller, Span, SpanKind, TraceContext, Value};
 use crate::zone::{Zone, contains};
 

@@ -18,8 +18,8 @@ use super::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::{Origin, names_object};
-use crate::path::BadPath;
-use crate::token::{Country, Evidence, Refusal, Target, Token};
+use crate::path::{BadPath, EmptySegments};
+use crate::token::{Country, Evidence, LeftOut, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
 
 /// A request that has been through this many edges goes in a circle.
@@ -116,11 +116,20 @@ pub struct Admitted<'v> {
     pub target: Target<'v>,
     /// Bytes per second, by the token.
     pub limit: Option<NonZeroU64>,
-    /// The token, and which of the zone's keys made it.
-    pub token: Option<(usize, Token)>,
+    pub token: Option<Used>,
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
     pub preflight: bool,
+}
+
+/// A token that lets in.
+#[derive(Debug, Clone, Copy)]
+pub struct Used {
+    pub token: Token,
+    /// Which of the zone's keys made it.
+    pub key: usize,
+    /// What players have added, and it has not signed.
+    pub left_out: LeftOut,
 }
 
 impl<'r> Visitor<'r> {
@@ -166,9 +175,15 @@ impl<'r> Visitor<'r> {
         self.site.as_deref().map(|site| &*site.zone)
     }
 
+    /// Without a zone no path may have any.
+    fn empty_segments(&self) -> EmptySegments {
+        self.zone()
+            .map_or_else(EmptySegments::default, |zone| zone.empty_segments)
+    }
+
     /// What a target says of itself: its kind, and a token that nobody believes.
     pub fn told(&self) -> (Option<Kind>, Option<Token>) {
-        let target = Target::parse(&self.target).ok();
+        let target = Target::parse_with(&self.target, self.empty_segments()).ok();
         let kind = target.as_ref().map(|target| Kind::of(&target.path));
         (kind, target.and_then(|target| target.token()))
     }
@@ -191,7 +206,7 @@ impl<'r> Visitor<'r> {
         if request.lines() > MAX_HEADER_LINES {
             return Err(Refused::Head(BadHead::TooLarge));
         }
-        let target = Target::parse(&self.target)?;
+        let target = Target::parse_with(&self.target, self.empty_segments())?;
         if !request.host().is_some_and(|host| is_host(host.as_bytes())) {
             return Err(Refused::BadHost);
         }
@@ -235,7 +250,11 @@ impl<'r> Visitor<'r> {
                 .verify(&admitted.target, &evidence)
                 .map_err(Refused::Token)?;
             admitted.limit = grant.limit;
-            admitted.token = Some((grant.key_index, grant.token));
+            admitted.token = Some(Used {
+                token: grant.token,
+                key: grant.key_index,
+                left_out: grant.left_out,
+            });
         }
         // Behind the token: who has none learns nothing of it.
         let now = unix_seconds(request.entry.came_at);

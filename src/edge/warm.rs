@@ -26,7 +26,7 @@ pub enum Warmed {
 /// Pulls a target as a request without headers and token would, over TLS or not,
 /// unless it is there: who rides this pull gets it as from any other.
 pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> Warmed {
-    let Ok(parsed) = Target::parse(target) else {
+    let Ok(parsed) = Target::parse_with(target, site.zone.empty_segments) else {
         return Warmed::Failed("bad_path");
     };
     if !names_object(&site.zone.origin.kind, &parsed.path) {

@@ -148,6 +148,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
     node.takedowns.begin()?;
     node.revocations.begin()?;
     node.trust_proxies();
+    reload::tell_of_what_no_zone_needs(&node);
     Ok((node, zones))
 }
 

@@ -1,7 +1,7 @@
 //! A new configuration for a running node. What is sound is taken over whole;
 //! what is not changes nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use super::{Running, countries};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::{AccessLog, Cache, Config, Listen, Tracing};
-use crate::edge::Site;
+use crate::edge::{Node, Site};
 use crate::listen::{CertificateResolver, Certificates};
 use crate::origin::{self, Kind, Origin};
 use crate::telemetry::metrics::Metrics;
@@ -137,6 +137,30 @@ impl Reloading {
     }
 }
 
+/// What is kept of zones that are gone holds nothing, and a zone that has only
+/// been renamed has lost it: says so.
+pub(super) fn tell_of_what_no_zone_needs(node: &Node) {
+    let sites = node.sites.load();
+    let names: HashSet<&str> = sites.iter().map(|site| site.zone.name.as_str()).collect();
+    let (takedowns, revocations) = (node.takedowns.list(), node.revocations.list());
+    let mut gone: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for takedown in takedowns.iter() {
+        gone.entry(&takedown.zone).or_default().0 += 1;
+    }
+    for revocation in revocations.iter() {
+        gone.entry(&revocation.zone).or_default().1 += 1;
+    }
+    gone.retain(|zone, _| !names.contains(zone));
+    for (zone, (takedowns, revocations)) in gone {
+        tracing::warn!(
+            zone,
+            takedowns,
+            revocations,
+            "no zone has this name: what is taken down and revoked in it holds nowhere"
+        );
+    }
+}
+
 impl Running {
     /// Takes over zones, certificates and the country database, and returns the
     /// tables whose change needs a restart. An error says what is wrong; then
@@ -162,6 +186,7 @@ impl Running {
         let sites = zones.sites(config.zones, &node.metrics, &node.clock);
         node.countries.store(countries.map(Arc::new));
         node.replace_sites(sites);
+        tell_of_what_no_zone_needs(node);
         Ok(needs_restart)
     }
 }

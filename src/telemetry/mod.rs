@@ -1,9 +1,10 @@
-//! What the operator sees: metrics and the access log.
+//! What the operator sees: metrics and the logs.
 
 pub mod access_log;
 pub mod cmcd;
 pub mod log_line;
 pub mod metrics;
+pub mod node_log;
 mod syslog;
 pub mod totals;
 mod zone_counters;

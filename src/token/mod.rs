@@ -4,20 +4,25 @@
 //! [`Target::parse`] takes a request target apart, [`Policy::verify`] decides,
 //! [`sign::sign`] makes a URL. Nothing here knows of sockets, zones or caches.
 
+pub mod carrier;
+mod claim;
 pub mod message;
 pub mod parameters;
+pub mod players;
 pub mod policy;
 mod revoked;
 pub mod sign;
 pub mod target;
 mod verify;
 
+pub use claim::{parse_expires, signed_parameters};
 pub use message::Token;
 pub use parameters::Parameters;
+pub use players::LeftOut;
 pub use policy::{Key, Policy, Scheme};
 pub use revoked::{Fingerprint, Revoked};
 pub use target::Target;
-pub use verify::{Country, Evidence, Grant, parse_country, parse_expires, signed_parameters};
+pub use verify::{Country, Evidence, Grant, parse_country};
 
 use crate::path::BadPath;
 

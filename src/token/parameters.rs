@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::carrier::is_block;
 use super::{Malformed, Target};
 use crate::path::decode_escape;
 use crate::token::target::TrailingTokenPath;
@@ -31,6 +32,14 @@ pub enum Carrier {
     None,
     Query,
     Path,
+}
+
+impl Parameter<'_> {
+    /// With a raw `+` as a space, or as it is.
+    pub fn read(&self, spaced: bool) -> &str {
+        let spaced = self.with_spaces.as_deref().filter(|_| spaced);
+        spaced.unwrap_or(&self.value)
+    }
 }
 
 impl<'a> Parameters<'a> {
@@ -79,17 +88,6 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// Parameters that carry the token itself and are never signed.
-pub fn is_carrier(name: &str) -> bool {
-    matches!(name, "token" | "bcdn_token" | "expires")
-}
-
-/// Parameters that belong to the token scheme: never in the cache key, never
-/// sent to the origin.
-pub fn is_token_parameter(name: &str) -> bool {
-    is_carrier(name) || name == "limit" || name.starts_with("token_")
-}
-
 fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
     let (mut token, mut bcdn_token) = (false, false);
     for piece in target.query.unwrap_or_default().split('&') {
@@ -97,10 +95,15 @@ fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
         token |= name == Some("token");
         bcdn_token |= name == Some("bcdn_token");
     }
-    let second_block = target.raw_path.starts_with("/bcdn_token=");
+    // A block that a base was joined with the wrong way is one, too.
+    let second_block = || {
+        let path = target.path.as_str();
+        memchr::memchr(b'=', path.as_bytes()).is_some() && path.split('/').any(is_block)
+    };
     match (target.block.is_some(), token, bcdn_token) {
         (false, false, false) => Ok(Carrier::None),
-        (true, false, false) if !second_block => Ok(Carrier::Path),
+        _ if second_block() => Err(Malformed::TwoCarriers),
+        (true, false, false) => Ok(Carrier::Path),
         (false, true, false) => Ok(Carrier::Query),
         _ => Err(Malformed::TwoCarriers),
     }

@@ -59,6 +59,14 @@ impl Key {
         })
     }
 
+    /// Whether both make the same tokens, whatever they are called.
+    pub fn is(&self, other: &Self) -> bool {
+        bool::from(subtle::ConstantTimeEq::ct_eq(
+            &**self.secret,
+            &**other.secret,
+        ))
+    }
+
     pub(super) fn secret(&self) -> &[u8] {
         &self.secret
     }
@@ -87,6 +95,8 @@ pub struct Policy {
     pub raw_prefix: bool,
     /// Let a decoded `&` stand in a signed value.
     pub allow_ampersand: bool,
+    /// Take a signature over the path as it is encoded, too.
+    pub encoded_path: bool,
 }
 
 impl Policy {
@@ -99,6 +109,7 @@ impl Policy {
             max_lifetime: DEFAULT_MAX_LIFETIME,
             raw_prefix: false,
             allow_ampersand: false,
+            encoded_path: true,
         }
     }
 }

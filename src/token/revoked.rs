@@ -82,7 +82,7 @@ impl Revoked {
     pub fn covers(&self, token: &Token, key: &str, path: &str, expires: u64) -> bool {
         let by_key = self.keys.get(key).is_some_and(|before| expires < *before);
         by_key
-            || self.prefixes.of(path).any(|before| expires < *before)
+            || self.prefixes.any(path, |before| expires < *before)
             || (!self.tokens.is_empty() && self.tokens.contains(&Fingerprint::of(token)))
     }
 }

@@ -4,10 +4,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::claim::join_parameters;
 use super::message::{Message, Token};
-use super::verify::join_parameters;
 use super::{Country, Evidence, Key, Policy, Refusal, Scheme, Target};
-use crate::path::{decode_escape, encode_component, remove_dot_segments};
+use crate::path::{
+    EmptySegments, decode_escape, encode_component, holds_an_escape, remove_dot_segments,
+};
 
 /// Where the token goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Options {
     /// In units of 1,000 bytes per second.
     pub limit: Option<u64>,
     pub ignore_params: bool,
+    /// As the zone says.
+    pub empty_segments: EmptySegments,
     /// Sign even what the edge would refuse.
     pub force: bool,
 }
@@ -48,6 +52,11 @@ pub enum SignError {
          path with that expiry and parameter. Rename the object, or use --force if no user chooses such names"
     )]
     MovableBoundary(String),
+    #[error(
+        "{0:?} holds \"%\" and two digits once it is decoded: a token for it may fit an object whose encoded \
+         name it is. Rename the object, or use --force if no user chooses such names"
+    )]
+    HoldsEscape(String),
     #[error("the edge would refuse this URL as {name} ({detail}); --force signs it all the same")]
     EdgeRefuses { name: &'static str, detail: String },
 }
@@ -89,6 +98,9 @@ pub fn sign(
     );
     if !options.force {
         check(&target, key, scheme, &expires, options)?;
+        if holds_an_escape(signed_path) {
+            return Err(SignError::HoldsEscape(signed_path.to_owned()));
+        }
     }
     Ok(format!("{}{target}", parts.base))
 }
@@ -195,7 +207,8 @@ fn check(
         name: refusal.name(),
         detail: refusal.detail(),
     };
-    let target = Target::parse(target).map_err(|bad| refuses(Refusal::BadPath(bad)))?;
+    let target = Target::parse_with(target, options.empty_segments)
+        .map_err(|bad| refuses(Refusal::BadPath(bad)))?;
     let mut policy = Policy::new(vec![key.clone()]);
     policy.schemes = vec![scheme];
     let evidence = Evidence {

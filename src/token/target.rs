@@ -1,7 +1,7 @@
 //! Pure: a request target taken apart into canonical path, token block and query.
 
 use super::{Parameters, Token};
-use crate::path::{BadPath, CanonicalPath, check_wire_bytes};
+use crate::path::{BadPath, CanonicalPath, EmptySegments, check_wire_bytes};
 
 const BLOCK: &str = "/bcdn_token=";
 
@@ -40,6 +40,12 @@ pub enum TrailingTokenPath<'a> {
 impl<'a> Target<'a> {
     /// Takes a target in origin form apart.
     pub fn parse(raw: &'a str) -> Result<Self, BadPath> {
+        Self::parse_with(raw, EmptySegments::Refused)
+    }
+
+    /// The same, by what the zone says of empty segments: of the path, behind
+    /// the block and a `token_path` with raw slashes in it.
+    pub fn parse_with(raw: &'a str, empty: EmptySegments) -> Result<Self, BadPath> {
         check_wire_bytes(raw.as_bytes())?;
         let (before_query, query) = match raw.split_once('?') {
             Some((path, query)) => (path, Some(query)),
@@ -48,7 +54,7 @@ impl<'a> Target<'a> {
         let (block, raw_path) = split_block(before_query);
         Ok(Self {
             raw_path,
-            path: CanonicalPath::parse(raw_path)?,
+            path: CanonicalPath::parse_with(raw_path, empty)?,
             block,
             query,
         })

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::lifetime::{self, Answer, Overrides};
 use crate::hls::{Kind, Pace};
-use crate::token::parameters::is_token_parameter;
+use crate::token::carrier::{carries, is_token_parameter};
+use crate::token::players::{self, is_delivery_directive, is_valid_directive};
 
 /// Whose rules decide a lifetime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -81,9 +82,11 @@ impl CacheRules {
         }
         let counts = |(name, value): &(&str, &str)| match &self.query {
             _ if is_delivery_directive(name) => directives && is_valid_directive(name, value),
-            _ if strip_token && is_token_parameter(name) => false,
+            _ if strip_token && (is_token_parameter(name) || carries(value)) => false,
             // Another with each request, and not for the origin.
             _ if *name == "CMCD" => false,
+            // A token need not have signed them: any viewer could add another.
+            QueryRule::All if strip_token && players::NAMES.contains(name) => false,
             QueryRule::Ignore => false,
             QueryRule::All => true,
             QueryRule::Names(names) => names.iter().any(|listed| listed == name),
@@ -142,17 +145,6 @@ impl<'q> Selected<'q> {
     /// A blocking playlist reload: the origin may hold its answer for seconds.
     pub fn is_blocking_reload(&self) -> bool {
         self.pairs.iter().any(|(name, _)| *name == "_HLS_msn")
-    }
-}
-
-fn is_delivery_directive(name: &str) -> bool {
-    matches!(name, "_HLS_msn" | "_HLS_part" | "_HLS_skip")
-}
-
-fn is_valid_directive(name: &str, value: &str) -> bool {
-    match name {
-        "_HLS_skip" => matches!(value, "YES" | "v2"),
-        _ => (1..=10).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit()),
     }
 }
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use crate::path::EmptySegments;
 use crate::{origin, token};
 
 /// One pull zone, as configured.
@@ -38,6 +39,8 @@ pub struct Zone {
     /// Viewers at these addresses are told why they are refused.
     pub explain_to: Vec<IpNet>,
     pub cors: bool,
+    /// Whether its paths may hold `//`.
+    pub empty_segments: EmptySegments,
     /// Count what players say of themselves.
     pub cmcd: bool,
     pub cache: CacheRules,
@@ -104,6 +107,12 @@ impl<T> ByHost<T> {
         self.all.iter()
     }
 
+    /// Whether a zone has this name of its own: `*` names nobody.
+    pub fn names(&self, authority: &str) -> bool {
+        let host = host_of(authority).to_ascii_lowercase();
+        self.by_host.contains_key(&host)
+    }
+
     /// What belongs to the zone of a `Host` or `:authority` value, port and
     /// case set aside.
     pub fn find(&self, authority: &str) -> Option<&Arc<T>> {
@@ -118,7 +127,7 @@ impl<T> ByHost<T> {
 }
 
 /// The host of an authority, without port and trailing dot.
-fn host_of(authority: &str) -> &str {
+pub fn host_of(authority: &str) -> &str {
     let host = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

@@ -23,7 +23,7 @@ async fn start(format: &str, more: &str, files: &TempDir) -> (TestEdge, DevOrigi
 }
 
 /// The log's lines, once there are `count` of them.
-async fn lines(files: &TempDir, count: usize) -> Vec<String> {
+pub async fn lines(files: &TempDir, count: usize) -> Vec<String> {
     let path = files.path().join("access.log");
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let all = async {
@@ -47,6 +47,7 @@ async fn each_request_is_one_json_line_that_says_what_became_of_it() {
         .and_then(|(_, rest)| rest.split('&').next())
         .expect("a token")
         .to_owned();
+    let added = format!("{target}&_HLS_msn=7&CMCD=br%3D1");
     let mut connection = Connection::open(edge.http()).await;
     let requests: [(&str, &str, &[(&str, &str)]); 4] = [
         (
@@ -58,7 +59,7 @@ async fn each_request_is_one_json_line_that_says_what_became_of_it() {
                 ("Referer", "https://play.example/"),
             ],
         ),
-        ("GET", &target, &[("Range", "bytes=0-99")]),
+        ("GET", &added, &[("Range", "bytes=0-99")]),
         ("GET", &target.replace("/v/a.ts", "/v/b.ts"), &[]),
         ("DELETE", "/v/a.ts", &[]),
     ];
@@ -103,6 +104,8 @@ async fn each_request_is_one_json_line_that_says_what_became_of_it() {
     assert_eq!(first["user_agent"], "player \"1\"");
     assert_eq!(first["referer"], "https://play.example/");
     assert_eq!(first["token_key"], "main");
+    assert_eq!(first["left_out"], Value::Null);
+    assert_eq!(log[1]["left_out"], serde_json::json!(["_HLS_msn", "CMCD"]));
     assert_eq!(first["zone"], "test");
     assert_eq!(first["protocol"], "HTTP/1.1");
     assert!(

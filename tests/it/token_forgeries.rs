@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::block_api::compress256;
+use warren::path::EmptySegments;
 use warren::token::message::{Message, Token};
 use warren::token::{Evidence, Key, Policy, Refusal, Scheme, Target};
 
@@ -14,6 +15,10 @@ const NOW: u64 = 1_800_000_000;
 const EXPIRES: &str = "1800003600";
 
 fn verdict(target: &str) -> &'static str {
+    verdict_with(target, EmptySegments::Refused)
+}
+
+fn verdict_with(target: &str, empty: EmptySegments) -> &'static str {
     let mut policy = Policy::new(vec![Key::new("k", KEY).expect("not empty")]);
     policy.schemes = Scheme::ALL.to_vec();
     let evidence = Evidence {
@@ -22,7 +27,7 @@ fn verdict(target: &str) -> &'static str {
         country: None,
         revoked: None,
     };
-    let decision = match Target::parse(target) {
+    let decision = match Target::parse_with(target, empty) {
         Ok(target) => policy.verify(&target, &evidence).map(|_| ()),
         Err(bad) => Err(Refusal::BadPath(bad)),
     };
@@ -292,7 +297,86 @@ fn one_flipped_bit_of_a_token_is_a_bad_signature() {
 fn a_path_that_holds_a_scheme_is_signed_as_the_path_that_it_is() {
     let key = Key::new("k", KEY).expect("not empty");
     let path = "/mirror/http://origin.test/a.ts";
-    let options = warren::token::sign::Options::default();
+    let options = warren::token::sign::Options {
+        empty_segments: EmptySegments::Kept,
+        ..Default::default()
+    };
     let url = warren::token::sign::sign(path, &key, Scheme::Hs256, NOW + 3600, &options);
-    assert_eq!(verdict(&url.expect("signs")), "ok");
+    let url = url.expect("signs");
+    assert_eq!(verdict_with(&url, EmptySegments::Kept), "ok");
+    assert_eq!(verdict(&url), "bad_path");
+}
+
+#[test]
+fn a_token_for_a_name_that_looks_encoded_opens_no_other_object() {
+    for scheme in [Scheme::Hs256, Scheme::Sha256, Scheme::Md5] {
+        let of = |signed: &str, asked: &str| {
+            let token = token(scheme, signed, EXPIRES, "");
+            verdict(&format!("{asked}?token={token}&expires={EXPIRES}"))
+        };
+        // What a viewer has chosen as a name, its right URL, and his neighbour's.
+        let table = [
+            ("/u/%61dmin.ts", "/u/%2561dmin.ts", "/u/%61dmin.ts"),
+            ("/u/%2Dx.ts", "/u/%252Dx.ts", "/u/%2Dx.ts"),
+            ("/u/%7e.ts", "/u/%257e.ts", "/u/%7e.ts"),
+            ("/%75/a%20b.ts", "/%2575/a%2520b.ts", "/%75/a%20b.ts"),
+        ];
+        for (name, right, wrong) in table {
+            assert_eq!(of(name, right), "ok", "{name}");
+            assert_eq!(of(name, wrong), "bad_signature", "{name}");
+        }
+        // The encoded path, as signers in the field hash it.
+        for path in ["/u/a%20b.ts", "/u/%C3%A9.ts", "/u/100%25.ts", "/u/a%2bb.ts"] {
+            assert_eq!(of(path, path), "ok", "{path}");
+        }
+        let mut policy = Policy::new(vec![Key::new("k", KEY).expect("not empty")]);
+        policy.schemes = Scheme::ALL.to_vec();
+        policy.encoded_path = false;
+        let evidence = Evidence {
+            now: NOW,
+            client_ip: IpAddr::from([192, 0, 2, 1]),
+            country: None,
+            revoked: None,
+        };
+        let token = token(scheme, "/u/a%20b.ts", EXPIRES, "");
+        let target = format!("/u/a%20b.ts?token={token}&expires={EXPIRES}");
+        let target = Target::parse(&target).expect("a target");
+        let refused = policy.verify(&target, &evidence).err();
+        assert_eq!(refused, Some(Refusal::BadSignature), "switched off");
+    }
+}
+
+#[test]
+fn what_the_edge_would_refuse_or_read_in_two_ways_is_not_signed() {
+    use warren::token::sign::{Options, SignError, sign};
+    let key = Key::new("k", KEY).expect("not empty");
+    let of = |path: &str, options: &Options| {
+        sign(path, &key, Scheme::Hs256, NOW + 3600, options).map(|_| ())
+    };
+    let table = [
+        ("/u/%2561dmin.ts", None),
+        ("/u/100%25.ts", Some(Ok(()))),
+        ("//v/a.ts", Some(Err("bad_path"))),
+        ("/v//a.ts", Some(Err("bad_path"))),
+        ("/v/", Some(Ok(()))),
+    ];
+    for (path, want) in table {
+        let got = of(path, &Options::default());
+        match want {
+            Some(Ok(())) => assert_eq!(got, Ok(()), "{path}"),
+            Some(Err(want)) => assert!(
+                matches!(&got, Err(SignError::EdgeRefuses { name, .. }) if *name == want),
+                "{path}: {got:?}"
+            ),
+            None => assert!(
+                matches!(got, Err(SignError::HoldsEscape(_))),
+                "{path}: {got:?}"
+            ),
+        }
+        let force = Options {
+            force: true,
+            ..Options::default()
+        };
+        assert_eq!(of(path, &force), Ok(()), "{path}");
+    }
 }

@@ -49,6 +49,7 @@ fn options(vector: &Value) -> Options {
         limit: params["limit"].as_u64().filter(|limit| *limit > 0),
         ignore_params: params["token_ignore_params"] == true,
         force: vector["edge_refuses"].is_string(),
+        ..Options::default()
     }
 }
 
@@ -162,5 +163,5 @@ fn verify_decides_every_vector_as_written() {
         );
         assert_eq!(vector["allow"] == true, got == "ok", "{name}");
     }
-    assert_eq!(vectors.len(), 41);
+    assert_eq!(vectors.len(), 42);
 }

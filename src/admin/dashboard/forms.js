@@ -56,8 +56,9 @@ async function purge(call, fields, button) {
   const becomes = wanted.mode === 'hard' ? 'be gone' : 'be stale';
   if (button === 'count') return [verdict('', `${objects(found)} would ${becomes}.`)];
   if (!(await confirmed(`Purge ${objects(found)}?`, `${named(wanted)} would ${becomes}.`))) return [verdict('', 'Nothing was purged.')];
-  const { purged } = await call('POST', 'purge', wanted);
-  return [verdict('good', `${objects(purged)} purged (${wanted.mode}).`)];
+  const { purged, left } = await call('POST', 'purge', wanted);
+  const others = left.length ? ` Not in ${left.join(', ')}, where the same objects are served.` : '';
+  return [verdict('good', `${objects(purged)} purged (${wanted.mode}).${others}`)];
 }
 
 function named({ urls, prefixes, tags, all, zone }) {
@@ -92,6 +93,7 @@ function explained(answer) {
       ['Path', answer.path],
       ['Signed path', answer.signed_path],
       ['Signed parameters', answer.signed_parameters === '' ? 'none' : answer.signed_parameters],
+      ['Left out', answer.left_out?.join(', ')],
       ['Expiry', typeof left === 'number' ? `${left < 0 ? 'expired' : 'expires'} ${relative(now + left, now)}` : null, { title: exact(now + (left ?? 0)), class: left < 0 ? 'bad' : '' }],
       ["Edge's clock", Math.abs(ahead) < 2 ? "agrees with this browser's" : `${seconds(Math.abs(ahead))} ${ahead > 0 ? 'ahead of' : 'behind'} this browser's`, { title: exact(now) }],
       ['Token, in the log', answer.fingerprint],

@@ -1,0 +1,271 @@
+//! What an operator says of a path, a token or a key holds for every spelling,
+//! and for every zone of its kin, or the answer names those that it leaves.
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use warren::clock::Clock;
+use warren::token::sign::{Options, sign};
+use warren::token::{Key, Scheme};
+
+use crate::edge::{KEY, Setup, TestEdge};
+use crate::origin::{DevOrigin, DevOriginOptions};
+use crate::served::Process;
+
+/// Two zones of one bucket and one key, and one of another bucket and key.
+fn zones(origin: &DevOrigin, folder: &TempDir, one: &str) -> Setup {
+    let mut setup = Setup::s3(origin.addr());
+    setup.zone = format!("hostnames = [\"one.test\"]\n{one}");
+    let zone = |name: &str, bucket: &str, key: &str| {
+        format!(
+            "[[zone]]\nname = \"{name}\"\nhostnames = [\"{name}.test\"]\n[zone.token]\n\
+             keys = [{{ name = \"{name}\", env = \"{key}\" }}]\n[zone.origin]\nkind = \"s3\"\n\
+             endpoints = [\"http://{}\"]\nbucket = \"{bucket}\"\n\
+             access_key = {{ env = \"ACCESS\" }}\nsecret_key = {{ env = \"SECRET\" }}\n",
+            origin.addr()
+        )
+    };
+    setup.more = zone("two", "media", "KEY") + &zone("three", "other", "SECRET");
+    let state_dir = folder.path().display().to_string();
+    let ops = "{ name = \"ops\", env = \"KEY\", rights = \"admin\" }";
+    setup.access_keys = format!("[{ops}]\nstate_dir = {state_dir:?}");
+    setup
+}
+
+async fn origin() -> DevOrigin {
+    let origin = DevOrigin::start(DevOriginOptions::default()).await;
+    let origin = origin.expect("the origin starts");
+    for bucket in ["media", "other"] {
+        for path in [
+            "/v/s1/a.ts",
+            "/v//s1/a.ts",
+            "//v/s1/a.ts",
+            "/v/s1//a.ts",
+            "/v/s2/a.ts",
+        ] {
+            origin.put(&format!("/{bucket}{path}"), &b"segment"[..], "video/mp2t");
+        }
+    }
+    origin
+}
+
+fn signed(clock: &Clock, path: &str) -> String {
+    let key = Key::new("main", KEY.as_bytes()).expect("not empty");
+    let options = Options {
+        force: true,
+        ..Options::default()
+    };
+    let expires = clock.unix_seconds() + 3_000;
+    sign(path, &key, Scheme::Hs256, expires, &options).expect("signs")
+}
+
+async fn status(edge: &TestEdge, host: &str, target: &str) -> u16 {
+    edge.send("GET", target, &[("Host", host)]).await.status
+}
+
+/// A path's status, signed for it.
+async fn of_path(edge: &TestEdge, host: &str, path: &str) -> u16 {
+    status(edge, host, &signed(&edge.clock, path)).await
+}
+
+async fn call(edge: &TestEdge, method: &str, path: &str, body: Value) -> Value {
+    let reply = edge.call(method, path, KEY, &body.to_string()).await;
+    serde_json::from_slice(&reply.body).unwrap_or_else(|_| json!(reply.status))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takedown_holds_for_each_spelling_and_names_the_zones_that_it_leaves() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    for url in [
+        "http://ONE.test.:8080/v/s1/%61.ts",
+        "https://one.test/v/s1/a.ts?x#y",
+    ] {
+        let body = json!({ "urls": [url], "reason": "court" });
+        let answer = call(&edge, "POST", "/v1/takedowns", body).await;
+        assert_eq!(answer, json!({ "taken_down": 1, "left": ["two"] }));
+    }
+    let spellings = [
+        "/v/s1/a.ts",
+        "/v/s1/%61.ts",
+        "/%76/s1/a.ts",
+        "/v/s1/a.ts/",
+        "/v/s1/a.ts?x=1",
+    ];
+    for path in spellings {
+        for host in ["one.test", "ONE.TEST:80", "one.test."] {
+            assert_eq!(of_path(&edge, host, path).await, 451, "{host} {path}");
+        }
+    }
+    for path in ["//v/s1/a.ts", "/v//s1/a.ts"] {
+        assert_eq!(of_path(&edge, "one.test", path).await, 400, "{path}");
+    }
+    assert_eq!(of_path(&edge, "two.test", "/v/s1/a.ts").await, 200);
+    let all =
+        json!({ "urls": ["http://two.test/v/s1/a.ts"], "reason": "court", "every_zone": true });
+    let answer = call(&edge, "POST", "/v1/takedowns", all).await;
+    assert_eq!(answer, json!({ "taken_down": 2, "left": [] }));
+    assert_eq!(of_path(&edge, "two.test", "/v/s1/a.ts").await, 451);
+    let both = json!({ "urls": ["http://one.test/b", "http://two.test/b"], "reason": "court" });
+    let answer = call(&edge, "POST", "/v1/takedowns", both).await;
+    assert_eq!(answer, json!({ "taken_down": 2, "left": [] }));
+    let lift = json!({ "urls": ["http://one.test/v/s1/a.ts"] });
+    let answer = call(&edge, "DELETE", "/v1/takedowns", lift).await;
+    assert_eq!(answer, json!({ "lifted": 1, "left": ["two"] }));
+    let (code, said) = edge
+        .warren(
+            "takedown",
+            &["--reason", "x", "http://one.test/v/s2/a.ts"],
+            KEY,
+        )
+        .await;
+    let told = "1 taken down; left as it was in two (--every-zone)";
+    assert!(code == Some(0) && said.contains(told), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_of_a_path_holds_for_its_slashes_where_the_zone_keeps_them() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "empty_segments = true\n")
+        .start()
+        .await;
+    let spellings = ["/v/s1/a.ts", "/v//s1/a.ts", "//v/s1/a.ts", "/v/s1//a.ts"];
+    for path in spellings {
+        assert_eq!(of_path(&edge, "one.test", path).await, 200, "{path}");
+    }
+    let purge = json!({ "urls": ["http://one.test/v/s1/a.ts"], "dry_run": true });
+    assert_eq!(call(&edge, "POST", "/v1/purge", purge).await["purged"], 4);
+    let purge = json!({ "prefixes": ["http://one.test//v/s1//"] });
+    assert_eq!(call(&edge, "POST", "/v1/purge", purge).await["purged"], 4);
+    let calls = [
+        ("/v1/takedowns", "urls", "http://one.test/v//s1/a.ts", 451),
+        ("/v1/takedowns", "prefixes", "http://one.test/v/s1/", 451),
+        ("/v1/revocations", "prefixes", "http://one.test//v/s1/", 403),
+    ];
+    for (list, field, url, want) in calls {
+        let answer = call(&edge, "POST", list, json!({ field: [url], "reason": "x" })).await;
+        assert!(answer.get("left").is_some(), "{answer}");
+        for path in spellings {
+            assert_eq!(of_path(&edge, "one.test", path).await, want, "{url} {path}");
+        }
+        assert_eq!(of_path(&edge, "one.test", "/v/s2/a.ts").await, 200);
+        // Lifted by another spelling than it was said in.
+        let other = url
+            .replacen("/s1", "//s1", 1)
+            .replacen("test//", "test/", 1);
+        let lifted = call(&edge, "DELETE", list, json!({ field: [other] })).await;
+        assert_eq!(lifted["lifted"], 1, "{url} by {other}");
+        assert_eq!(of_path(&edge, "one.test", "/v/s1/a.ts").await, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_names_the_zones_that_it_leaves_and_the_vendors_leaves_none() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    let target = signed(&edge.clock, "/v/s1/a.ts");
+    let seen = async |host: &str| {
+        let reply = edge.send("GET", &target, &[("Host", host)]).await;
+        reply.cache().to_owned()
+    };
+    let both = async || [seen("one.test").await, seen("two.test").await];
+    both().await;
+    assert_eq!(both().await, ["HIT", "HIT"]);
+    let one = json!({ "urls": ["http://one.test/v/s1/a.ts"] });
+    let answer = call(&edge, "POST", "/v1/purge", one).await;
+    assert_eq!(
+        (&answer["purged"], &answer["left"]),
+        (&json!(1), &json!(["two"]))
+    );
+    assert_eq!(both().await, ["MISS", "HIT"]);
+    let all = json!({ "prefixes": ["/v/"], "zone": "test", "every_zone": true });
+    let answer = call(&edge, "POST", "/v1/purge", all).await;
+    assert_eq!(
+        (&answer["purged"], &answer["left"]),
+        (&json!(2), &json!([]))
+    );
+    assert_eq!(both().await, ["MISS", "MISS"]);
+    let all = json!({ "all": true, "zone": "two" });
+    assert_eq!(
+        call(&edge, "POST", "/v1/purge", all).await["left"],
+        json!(["test"])
+    );
+    both().await;
+    let path = "/purge?url=http%3A%2F%2Fone.test%2Fv%2Fs1%2Fa.ts";
+    assert_eq!(edge.call("POST", path, KEY, "").await.status, 200);
+    assert_eq!(both().await, ["MISS", "MISS"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_holds_in_every_zone_that_has_the_key_or_names_those_that_it_leaves() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    let (shared, other) = (
+        signed(&edge.clock, "/v/s1/a.ts"),
+        signed(&edge.clock, "/v/s2/a.ts"),
+    );
+    let both = async |target: &str| {
+        [
+            status(&edge, "one.test", target).await,
+            status(&edge, "two.test", target).await,
+        ]
+    };
+    // The host is not signed.
+    let body = json!({ "urls": [format!("http://one.test{shared}")], "reason": "shared" });
+    let answer = call(&edge, "POST", "/v1/revocations", body).await;
+    assert_eq!(answer["left"], json!([]));
+    assert_eq!(
+        (both(&shared).await, both(&other).await),
+        ([403; 2], [200; 2])
+    );
+    let lift = json!({ "urls": [format!("http://two.test{shared}")] });
+    let answer = call(&edge, "DELETE", "/v1/revocations", lift).await;
+    assert_eq!(answer["left"], json!([]));
+    assert_eq!(both(&shared).await, [200; 2]);
+    let table = [("keys", "main"), ("prefixes", "http://one.test/v/")];
+    for (field, value) in table {
+        let body = json!({ field: [value], "reason": "leaked" });
+        let answer = call(&edge, "POST", "/v1/revocations", body).await;
+        assert_eq!(answer, json!({ "revoked": 1, "left": ["two"] }), "{field}");
+        assert_eq!(both(&shared).await, [403, 200], "{field}");
+        let body = json!({ field: [value], "reason": "leaked", "every_zone": true });
+        let answer = call(&edge, "POST", "/v1/revocations", body).await;
+        assert_eq!(answer, json!({ "revoked": 2, "left": [] }), "{field}");
+        assert_eq!(both(&shared).await, [403, 403], "{field}");
+        let lift = json!({ field: [value], "every_zone": true });
+        let answer = call(&edge, "DELETE", "/v1/revocations", lift).await;
+        assert_eq!(answer["lifted"], 2, "{field}");
+        assert_eq!(both(&shared).await, [200, 200], "{field}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renamed_zone_is_told_that_it_has_lost_what_was_kept_of_it() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let setup = zones(&origin, &folder, "");
+    let kept = json!([
+        { "zone": "two", "path": "/a.ts", "prefix": false, "reason": "x", "until": null,
+          "by": "ops", "since": 1 },
+        { "zone": "long gone", "path": "/a.ts", "prefix": false, "reason": "x", "until": null,
+          "by": "ops", "since": 1 },
+    ]);
+    std::fs::write(folder.path().join("takedowns.json"), kept.to_string()).expect("written");
+    let mut process = Process::start(&setup);
+    let line = process.line_with("no zone has this name");
+    assert!(
+        line.contains("long gone") && line.contains("\"takedowns\":1"),
+        "{line}"
+    );
+    process.addresses();
+    let mut renamed = setup;
+    renamed.more = renamed
+        .more
+        .replace("name = \"two\"\n", "name = \"deux\"\n");
+    let config = process.files.path().join("warren.toml");
+    std::fs::write(config, renamed.toml()).expect("written");
+    process.signal("HUP");
+    let line = process.line_with("\"zone\":\"two\"");
+    assert!(
+        line.contains("no zone has this name") && line.contains("\"level\":\"WARN\""),
+        "{line}"
+    );
+}
