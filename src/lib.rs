@@ -20,6 +20,7 @@ pub mod path_index;
 pub mod per_address;
 pub mod pull;
 pub mod revocation;
+pub mod standing;
 pub mod state_file;
 pub mod swarm;
 pub mod takedown;

@@ -54,7 +54,8 @@ impl PerAddress {
     }
 }
 
-fn customer(address: IpAddr) -> IpAddr {
+/// Whose address it is: of IPv6 the /64.
+pub fn customer(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(v6) => {

@@ -163,6 +163,12 @@ fn reading<T>(node: &Node, read: impl FnOnce(&Reading<'_>) -> T) -> T {
         refused: refused
             .map(|(limit, count)| (limit.name(), count))
             .collect(),
+        ended: node
+            .pulls
+            .standing
+            .ended()
+            .map(|(needed, count)| (needed.limit(), count))
+            .collect(),
         origins: origins.collect(),
         spans_dropped: node.traces.as_ref().map_or(0, Traces::dropped),
     })

@@ -38,6 +38,12 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
     response
 }
 
+/// Takes the text off, where nothing is to be waited for.
+pub fn without_body(response: &mut Response) {
+    response.body.clear();
+    insert(&mut response.head, CONTENT_LENGTH, HeaderValue::from(0));
+}
+
 /// For a pull that failed before its head.
 pub fn failed(failure: Failure, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(failure.status(), stamp, None);

@@ -28,7 +28,8 @@ fn context(
 ) -> Option<TraceContext> {
     let traces = node.traces.as_ref()?;
     // Who may be anybody does not decide what is traced.
-    let trusted = |zone: &crate::zone::Zone| contains(&zone.trusted_proxies, request.entry.peer);
+    let trusted =
+        |zone: &crate::zone::Zone| contains(&zone.trusted_proxies, request.entry.peer.ip());
     let caller = match visitor.zone().is_some_and(trusted) {
         true => request.text(&TRACEPARENT).and_then(Caller::parse),
         false => None,

@@ -30,7 +30,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str) -> Warmed {
     };
     // Our own address: that of no viewer.
     let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let entry = Entry::now(&node.clock, nobody, false);
+    let entry = Entry::now(&node.clock, (nobody, 0).into(), false);
     let request = Request::of_lines(Method::GET, target, &[], entry);
     let visitor = Visitor {
         target: target.into(),

@@ -205,6 +205,13 @@ impl Rider {
         }
     }
 
+    /// What tells how many bytes this rider keeps in memory: none as long as
+    /// they arrive, for the pull has them.
+    pub fn pins(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let flight = Arc::clone(&self.flight);
+        move || flight.landed().map_or(0, |it| it.object.pinned())
+    }
+
     fn look(&self, whole: bool) -> Option<Arrival> {
         let mut state = self.flight.state();
         if self.moves < state.moves && !self.starter {

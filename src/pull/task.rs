@@ -14,6 +14,7 @@ use super::flight::Flight;
 use super::resume::Steady;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
+use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::lifetime::Bypass;
 use crate::cache::vary;
 use crate::hls::Kind;
@@ -193,7 +194,7 @@ impl Pull {
             self.land(&exchange, Body::default());
             return Ok(());
         }
-        let Some(mut writer) = self.writer(exchange.head.length()) else {
+        let Some(mut writer) = self.writer(exchange.head.length()).await else {
             self.pulls.counts.over_budget.fetch_add(1, Relaxed);
             self.flight.hand_over(Bypass::Budget, exchange);
             return Ok(());
@@ -206,6 +207,12 @@ impl Pull {
         let pulls = Arc::clone(&self.pulls);
         let mut steady = Steady::new(&pulls.counts);
         loop {
+            if writer.spare().is_err() {
+                let room = self
+                    .pulls
+                    .room(CHUNK_BYTES, || writer.spare().ok().map(drop));
+                room.await;
+            }
             let Ok(spare) = writer.spare() else {
                 match self.at_the_end(&mut exchange).await? {
                     true => break,
@@ -235,16 +242,14 @@ impl Pull {
         Ok(())
     }
 
-    fn writer(&self, length: Option<u64>) -> Option<BodyWriter> {
+    async fn writer(&self, length: Option<u64>) -> Option<BodyWriter> {
         let budget = &self.pulls.store.budget;
         let Some(length) = length else {
             return Some(BodyWriter::without_length(budget));
         };
-        BodyWriter::with_length(budget, length).ok().or_else(|| {
-            self.pulls.store.make_room();
-            self.pulls.drop_lingering();
-            BodyWriter::with_length(budget, length).ok()
-        })
+        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        let take = || BodyWriter::with_length(budget, length).ok();
+        self.pulls.room(bytes, take).await
     }
 
     /// No memory is left: is there any more to come?
