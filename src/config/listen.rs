@@ -66,9 +66,9 @@ const DEFAULT_MAX_HEADS: u64 = 4_096;
 const DEFAULT_MAX_HELD_PER_IP: u64 = 32;
 /// A quarter of an origin's places.
 const DEFAULT_MAX_PASSES_PER_IP: u64 = 64;
-/// About 20 KiB each: 20 MiB at the most.
-const DEFAULT_MAX_STREAMS: u64 = 1_024;
-const DEFAULT_MAX_STREAMS_PER_IP: u64 = 256;
+/// 20 to 60 KiB each, by what their heads have.
+const DEFAULT_MAX_STREAMS: u64 = 512;
+const DEFAULT_MAX_STREAMS_PER_IP: u64 = 128;
 
 pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -> Option<Listen> {
     let table = root.section("listen");

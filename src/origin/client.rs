@@ -8,7 +8,7 @@ use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, Peer};
 use pingora::{Error, ErrorType};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::endpoints::{EndpointState, Endpoints, Target};
@@ -125,12 +125,23 @@ impl Origin {
     /// Sends a request and reads the answer's head. What the zone reads as
     /// missing comes back as 404; refused credentials are a failure.
     pub async fn open(self: &Arc<Self>, request: &Request) -> Result<Exchange, Failure> {
+        let place = self.place().await?;
+        self.open_at(place, request).await
+    }
+
+    /// A place among `max_pulls`.
+    pub async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
         let waiting = Arc::clone(&self.places).acquire_owned();
         let place = timeout(self.settings.deadlines.queue, waiting).await;
-        let place = place
-            .ok()
-            .and_then(Result::ok)
-            .ok_or(Failure::QueueTimeout)?;
+        place.ok().and_then(Result::ok).ok_or(Failure::QueueTimeout)
+    }
+
+    /// [`Self::open`], with a place.
+    pub async fn open_at(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        request: &Request,
+    ) -> Result<Exchange, Failure> {
         let (mut exchange, reason) = self.try_twice(request).await?;
         exchange.hold(place);
         exchange.head.status = self.read_status(&exchange.head, reason)?;

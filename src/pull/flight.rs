@@ -101,6 +101,11 @@ impl Flight {
         self.changed.receiver_count()
     }
 
+    /// Waits until nobody rides it.
+    pub(super) async fn deserted(&self) {
+        self.changed.closed().await;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -250,6 +250,17 @@ impl Pulls {
         }
     }
 
+    /// Takes a flight off the map that nobody rides; false: somebody does again.
+    fn abandon(&self, key: &Key, flight: &Arc<Flight>) -> bool {
+        let mut seats = self.shard(key);
+        let deserted = flight.riders() == 0;
+        let is_its = |seat: &Seat| Arc::ptr_eq(&seat.flight, flight);
+        if deserted && seats.get(key).is_some_and(is_its) {
+            seats.remove(key);
+        }
+        deserted
+    }
+
     /// A flight's answer is for requests with some headers only: from here on
     /// it is found under their key, and who boarded under another looks again.
     fn part(&self, job: &mut Job, variation: Variation, flight: &Arc<Flight>) {

@@ -1,12 +1,14 @@
 //! The detached task of a pull: open, decide by the head, stream while filling,
 //! check the end. What it brings becomes an object in `landing`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::answer::{self, Asked, Course};
@@ -104,7 +106,10 @@ impl Pull {
             .validators
             .as_ref()
             .is_some_and(|v| v.etag.is_some() || v.last_modified.is_some());
-        let exchange = self.job.origin.open(&request).await?;
+        let Some(place) = self.place().await? else {
+            return Ok(());
+        };
+        let exchange = self.job.origin.open_at(place, &request).await?;
         let mut course = self.course(&exchange, confirm);
         if course == Course::Share
             && let Err(reason) = self.part(&exchange.head.headers)
@@ -132,6 +137,23 @@ impl Pull {
                 Ok(())
             }
             Course::Share => self.share(exchange).await,
+        }
+    }
+
+    /// A place at the origin; `None`: nobody waits for this pull any more.
+    async fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        let mut place = pin!(self.job.origin.place());
+        loop {
+            tokio::select! {
+                biased;
+                place = &mut place => return place.map(Some),
+                // What is stored is confirmed whoever waits.
+                () = self.flight.deserted(), if self.job.stale.is_none() => {
+                    if self.pulls.abandon(&self.job.key, &self.flight) {
+                        return Ok(None);
+                    }
+                }
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::stream::Connection;
@@ -126,6 +127,10 @@ impl Lane {
                             });
                         }
                         _ => self.run(session, guard, shutdown.clone()),
+                    }
+                    if extra {
+                        // It begins, and may be refused, before another does.
+                        yield_now().await;
                     }
                 }
             }
