@@ -82,6 +82,27 @@ impl Refused {
         }
     }
 
+    /// Whether time mends it: it is 503 then, and says when to ask again.
+    pub const fn heals(self) -> bool {
+        match self {
+            Refused::TooManyRiders
+            | Refused::TooManyHeld
+            | Refused::TooManyPasses
+            | Refused::TooManyStreams
+            | Refused::TooManyStreamsPerIp => true,
+            Refused::Head(bad) => bad.heals(),
+            Refused::UnknownHost
+            | Refused::BadHost
+            | Refused::TargetTooLong
+            | Refused::Method
+            | Refused::Loop
+            | Refused::Access(_)
+            | Refused::Token(_)
+            | Refused::OnlyIfCached
+            | Refused::TakenDown => false,
+        }
+    }
+
     pub const fn status(self) -> u16 {
         match self {
             Refused::UnknownHost => 404,

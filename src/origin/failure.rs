@@ -99,6 +99,11 @@ impl Failure {
         }
     }
 
+    /// Whether time mends it: a viewer is told when to ask again.
+    pub const fn heals(self) -> bool {
+        self.status() == 503
+    }
+
     /// Whether a second try may help: nothing of an answer has come yet, and
     /// the origin is not just slow.
     pub const fn may_retry(self) -> bool {

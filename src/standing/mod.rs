@@ -287,12 +287,16 @@ mod tests {
             pins: pins.map(|bytes| Arc::new(move || bytes) as Pins),
         };
         let enter = |port, pins| standing.enter(wait(port, pins), now);
-        let one = enter(1, None).ok().expect("room");
-        let two = enter(1, None).ok().expect("room");
+        let room = |entered: Result<Stand, Needed>| match entered {
+            Ok(stand) => stand,
+            Err(needed) => panic!("no room: {needed:?}"),
+        };
+        let one = room(enter(1, None));
+        let two = room(enter(1, None));
         assert_eq!(enter(1, None).err(), Some(Needed::Streams));
-        let three = enter(2, None).ok().expect("of whoever has most");
+        let three = room(enter(2, None));
         assert_eq!(one.ended().await, Needed::Streams);
-        let pinning = enter(3, Some(100)).ok().expect("no bound");
+        let pinning = room(enter(3, Some(100)));
         assert!(!standing.relieve(50, 1 << 20, now), "within its share");
         let later = now + STILL;
         assert!(standing.relieve(50, 160, later));
