@@ -179,6 +179,7 @@ fn object(store: &Store) -> Arc<Object> {
         permit: None,
         name: Name::new(7, path, Vec::new(), 0),
         hits: Default::default(),
+        stored: std::sync::atomic::AtomicBool::new(false),
     })
 }
 

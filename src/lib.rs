@@ -21,6 +21,7 @@ pub mod per_address;
 pub mod private_file;
 pub mod pull;
 pub mod revocation;
+pub mod standing;
 pub mod state_file;
 pub mod swarm;
 pub mod takedown;

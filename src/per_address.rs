@@ -54,7 +54,7 @@ impl PerAddress {
     }
 }
 
-/// The address, or the /64 that it is in.
+/// Whose address it is: of IPv6 the /64.
 pub fn customer(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,

@@ -216,6 +216,12 @@ fn reading<T>(admin: &Admin, read: impl FnOnce(&Reading<'_>) -> T) -> T {
             .map(|(limit, count)| (limit.name(), count))
             .chain([("admin_connections", guests.refused())])
             .collect(),
+        ended: node
+            .pulls
+            .standing
+            .ended()
+            .map(|(needed, count)| (needed.limit(), count))
+            .collect(),
         origins: origins.collect(),
         spans_dropped: node.traces.as_ref().map_or(0, Traces::dropped),
     })

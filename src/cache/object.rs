@@ -1,7 +1,7 @@
 //! A stored object. A hit clones an `Arc` of it and nothing else.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use pingora::http::ResponseHeader;
@@ -42,6 +42,8 @@ pub struct Object {
     pub permit: Option<Permit>,
     pub name: Name,
     pub hits: Hits,
+    /// The cache has it: it is no reader of it who keeps it in memory.
+    pub stored: AtomicBool,
 }
 
 /// How often an object was served, about. One hit of [`Hits::WEIGHT`] is
@@ -125,6 +127,15 @@ impl Object {
         match self.freshness.state(now) {
             State::Fresh | State::StaleWhileRevalidate if purged => State::StaleIfError,
             state => state,
+        }
+    }
+
+    /// Bytes that whoever reads it keeps in memory: those of a body that the
+    /// cache does not have, or has no more.
+    pub fn pinned(&self) -> usize {
+        match self.stored.load(Relaxed) {
+            true => 0,
+            false => usize::try_from(self.body.len()).unwrap_or(usize::MAX),
         }
     }
 

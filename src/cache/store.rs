@@ -64,7 +64,8 @@ pub struct Evictions {
 }
 
 impl Evictions {
-    fn count(&self, cause: RemovalCause) {
+    fn count(&self, object: &Object, cause: RemovalCause) {
+        object.stored.store(false, Relaxed);
         let counter = match cause {
             RemovalCause::Size | RemovalCause::Expired => &self.size,
             RemovalCause::Replaced => &self.replaced,
@@ -86,7 +87,7 @@ impl Store {
                 .weigher(|key: &Key, object: &Arc<Object>| {
                     object.weight().saturating_add(key.len() as u32)
                 })
-                .eviction_listener(move |_, _, cause| evictions.count(cause))
+                .eviction_listener(move |_, object, cause| evictions.count(&object, cause))
                 .build()
         };
         Self {
@@ -152,6 +153,7 @@ impl Store {
 
     pub fn insert(&self, key: &Key, object: Arc<Object>) {
         self.failed.invalidate(key);
+        object.stored.store(true, Relaxed);
         if object.body.len() <= SMALL_BYTES {
             self.large.invalidate(key);
             self.small.insert(key.clone(), object);

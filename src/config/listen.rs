@@ -30,6 +30,13 @@ pub struct Listen {
     /// Pulls that the origin may hold back (blocking playlist reloads and
     /// hinted parts), begun by one address, at a time.
     pub max_held_per_ip: usize,
+    /// Answers that are not stored, for one address, at a time.
+    pub max_passes_per_ip: usize,
+    /// HTTP/2 streams that wait for their viewers or for the origin, beyond the
+    /// first few of each connection, at a time.
+    pub max_streams: usize,
+    /// The same of one address.
+    pub max_streams_per_ip: usize,
     /// How long new connections are taken after SIGTERM, not ready any more.
     pub drain_delay: Duration,
     /// How long running requests may finish after that.
@@ -57,6 +64,11 @@ const DEFAULT_MAX_CONNECTIONS_PER_IP: u64 = 1_024;
 const DEFAULT_MAX_HEADS: u64 = 4_096;
 /// Ten viewers with three renditions behind one address, each the first to ask.
 const DEFAULT_MAX_HELD_PER_IP: u64 = 32;
+/// A quarter of an origin's places.
+const DEFAULT_MAX_PASSES_PER_IP: u64 = 64;
+/// 20 to 60 KiB each, by what their heads have.
+const DEFAULT_MAX_STREAMS: u64 = 512;
+const DEFAULT_MAX_STREAMS_PER_IP: u64 = 128;
 
 pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -> Option<Listen> {
     let table = root.section("listen");
@@ -115,6 +127,9 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     let max_connections_per_ip = count("max_connections_per_ip", DEFAULT_MAX_CONNECTIONS_PER_IP);
     let max_heads = count("max_heads", DEFAULT_MAX_HEADS);
     let max_held_per_ip = count("max_held_per_ip", DEFAULT_MAX_HELD_PER_IP);
+    let max_passes_per_ip = count("max_passes_per_ip", DEFAULT_MAX_PASSES_PER_IP);
+    let max_streams = count("max_streams", DEFAULT_MAX_STREAMS);
+    let max_streams_per_ip = count("max_streams_per_ip", DEFAULT_MAX_STREAMS_PER_IP);
     let drain_delay = table.duration("drain_delay").unwrap_or(DEFAULT_DRAIN_DELAY);
     let grace_period = table.duration("grace_period").unwrap_or(DEFAULT_GRACE);
     table.finish().then_some(Listen {
@@ -129,6 +144,9 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
         max_connections_per_ip,
         max_heads,
         max_held_per_ip,
+        max_passes_per_ip,
+        max_streams,
+        max_streams_per_ip,
         drain_delay,
         grace_period,
         lane: true,

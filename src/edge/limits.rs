@@ -1,6 +1,6 @@
 //! How much of the node one viewer may take, and all of them together.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -8,7 +8,8 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use crate::config::Listen;
-use crate::per_address::{Guest, PerAddress};
+use crate::per_address::{Guest, PerAddress, customer};
+use crate::standing::Holder;
 use crate::zone::contains;
 
 /// Why a connection is closed before its first request.
@@ -45,6 +46,8 @@ pub struct Limits {
     max_heads: usize,
     /// Pulls that the origin may hold back, by the viewer who began them.
     held: Arc<PerAddress>,
+    /// Answers that are not stored, by the viewer they are for.
+    passes: Arc<PerAddress>,
     /// Proxies of the operator: many viewers behind one address.
     trusted: ArcSwap<Vec<IpNet>>,
     refused: [AtomicU64; Crowded::ALL.len()],
@@ -59,6 +62,7 @@ impl Limits {
             heads: Arc::default(),
             max_heads: listen.max_heads,
             held: PerAddress::new(listen.max_held_per_ip),
+            passes: PerAddress::new(listen.max_passes_per_ip),
             trusted: ArcSwap::default(),
             refused: Default::default(),
         }
@@ -99,12 +103,31 @@ impl Limits {
         self.guest(&self.held, viewer)
     }
 
-    fn guest(&self, counts: &Arc<PerAddress>, address: IpAddr) -> Option<Guest> {
-        let address = address.to_canonical();
-        if address.is_loopback() || contains(&self.trusted.load(), address) {
-            return Some(Guest::uncounted());
+    /// A viewer's place for one more answer that is not stored.
+    pub fn pass(&self, viewer: IpAddr) -> Option<Guest> {
+        self.guest(&self.passes, viewer)
+    }
+
+    /// Whose waits count together with those of this connection.
+    pub fn holder(&self, peer: SocketAddr) -> Holder {
+        match self.counted(peer.ip()) {
+            Some(address) => (customer(address), 0).into(),
+            None => peer,
         }
-        counts.enter(address)
+    }
+
+    fn guest(&self, counts: &Arc<PerAddress>, address: IpAddr) -> Option<Guest> {
+        match self.counted(address) {
+            Some(address) => counts.enter(address),
+            None => Some(Guest::uncounted()),
+        }
+    }
+
+    /// An address that the limits for one address count.
+    fn counted(&self, address: IpAddr) -> Option<IpAddr> {
+        let address = address.to_canonical();
+        let exempt = address.is_loopback() || contains(&self.trusted.load(), address);
+        (!exempt).then_some(address)
     }
 
     /// Counts a connection that is not taken.

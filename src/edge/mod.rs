@@ -29,6 +29,7 @@ mod serve;
 mod through;
 mod trace;
 pub mod verify;
+mod waits;
 mod warm;
 
 pub use lane::Lane;

@@ -1,13 +1,18 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
-use bytes::BytesMut;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LAST_MODIFIED, RANGE};
+
+use tokio::time::sleep;
 
 use super::account::Record;
 use super::headers::{self, Detail};
+use super::lookup::Visit;
 use super::range::is_one;
 use super::respond;
-use super::sender::Sender;
+use super::sender::{Lost, Sender};
 use super::serve::{Cut, Server};
 use super::verify::Refused;
 use crate::cache::head::insert;
@@ -16,6 +21,7 @@ use crate::origin::{
     Exchange, Failure, Method as OriginMethod, Request as OriginRequest, entity_tag,
 };
 use crate::pull::{Good, Steady, viewer_head};
+use crate::standing::Needed;
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
 
@@ -40,6 +46,15 @@ impl Server<'_> {
         };
         let Some(_place) = self.query.place() else {
             return self.refuse(Refused::TooManyHeld, sender, record).await;
+        };
+        // Who asks for no body keeps nothing for long.
+        let passes = |visit: &Visit<'_>| visit.node.limits.pass(visit.visitor.client_ip);
+        let _pass = match self.visit.request.is_head() {
+            true => None,
+            false => match passes(&self.visit) {
+                Some(guest) => Some(guest),
+                None => return self.refuse(Refused::TooManyPasses, sender, record).await,
+            },
         };
         let request = self.request();
         let exchange = match open.filter(|_| request.range.is_none()) {
@@ -103,6 +118,26 @@ impl Server<'_> {
         origin.open(&whole).await
     }
 
+    /// Sends a part of it, unless its place is wanted meanwhile.
+    async fn pass_on(&self, bytes: Bytes, sender: &mut Sender<'_>) -> Result<(), Cut> {
+        let origin = &self.visit.admitted.origin;
+        let patience = PLACE_PATIENCE + sender.least_time(bytes.len());
+        let wanted = async {
+            sleep(patience).await;
+            while !origin.is_full() {
+                sleep(PLACE_LOOKS).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            sent = sender.body(bytes, false) => Ok(sent?),
+            () = wanted => {
+                self.visit.node.pulls.standing.count(Needed::Pulls);
+                Err(Lost::Ended(Needed::Pulls).into())
+            }
+        }
+    }
+
     /// Sends an answer straight from the origin, one buffer at a time: the
     /// viewer's pace is the origin's.
     async fn exchange(
@@ -127,6 +162,8 @@ impl Server<'_> {
             _ => None,
         };
         if let Some(response) = refused {
+            // Its place is not the viewer's to keep.
+            drop(exchange);
             return self.short(response, sender, record).await;
         }
         let now = self.visit.node.clock.wall();
@@ -176,6 +213,7 @@ impl Server<'_> {
                 Ok(count) => count,
                 // The head waits for the first bytes: there still is an answer.
                 Err(failure) if begun.is_some() => {
+                    drop(exchange);
                     record.reason = Some(failure.name());
                     let response = respond::failed(failure, &stamp);
                     return self.short(response, sender, record).await;
@@ -190,10 +228,16 @@ impl Server<'_> {
                 return Ok(sender.end().await?);
             }
             buffer.truncate(count);
-            sender.body(buffer.split().freeze(), false).await?;
+            self.pass_on(buffer.split().freeze(), sender).await?;
         }
     }
 }
+
+/// How long the viewer of a passing answer may take nothing while others wait
+/// for its place at the origin.
+const PLACE_PATIENCE: Duration = Duration::from_secs(3);
+/// How often it is looked whether others do.
+const PLACE_LOOKS: Duration = Duration::from_millis(250);
 
 /// The length that a 416 of the origin tells; 0 where it tells none.
 fn length_of_unsatisfied(exchange: &Exchange) -> u64 {

@@ -1,6 +1,6 @@
 //! The way from Pingora to the road: HTTP/2, and what the lane hands over.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -50,11 +50,11 @@ impl Edge {
         let peer = session
             .client_addr()
             .and_then(|address| address.as_inet())
-            .map(|address| address.ip());
+            .copied();
         let https = session
             .digest()
             .is_some_and(|digest| digest.ssl_digest.is_some());
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let peer = peer.unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into());
         Entry::now(&self.node.clock, peer, https)
     }
 }

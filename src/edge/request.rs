@@ -1,7 +1,7 @@
 //! A request's head as the road reads it, whichever way it came in.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
@@ -26,7 +26,7 @@ pub struct Request<'r> {
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     /// The socket's other end.
-    pub peer: IpAddr,
+    pub peer: SocketAddr,
     /// It came over TLS.
     pub https: bool,
     /// When its head was whole, by both clocks.
@@ -35,7 +35,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn now(clock: &Clock, peer: IpAddr, https: bool) -> Self {
+    pub fn now(clock: &Clock, peer: SocketAddr, https: bool) -> Self {
         Self {
             peer,
             https,
@@ -219,7 +219,7 @@ impl<'r> Request<'r> {
             version: Version::HTTP_11,
             authority: None,
             headers: Headers::Map(headers),
-            entry: Entry::now(&Clock::default(), [127, 0, 0, 1].into(), false),
+            entry: Entry::now(&Clock::default(), ([127, 0, 0, 1], 1).into(), false),
         }
     }
 }
@@ -235,7 +235,7 @@ mod tests {
             .iter()
             .map(|(name, value)| httparse::Header { name, value })
             .collect();
-        let entry = Entry::now(&Clock::default(), [192, 0, 2, 1].into(), false);
+        let entry = Entry::now(&Clock::default(), ([192, 0, 2, 1], 1).into(), false);
         check(&Request::of_lines(Method::GET, "/a", &parsed, entry));
         let mut header = RequestHeader::build("GET", b"/a", None).expect("a head");
         for (name, value) in lines {

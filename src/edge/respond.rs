@@ -32,6 +32,7 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
     });
     let stamp = Stamp::bare(visitor, request_id);
     let mut response = plain(refused.status(), &stamp, tell.as_deref());
+    ask_later(&mut response, refused.heals());
     if refused.status() == 405 {
         let methods = visitor
             .zone()
@@ -39,14 +40,19 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
         let allowed = HeaderValue::from_static(allowed(methods));
         insert(&mut response.head, ALLOW, allowed);
     }
-    ask_later(&mut response);
     response
+}
+
+/// Takes the text off, where nothing is to be waited for.
+pub fn without_body(response: &mut Response) {
+    response.body.clear();
+    insert(&mut response.head, CONTENT_LENGTH, HeaderValue::from(0));
 }
 
 /// For a pull that failed before its head.
 pub fn failed(failure: Failure, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(failure.status(), stamp, None);
-    ask_later(&mut response);
+    ask_later(&mut response, failure.heals());
     response
 }
 
@@ -63,9 +69,10 @@ pub fn failed_for(failure: Failure, wait: Option<Duration>, stamp: &Stamp<'_>) -
     response
 }
 
-/// What is too much now may not be in a second.
-fn ask_later(response: &mut Response) {
-    if matches!(response.head.status.as_u16(), 429 | 503) {
+/// What is too much now may not be in a second. What time mends is never a 4xx:
+/// players take that for the last word and do not ask again.
+fn ask_later(response: &mut Response, heals: bool) {
+    if heals {
         let second = HeaderValue::from_static("1");
         insert(&mut response.head, RETRY_AFTER, second);
     }
@@ -150,4 +157,64 @@ fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
     }
     headers::stamp(&mut head, status, stamp);
     Response { head, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::lane::BadHead;
+    use crate::path::BadPath;
+    use crate::token::Refusal;
+    use crate::zone::AccessRefusal;
+
+    fn every_refusal() -> Vec<Refused> {
+        let mut all = vec![
+            Refused::UnknownHost,
+            Refused::BadHost,
+            Refused::TargetTooLong,
+            Refused::Method,
+            Refused::Loop,
+            Refused::Access(AccessRefusal::IpBlocked),
+            Refused::Access(AccessRefusal::ReferrerBlocked),
+            Refused::Token(Refusal::BadPath(BadPath::NotUtf8)),
+            Refused::Token(Refusal::Expired),
+            Refused::TooManyRiders,
+            Refused::TooManyHeld,
+            Refused::TooManyPasses,
+            Refused::TooManyStreams,
+            Refused::TooManyStreamsPerIp,
+            Refused::OnlyIfCached,
+            Refused::TakenDown,
+        ];
+        all.extend(BadHead::ALL.map(Refused::Head));
+        all
+    }
+
+    /// Whether an answer says that it may be asked for again.
+    fn asks_later(response: &Response) -> bool {
+        response.head.headers.contains_key(RETRY_AFTER)
+    }
+
+    #[test]
+    fn what_time_mends_is_503_and_says_when() {
+        let visitor = Visitor::of_nobody([192, 0, 2, 1].into());
+        for refusal in every_refusal() {
+            let response = refused(refusal, &visitor, "");
+            let is_503 = response.head.status.as_u16() == 503;
+            assert_eq!(is_503, refusal.heals(), "{refusal:?}");
+            assert_eq!(is_503, asks_later(&response), "{refusal:?}");
+        }
+        for failure in Failure::ALL {
+            let response = failed(failure, &Stamp::bare(&visitor, ""));
+            let status = response.head.status.as_u16();
+            assert!(status >= 500, "{failure:?}: {status}");
+            assert_eq!(status == 503, failure.heals(), "{failure:?}");
+            assert_eq!(status == 503, asks_later(&response), "{failure:?}");
+        }
+        let healing = every_refusal().into_iter().filter(|it| it.heals());
+        let names: Vec<_> = healing.map(Refused::name).collect();
+        let limits = ["max_riders", "max_held_per_ip", "max_passes_per_ip"];
+        let streams = ["max_streams", "max_streams_per_ip", "max_heads"];
+        assert_eq!(names, [limits, streams].concat());
+    }
 }

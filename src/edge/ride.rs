@@ -13,6 +13,7 @@ use super::lookup::{Hit, Query};
 use super::respond;
 use super::sender::Sender;
 use super::serve::{Cut, Server, finish_head};
+use super::waits::Source;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::hls::Pace;
@@ -199,6 +200,7 @@ impl Server<'_> {
         let sized = live.length.map(|length| (&range, length));
         let head = finish_head(live.head.clone(), code, &stamp, sized);
         record.status = code;
+        sender.reads(Source::Ride(Arc::new(rider.pins())));
         sender
             .head(head, live.length.is_some() || code == 304)
             .await?;

@@ -11,7 +11,7 @@ use super::respond::{self, Response};
 use super::sender::{Sender, Wire};
 use super::serve::{Cut, Server, send_short};
 use super::through::Through;
-use super::verify::Visitor;
+use super::verify::{Refused, Visitor};
 
 /// A request at the beginning of its road.
 #[derive(Clone, Copy)]
@@ -43,7 +43,10 @@ impl Road<'_> {
             Ok(admitted) => admitted,
             Err(refused) => {
                 record.refuse(refused);
-                let response = respond::refused(refused, self.visitor, self.request_id);
+                let mut response = respond::refused(refused, self.visitor, self.request_id);
+                if matches!(refused, Refused::Head(_)) {
+                    respond::without_body(&mut response);
+                }
                 return self.short(response, wire, record).await;
             }
         };
@@ -67,7 +70,7 @@ impl Road<'_> {
         record.kind = query.kind;
         let found = query.find();
         let pace = Pace::new(admitted.limit, self.node.listen.min_send_rate as u64);
-        let mut sender = Sender::new(wire, &self.node.clock, pace, self.request.entry.came);
+        let mut sender = Sender::new(wire, self.node, pace, self.request.entry);
         let server = Server {
             visit,
             query: &query,
@@ -81,7 +84,7 @@ impl Road<'_> {
     async fn short(&self, response: Response, wire: Wire<'_>, record: &mut Record) -> Step {
         record.status = response.head.status.as_u16();
         let pace = Pace::new(None, self.node.listen.min_send_rate as u64);
-        let mut sender = Sender::new(wire, &self.node.clock, pace, self.request.entry.came);
+        let mut sender = Sender::new(wire, self.node, pace, self.request.entry);
         let sent = send_short(response, self.request.is_head(), &mut sender).await;
         record.sent(&sender);
         sent.into()

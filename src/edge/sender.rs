@@ -4,22 +4,28 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{HeaderValue, TRANSFER_ENCODING};
 use pingora::http::{ResponseHeader, Version};
 use pingora::protocols::http::ServerSession;
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::lane::Outbox;
+use super::Node;
+use super::lane::{Outbox, Stream};
 use super::pacing::Pace;
+use super::request::Entry;
+use super::waits::{Source, Waits};
 use crate::cache::head::insert;
-use crate::clock::Clock;
+use crate::standing::Needed;
 
 /// The viewer is gone, or too slow to be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {
     Gone,
     TooSlow,
+    /// He took nothing for a while, and others needed what he kept from them.
+    Ended(Needed),
 }
 
 impl Lost {
@@ -27,6 +33,7 @@ impl Lost {
         match self {
             Lost::Gone => "client_gone",
             Lost::TooSlow => "client_too_slow",
+            Lost::Ended(needed) => needed.name(),
         }
     }
 }
@@ -37,28 +44,37 @@ pub enum Wire<'s> {
     Session(&'s mut ServerSession),
     /// A connection of our own.
     Lane(Outbox<'s>),
+    /// A stream of HTTP/2.
+    Stream(Stream<'s>),
 }
+
+/// One write to a viewer who has let another wait: whether he takes anything
+/// at all shows sooner.
+const SLOW_SLICE_BYTES: usize = 64 << 10;
 
 pub struct Sender<'s> {
     wire: Wire<'s>,
-    clock: &'s Clock,
+    node: &'s Node,
     pace: Pace,
-    /// When the request came; the first byte is counted from it.
-    came: Instant,
+    /// The first byte is counted from when the request came.
+    entry: Entry,
+    waits: Waits<'s>,
     first_byte: Option<Duration>,
     started: Instant,
     sent: u64,
 }
 
 impl<'s> Sender<'s> {
-    pub fn new(wire: Wire<'s>, clock: &'s Clock, pace: Pace, came: Instant) -> Self {
+    pub fn new(wire: Wire<'s>, node: &'s Node, pace: Pace, entry: Entry) -> Self {
+        let extra = matches!(&wire, Wire::Stream(stream) if stream.extra);
         Self {
             wire,
-            clock,
+            node,
             pace,
-            came,
+            entry,
+            waits: Waits::new(node, entry, extra, Source::Own),
             first_byte: None,
-            started: clock.monotonic(),
+            started: node.clock.monotonic(),
             sent: 0,
         }
     }
@@ -67,24 +83,18 @@ impl<'s> Sender<'s> {
         self.first_byte
     }
 
-    /// Waits for the origin, for as long as the viewer is there.
-    pub async fn waiting<T>(&mut self, origin: impl Future<Output = T>) -> Result<T, Lost> {
-        tokio::select! {
-            biased;
-            done = origin => Ok(done),
-            () = self.gone() => Err(Lost::Gone),
-        }
+    /// Says whose bytes the body is made of.
+    pub fn reads(&mut self, source: Source) {
+        self.waits.source = source;
     }
 
-    /// Waits until the viewer is gone. Over HTTP/1.1 nothing tells but a write.
-    async fn gone(&mut self) {
-        let closed = match &mut self.wire {
-            Wire::Session(session) => session.watch_h2_stream_close(),
-            Wire::Lane(_) => None,
-        };
-        match closed {
-            Some(closed) => drop(closed.await),
-            None => std::future::pending().await,
+    /// Waits for the origin, for as long as the viewer is there.
+    pub async fn waiting<T>(&mut self, origin: impl Future<Output = T>) -> Result<T, Lost> {
+        let Self { wire, waits, .. } = self;
+        tokio::select! {
+            biased;
+            done = waits.aside(origin) => done,
+            () = wire.gone() => Err(Lost::Gone),
         }
     }
 
@@ -95,7 +105,8 @@ impl<'s> Sender<'s> {
 
     /// Writes a head; a body of unknown length goes out in chunks.
     pub async fn head(&mut self, mut head: ResponseHeader, has_length: bool) -> Result<(), Lost> {
-        self.first_byte = Some(self.clock.monotonic().saturating_duration_since(self.came));
+        let now = self.node.clock.monotonic();
+        self.first_byte = Some(now.saturating_duration_since(self.entry.came));
         match &mut self.wire {
             Wire::Session(session) => {
                 if !has_length && session.req_header().version == Version::HTTP_11 {
@@ -103,20 +114,36 @@ impl<'s> Sender<'s> {
                     insert(&mut head, TRANSFER_ENCODING, chunked);
                 }
                 let write = session.write_response_header(Box::new(head));
-                within(self.pace.patience(0), write).await
+                self.waits.within(self.pace.patience(0), write).await
             }
             Wire::Lane(outbox) => {
                 outbox.head(&head, has_length);
                 Ok(())
             }
+            Wire::Stream(stream) => stream.head(head, false),
         }
+    }
+
+    /// Writes a head behind which nothing comes.
+    pub async fn head_alone(&mut self, head: ResponseHeader) -> Result<(), Lost> {
+        if let Wire::Stream(stream) = &mut self.wire {
+            let now = self.node.clock.monotonic();
+            self.first_byte = Some(now.saturating_duration_since(self.entry.came));
+            return stream.head(head, true);
+        }
+        self.head(head, true).await?;
+        self.end().await
     }
 
     /// Writes a part of the body; `last` ends the response with it, so that a
     /// small one leaves in one send together with its head.
     pub async fn body(&mut self, mut bytes: Bytes, last: bool) -> Result<(), Lost> {
         loop {
-            let slice = bytes.split_to(bytes.len().min(self.pace.slice()));
+            let most = match self.waits.slow {
+                true => self.pace.slice().min(SLOW_SLICE_BYTES),
+                false => self.pace.slice(),
+            };
+            let slice = bytes.split_to(bytes.len().min(most));
             let (count, end) = (slice.len(), last && bytes.is_empty());
             self.write(slice, end).await?;
             self.sent += count as u64;
@@ -128,15 +155,20 @@ impl<'s> Sender<'s> {
             if bytes.is_empty() {
                 return Ok(());
             }
-            let elapsed = self
-                .clock
-                .monotonic()
-                .saturating_duration_since(self.started);
+            let now = self.node.clock.monotonic();
+            let elapsed = now.saturating_duration_since(self.started);
             let pause = self.pace.pause(self.sent, elapsed);
             if !pause.is_zero() {
-                sleep(pause).await;
+                // What is sent at a token's pace is read at a viewer's, too.
+                let paused = sleep(pause).map(Ok::<_, Lost>);
+                self.waits.within(Duration::MAX, paused).await?;
             }
         }
+    }
+
+    /// How long so many bytes take at the token's limit.
+    pub fn least_time(&self, bytes: usize) -> Duration {
+        self.pace.pause(bytes as u64, Duration::ZERO)
     }
 
     /// Ends the response where [`Self::body`] has not.
@@ -146,23 +178,28 @@ impl<'s> Sender<'s> {
 
     async fn write(&mut self, bytes: Bytes, end: bool) -> Result<(), Lost> {
         let patience = self.pace.patience(bytes.len());
-        match &mut self.wire {
+        let Self { wire, waits, .. } = self;
+        match wire {
             Wire::Session(session) => {
-                within(patience, session.write_response_body(bytes, end)).await
+                let write = session.write_response_body(bytes, end);
+                waits.within(patience, write).await
             }
-            Wire::Lane(outbox) => within(patience, outbox.body(&bytes, end)).await,
+            Wire::Lane(outbox) => waits.within(patience, outbox.body(&bytes, end)).await,
+            Wire::Stream(stream) => waits.within(patience, stream.body(bytes, end)).await,
         }
     }
 }
 
-/// Gives a write so much time.
-pub(super) async fn within<T, E>(
-    patience: Duration,
-    write: impl Future<Output = Result<T, E>>,
-) -> Result<T, Lost> {
-    match timeout(patience, write).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(_)) => Err(Lost::Gone),
-        Err(_) => Err(Lost::TooSlow),
+impl Wire<'_> {
+    /// Waits until the viewer is gone. Over HTTP/1.1 nothing tells but a write.
+    async fn gone(&mut self) {
+        match self {
+            Wire::Session(session) => match session.watch_h2_stream_close() {
+                Some(closed) => drop(closed.await),
+                None => std::future::pending().await,
+            },
+            Wire::Stream(stream) => stream.gone().await,
+            Wire::Lane(_) => std::future::pending().await,
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! `ride`, what is not stored for `pass`.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use super::request::Request;
 use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
 use super::verify::Refused;
+use super::waits::Source;
 use crate::cache::head::insert;
 use crate::cache::object::Object;
 use crate::origin::Failure;
@@ -105,7 +107,7 @@ impl Server<'_> {
     /// Sends a whole object, or what the request wants of it.
     pub(super) async fn object(
         &self,
-        object: &Object,
+        object: &Arc<Object>,
         status: CacheStatus,
         detail: Detail<'_>,
         sender: &mut Sender<'_>,
@@ -133,10 +135,11 @@ impl Server<'_> {
         };
         let head = finish_head(object.head.clone(), code, &stamp, Some((&range, length)));
         record.status = code;
-        sender.head(head, true).await?;
         if self.visit.request.is_head() || range.is_empty() {
-            return Ok(sender.end().await?);
+            return Ok(sender.head_alone(head).await?);
         }
+        sender.reads(Source::Object(Arc::clone(object)));
+        sender.head(head, true).await?;
         let mut at = range.start;
         for bytes in object.body.slices(range.clone()) {
             at += bytes.len() as u64;
@@ -148,7 +151,7 @@ impl Server<'_> {
     /// Sends several parts of a whole object.
     async fn parts(
         &self,
-        object: &Object,
+        object: &Arc<Object>,
         parts: &[Range<u64>],
         stamp: &Stamp<'_>,
         sender: &mut Sender<'_>,
@@ -167,10 +170,11 @@ impl Server<'_> {
         let length = HeaderValue::from(framing.length(parts));
         insert(&mut head, CONTENT_LENGTH, length);
         record.status = 206;
-        sender.head(head, true).await?;
         if self.visit.request.is_head() {
-            return Ok(sender.end().await?);
+            return Ok(sender.head_alone(head).await?);
         }
+        sender.reads(Source::Object(Arc::clone(object)));
+        sender.head(head, true).await?;
         for part in parts {
             let opening = framing.opening(part);
             sender.body(Bytes::from(opening), false).await?;
@@ -243,10 +247,10 @@ pub async fn send_short(
     head_only: bool,
     sender: &mut Sender<'_>,
 ) -> Result<(), Cut> {
-    sender.head(response.head, true).await?;
     if head_only || response.body.is_empty() {
-        return Ok(sender.end().await?);
+        return Ok(sender.head_alone(response.head).await?);
     }
+    sender.head(response.head, true).await?;
     Ok(sender.body(Bytes::from(response.body), true).await?)
 }
 

@@ -78,6 +78,7 @@ fn context(
     request_id: &str,
 ) -> Option<TraceContext> {
     let traces = node.traces.as_ref()?;
+    // Who may be anybody does not decide what is traced.
     let trusted = visitor.zone().is_some_and(|zone| is_trusted(zone, request));
     let caller = match trusted {
         true => request.text(&TRACEPARENT).and_then(Caller::parse),
@@ -88,7 +89,7 @@ fn context(
 
 /// Who may be anybody does not decide what is traced.
 fn is_trusted(zone: &Zone, request: &Request<'_>) -> bool {
-    contains(&zone.trusted_proxies, request.entry.peer)
+    contains(&zone.trusted_proxies, request.entry.peer.ip())
 }
 
 /// Tells of a request that has been answered.

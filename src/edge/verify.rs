@@ -48,6 +48,12 @@ pub enum Refused {
     TooManyRiders,
     /// The viewer's address has begun as many pulls that are held back as it may.
     TooManyHeld,
+    /// The viewer's address has begun as many answers that are not stored as it may.
+    TooManyPasses,
+    /// The node's streams wait for their viewers or for the origin, as many as may.
+    TooManyStreams,
+    /// The same of one address.
+    TooManyStreamsPerIp,
     /// The viewer wants it from memory or not at all.
     OnlyIfCached,
     /// The operator has taken it down.
@@ -70,9 +76,34 @@ impl Refused {
             Refused::Head(bad) => bad.name(),
             Refused::TooManyRiders => "max_riders",
             Refused::TooManyHeld => "max_held_per_ip",
+            Refused::TooManyPasses => "max_passes_per_ip",
+            Refused::TooManyStreams => "max_streams",
+            Refused::TooManyStreamsPerIp => "max_streams_per_ip",
             Refused::OnlyIfCached => "only_if_cached",
             Refused::TakenDown => "taken_down",
             Refused::NotAnObject => "not_an_object",
+        }
+    }
+
+    /// Whether time mends it: it is 503 then, and says when to ask again.
+    pub const fn heals(self) -> bool {
+        match self {
+            Refused::TooManyRiders
+            | Refused::TooManyHeld
+            | Refused::TooManyPasses
+            | Refused::TooManyStreams
+            | Refused::TooManyStreamsPerIp => true,
+            Refused::Head(bad) => bad.heals(),
+            Refused::UnknownHost
+            | Refused::BadHost
+            | Refused::TargetTooLong
+            | Refused::Method
+            | Refused::Loop
+            | Refused::Access(_)
+            | Refused::Token(_)
+            | Refused::OnlyIfCached
+            | Refused::TakenDown
+            | Refused::NotAnObject => false,
         }
     }
 
@@ -85,8 +116,11 @@ impl Refused {
             Refused::Loop => 508,
             Refused::Access(_) | Refused::Token(_) => 403,
             Refused::Head(bad) => bad.status(),
-            Refused::TooManyRiders => 503,
-            Refused::TooManyHeld => 429,
+            Refused::TooManyRiders
+            | Refused::TooManyHeld
+            | Refused::TooManyPasses
+            | Refused::TooManyStreams
+            | Refused::TooManyStreamsPerIp => 503,
             Refused::OnlyIfCached => 504,
             Refused::TakenDown => 451,
         }
@@ -145,7 +179,7 @@ impl<'r> Visitor<'r> {
             [] => Vec::new(),
             _ => request.texts(&X_FORWARDED_FOR).collect(),
         };
-        let client_ip = client_ip(request.entry.peer, &forwarded, trusted);
+        let client_ip = client_ip(request.entry.peer.ip(), &forwarded, trusted);
         let country = node
             .countries
             .load()

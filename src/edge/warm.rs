@@ -34,7 +34,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> W
     }
     // Our own address: that of no viewer.
     let nobody = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    let entry = Entry::now(&node.clock, nobody, https);
+    let entry = Entry::now(&node.clock, (nobody, 0).into(), https);
     let request = Request::of_lines(Method::GET, target, &[], entry);
     let visitor = Visitor {
         target: target.into(),

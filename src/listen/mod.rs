@@ -25,11 +25,13 @@ use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
 use crate::config::Listen;
-use crate::edge::lane::head::MAX_HEAD_BYTES;
 use crate::edge::{Edge, Lane, Node, REQUESTS_PER_CONNECTION};
 use descriptors::Gate;
 
 const H2_STREAMS: u32 = 100;
+/// A header list by RFC 9113 §6.5.2, 32 bytes for each line included: a signed
+/// URL of 8 KiB and what players send fit twice.
+const H2_HEADER_LIST_BYTES: u32 = 16 << 10;
 /// Streams of one connection that the edge had to reset for what its viewer did
 /// (CVE-2025-8671), and streams that were reset before they were taken up
 /// (CVE-2023-44487): one more ends the connection. h2's own numbers of today.
@@ -165,7 +167,7 @@ fn h2_options() -> H2Options {
     let mut options = default_h2_options();
     options.max_concurrent_streams(H2_STREAMS);
     options.max_send_buffer_size(H2_SEND_BUFFER_BYTES);
-    options.max_header_list_size(MAX_HEAD_BYTES as u32);
+    options.max_header_list_size(H2_HEADER_LIST_BYTES);
     options.max_local_error_reset_streams(Some(H2_RESETS));
     options.max_pending_accept_reset_streams(H2_PENDING_RESETS);
     options

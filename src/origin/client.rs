@@ -124,6 +124,11 @@ impl Origin {
         &self.settings
     }
 
+    /// Whether all of `max_pulls` are taken: others may wait for a place.
+    pub fn is_full(&self) -> bool {
+        self.places.available_permits() == 0
+    }
+
     /// How each of the endpoints does, in their order.
     pub fn endpoint_states(&self) -> Vec<EndpointState> {
         self.endpoints.states(self.clock.monotonic())

@@ -160,7 +160,7 @@ impl Failure {
         }
     }
 
-    /// Whether time mends it.
+    /// Whether time mends it: a viewer is told when to ask again.
     pub const fn heals(self) -> bool {
         self.status() == 503
     }

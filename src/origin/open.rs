@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use super::client::{Origin, is_trouble};
@@ -56,27 +57,45 @@ impl Origin {
     /// missing comes back as 404; what is our fault is a failure, whatever its
     /// status; and so is an error of the origin whose page viewers may not see.
     pub async fn open(self: &Arc<Self>, request: &Request) -> Result<Exchange, Failure> {
-        let place = self.place().await;
-        let (mut attempt, index) = match &place {
-            Ok(_) => self.try_twice(request).await,
-            Err(failure) => (Attempt::none(*failure), None),
-        };
+        match self.place().await {
+            Ok(place) => self.open_at(place, request).await,
+            Err(failure) => {
+                self.tell(failure, request, &Attempt::none(failure), None);
+                Err(failure)
+            }
+        }
+    }
+
+    /// [`Self::open`], with a place.
+    pub async fn open_at(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        request: &Request,
+    ) -> Result<Exchange, Failure> {
+        let (mut attempt, index) = self.try_twice(request).await;
         if let Some(wait) = attempt.retry_after {
             self.note_retry_after(wait);
         }
-        match (&mut attempt.answer, place) {
-            (Ok(exchange), Ok(place)) => exchange.hold(place),
-            (Err(failure), _) => self.complain(&Complaint {
-                failure: *failure,
-                path: request.path.as_str(),
-                index,
-                status: attempt.status,
-                words: &attempt.words,
-                cause: attempt.cause.as_deref(),
-            }),
-            (Ok(_), _) => {}
+        match &mut attempt.answer {
+            Ok(exchange) => exchange.hold(place),
+            Err(failure) => {
+                let failure = *failure;
+                self.tell(failure, request, &attempt, index);
+            }
         }
         attempt.answer
+    }
+
+    /// Tells the operator of a failure, whose it is.
+    fn tell(&self, failure: Failure, request: &Request, attempt: &Attempt, index: Option<usize>) {
+        self.complain(&Complaint {
+            failure,
+            path: request.path.as_str(),
+            index,
+            status: attempt.status,
+            words: &attempt.words,
+            cause: attempt.cause.as_deref(),
+        });
     }
 
     /// Also says which endpoint was asked last.

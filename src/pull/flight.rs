@@ -103,6 +103,11 @@ impl Flight {
         self.changed.receiver_count()
     }
 
+    /// Waits until nobody rides it.
+    pub(super) async fn deserted(&self) {
+        self.changed.closed().await;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -161,6 +166,13 @@ impl Flight {
         )
     }
 
+    pub(super) fn landed(&self) -> Option<Landing> {
+        match &self.state().phase {
+            Phase::Landed(landing) => Some(landing.clone()),
+            _ => None,
+        }
+    }
+
     /// Whether one more request may have what it brings, as far as is known;
     /// `good`: whether a stored object would do.
     pub(super) fn may_board(&self, now: Instant, good: impl Fn(&Object) -> bool) -> bool {
@@ -208,6 +220,13 @@ impl Rider {
                 return Arrival::Failed(Failure::Reset);
             }
         }
+    }
+
+    /// What tells how many bytes this rider keeps in memory: none as long as
+    /// they arrive, for the pull has them.
+    pub fn pins(&self) -> impl Fn() -> usize + Send + Sync + use<> {
+        let flight = Arc::clone(&self.flight);
+        move || flight.landed().map_or(0, |it| it.object.pinned())
     }
 
     fn look(&self, whole: bool) -> Option<Arrival> {

@@ -2,7 +2,7 @@
 //! later requests need to know of it.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -100,6 +100,7 @@ impl Pull {
             permit: self.pulls.store.budget.take(ENTRY_OVERHEAD),
             name: self.name(headers),
             hits: Hits::default(),
+            stored: AtomicBool::new(false),
         }
     }
 

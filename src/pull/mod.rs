@@ -19,6 +19,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::time::{sleep, timeout};
+
 use crate::cache::demand::Demand;
 use crate::cache::key::Key;
 use crate::cache::lifetime::State;
@@ -26,11 +28,12 @@ use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
 use crate::cache::store::Store;
 use crate::cache::vary::Variation;
-use crate::clock::Clock;
+use crate::clock::{Clock, timer_now};
 use crate::hls::Kind;
 use crate::origin::{Origin, Request};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
+use crate::standing::Standing;
 use crate::traces::Traces;
 use crate::zone::Zone;
 use flight::Flight;
@@ -40,6 +43,16 @@ const SHARDS: usize = 16;
 /// An object that the cache did not admit stays reachable for this long, so
 /// that a refused live segment is not pulled again by each viewer.
 const LINGER: Duration = Duration::from_secs(3);
+/// And for this, whoever needs memory: the next who asks finds it.
+const LINGER_LEAST: Duration = Duration::from_millis(500);
+
+/// Between two tries to get memory.
+const ROOM_AGAIN: Duration = Duration::from_millis(10);
+/// For so long they go on in any case: what other pulls bring may push
+/// something out, and who was ended is gone in a moment.
+const ROOM_LEAST: Duration = Duration::from_millis(500);
+/// And no longer than this: who has just begun to stand still is known to by then.
+const ROOM_MOST: Duration = Duration::from_millis(2500);
 
 /// What to pull, and what is known of it.
 pub struct Job {
@@ -95,6 +108,10 @@ pub struct Pulls {
     pub counts: Counts,
     /// How often anything was forgotten.
     invalidations: AtomicU64,
+    /// Who waits for a viewer, and is ended where memory runs short.
+    pub standing: Arc<Standing>,
+    /// The first in the line for memory.
+    room: tokio::sync::Mutex<()>,
 }
 
 struct Seat {
@@ -131,6 +148,8 @@ impl Pulls {
             max_riders,
             counts,
             invalidations: AtomicU64::new(0),
+            standing: Arc::default(),
+            room: tokio::sync::Mutex::default(),
         })
     }
 
@@ -153,6 +172,13 @@ impl Pulls {
             if reachable && seat.flight.may_board(now, good) {
                 if seat.flight.riders() >= self.max_riders {
                     return Joined::Crowded;
+                }
+                // Asked for once more, it may be wanted more than what is stored.
+                let landed = seat.flight.landed().map(|landing| landing.object);
+                let lingers =
+                    |object: &Arc<Object>| seat.until.is_some() && object.bypass.is_none();
+                if let Some(object) = landed.filter(lingers) {
+                    self.store.insert(key, object);
                 }
                 self.counts.collapsed.fetch_add(1, Relaxed);
                 return Joined::Riding(seat.flight.board(false));
@@ -227,6 +253,17 @@ impl Pulls {
         }
     }
 
+    /// Takes a flight off the map that nobody rides; false: somebody does again.
+    fn abandon(&self, key: &Key, flight: &Arc<Flight>) -> bool {
+        let mut seats = self.shard(key);
+        let deserted = flight.riders() == 0;
+        let is_its = |seat: &Seat| Arc::ptr_eq(&seat.flight, flight);
+        if deserted && seats.get(key).is_some_and(is_its) {
+            seats.remove(key);
+        }
+        deserted
+    }
+
     /// A flight's answer is for requests with some headers only: from here on
     /// it is found under their key, and who boarded under another looks again.
     fn part(&self, job: &mut Job, variation: Variation, flight: &Arc<Flight>) {
@@ -270,11 +307,45 @@ impl Pulls {
         self.store.remove(base);
     }
 
-    /// Lets go of what only lingers, so that its memory comes back.
-    fn drop_lingering(&self) {
+    /// Lets go of what only lingers, and has for so long, so that its memory
+    /// comes back.
+    fn drop_lingering(&self, least: Duration) {
+        let latest = self.clock.monotonic() + LINGER - least;
+        let stays = |seat: &Seat| seat.until.is_none_or(|until| until > latest);
         for shard in &self.shards {
-            lock(shard).retain(|_, seat| seat.until.is_none());
+            lock(shard).retain(|_, seat| stays(seat));
         }
+    }
+
+    /// Takes memory for `bytes`. Where there is none, what is due is evicted, and
+    /// viewers are ended who take nothing of bodies that nobody else has. Who
+    /// wants some waits in line: those who come in between would take it.
+    async fn room<T>(&self, bytes: usize, mut take: impl FnMut() -> Option<T>) -> Option<T> {
+        if let Some(taken) = take() {
+            return Some(taken);
+        }
+        let began = timer_now();
+        let in_line = async {
+            let _first = self.room.lock().await;
+            loop {
+                self.store.make_room();
+                self.drop_lingering(LINGER_LEAST);
+                if let Some(taken) = take() {
+                    return Some(taken);
+                }
+                if !self.relieve(bytes) && began.elapsed() >= ROOM_LEAST {
+                    self.drop_lingering(Duration::ZERO);
+                    return take();
+                }
+                sleep(ROOM_AGAIN).await;
+            }
+        };
+        timeout(ROOM_MOST, in_line).await.unwrap_or_default()
+    }
+
+    fn relieve(&self, bytes: usize) -> bool {
+        let (limit, now) = (self.store.budget.limit(), timer_now().into_std());
+        self.standing.relieve(bytes, limit, now)
     }
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, HashMap<Key, Seat>> {

@@ -1,12 +1,14 @@
 //! The detached task of a pull: open, decide by the head, stream while filling,
 //! check the end. What it brings becomes an object in `landing`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::answer::{self, Asked, Course};
@@ -14,6 +16,7 @@ use super::flight::Flight;
 use super::resume::Steady;
 use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
+use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::lifetime::Bypass;
 use crate::cache::vary;
@@ -115,7 +118,10 @@ impl Pull {
             .validators
             .as_ref()
             .is_some_and(|validators| !validators.is_none());
-        let opened = self.job.origin.open(&request).await;
+        let Some(place) = self.place().await? else {
+            return Ok(());
+        };
+        let opened = self.job.origin.open_at(place, &request).await;
         self.told = opened.is_err();
         let exchange = opened?;
         let mut course = self.course(&exchange, confirm);
@@ -148,6 +154,23 @@ impl Pull {
                 Ok(())
             }
             Course::Share => self.share(exchange).await,
+        }
+    }
+
+    /// A place at the origin; `None`: nobody waits for this pull any more.
+    async fn place(&self) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        let mut place = pin!(self.job.origin.place());
+        loop {
+            tokio::select! {
+                biased;
+                place = &mut place => return place.map(Some),
+                // What is stored is confirmed whoever waits.
+                () = self.flight.deserted(), if self.job.stale.is_none() => {
+                    if self.pulls.abandon(&self.job.key, &self.flight) {
+                        return Ok(None);
+                    }
+                }
+            }
         }
     }
 
@@ -235,7 +258,7 @@ impl Pull {
             self.land(&exchange, Body::default());
             return Ok(());
         }
-        let Some(mut writer) = self.writer(exchange.head.length()) else {
+        let Some(mut writer) = self.writer(exchange.head.length()).await else {
             self.pulls.counts.over_budget.fetch_add(1, Relaxed);
             self.flight.hand_over(Bypass::Budget, exchange);
             return Ok(());
@@ -248,6 +271,12 @@ impl Pull {
         let pulls = Arc::clone(&self.pulls);
         let mut steady = Steady::new(&pulls.counts);
         loop {
+            if writer.spare().is_err() {
+                let room = self
+                    .pulls
+                    .room(CHUNK_BYTES, || writer.spare().ok().map(drop));
+                room.await;
+            }
             let Ok(spare) = writer.spare() else {
                 match self.at_the_end(&mut exchange).await? {
                     true => break,
@@ -277,16 +306,14 @@ impl Pull {
         Ok(())
     }
 
-    fn writer(&self, length: Option<u64>) -> Option<BodyWriter> {
+    async fn writer(&self, length: Option<u64>) -> Option<BodyWriter> {
         let budget = &self.pulls.store.budget;
         let Some(length) = length else {
             return Some(BodyWriter::without_length(budget));
         };
-        BodyWriter::with_length(budget, length).ok().or_else(|| {
-            self.pulls.store.make_room();
-            self.pulls.drop_lingering();
-            BodyWriter::with_length(budget, length).ok()
-        })
+        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        let take = || BodyWriter::with_length(budget, length).ok();
+        self.pulls.room(bytes, take).await
     }
 
     /// No memory is left: is there any more to come?

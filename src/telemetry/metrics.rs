@@ -53,6 +53,7 @@ pub struct Metrics {
     pub ready: IntGauge,
     connections: IntGauge,
     connections_refused: IntCounterVec,
+    viewers_ended: IntCounterVec,
     reloads: IntCounterVec,
     reload_successful: IntGauge,
     certificate_expiries: IntGaugeVec,
@@ -102,6 +103,8 @@ pub struct Reading<'a> {
     pub connections: usize,
     /// Connections closed before their first request, by limit.
     pub refused: Vec<(&'static str, u64)>,
+    /// Viewers who were ended for what others needed, by limit.
+    pub ended: Vec<(&'static str, u64)>,
     /// By their zones' names.
     pub origins: Vec<(&'a str, &'a Origin)>,
     pub spans_dropped: u64,
@@ -234,6 +237,11 @@ impl Metrics {
             connections_refused: counters(
                 "warren_connections_refused_total",
                 "Connections closed before their first request, by limit.",
+                &["limit"],
+            )?,
+            viewers_ended: counters(
+                "warren_viewers_ended_total",
+                "Answers ended, or not begun, for what standing viewers kept from others, by limit.",
                 &["limit"],
             )?,
             reloads: counters(
@@ -389,6 +397,9 @@ impl Metrics {
         set(&self.revocations, reading.revocations as u64);
         for (limit, count) in &reading.refused {
             catch_up(&self.connections_refused, &[limit], *count);
+        }
+        for (limit, count) in &reading.ended {
+            catch_up(&self.viewers_ended, &[limit], *count);
         }
         self.endpoints_up.reset();
         for (zone, origin) in &reading.origins {

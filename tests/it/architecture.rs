@@ -72,12 +72,18 @@ fn modules_depend_in_one_direction() {
     let rules: &[(&str, &[&str])] = &[
         ("path", &[]),
         ("clock", &[]),
+        ("standing", &["clock"]),
         ("token", &["path"]),
         ("hls", &["path"]),
         ("cache", &["path", "hls", "clock", "origin"]),
         ("origin", &["path", "clock"]),
         ("zone", &["path", "hls", "cache", "token", "origin"]),
-        ("pull", &["path", "hls", "clock", "cache", "origin", "zone"]),
+        (
+            "pull",
+            &[
+                "path", "hls", "clock", "cache", "origin", "zone", "standing",
+            ],
+        ),
         ("listen", &["config", "edge"]),
         ("takedown", &[]),
         ("revocation", &["token"]),
@@ -113,6 +119,7 @@ fn modules_depend_in_one_direction() {
                 "telemetry",
                 "config",
                 "revocation",
+                "standing",
                 "takedown",
             ],
         ),

@@ -245,7 +245,7 @@ async fn one_address_begins_only_so_many_pulls_that_are_held_back() {
     let third = ask(3, "192.0.2.1").await.reply("GET").await;
     assert_eq!(
         (third.status, third.header("retry-after")),
-        (429, Some("1"))
+        (503, Some("1"))
     );
     let refusals = "warren_refusals_total{reason=\"max_held_per_ip\",zone=\"test\"}";
     edge.settled_but(2).await;

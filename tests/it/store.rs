@@ -57,6 +57,7 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
         permit: store.budget.take(1024),
         name: Name::new(1, CanonicalPath::parse("/").expect("a path"), Vec::new(), 0),
         hits: Default::default(),
+        stored: std::sync::atomic::AtomicBool::new(false),
     }))
 }
 

@@ -208,6 +208,7 @@ NAMES = {
     "origin/settings.rs": ["configuration.md"],
     "edge/limits.rs": ["limits.md", "metrics.md"],
     "edge/sender.rs": ["metrics.md"],
+    "standing/mod.rs": ["limits.md", "metrics.md"],
     "telemetry/mod.rs": ["caching.md"],
     "hls/kind.rs": ["caching.md"],
 }

@@ -25,6 +25,18 @@ impl EdgeProcess {
         }
     }
 
+    /// The same of a node that has a TLS listener, and where that is.
+    pub fn start_tls(binary: &Path, setup: &Setup) -> (Self, SocketAddr) {
+        let mut process = Process::start_binary(binary, setup, &[]);
+        let [http, https, admin] = tokio::task::block_in_place(|| process.listeners());
+        let edge = Self {
+            process,
+            address: http.expect("a plain listener"),
+            admin: admin.expect("an admin"),
+        };
+        (edge, https.expect("a TLS listener"))
+    }
+
     /// The most bytes that were resident since [`Self::forget_peak`].
     pub fn peak(&self) -> u64 {
         self.status("VmHWM:")

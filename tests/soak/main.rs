@@ -16,11 +16,17 @@ mod client;
 #[path = "../support/edge.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod edge;
+#[path = "../support/frames.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod frames;
 #[path = "../support/origin/mod.rs"]
 mod origin;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "the tests use the rest of it")]
 mod served;
+#[path = "../support/tls.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod tls;
 
 mod crawl;
 mod edge_process;
@@ -28,12 +34,14 @@ mod herd;
 mod huge;
 mod lifecycle;
 mod mixed;
+mod pins;
 mod report;
 mod trouble;
 mod viewer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use report::Report;
@@ -55,6 +63,7 @@ huge       10 GB, endless and deep ranges pass through in constant memory
 trouble    hits stay as fast while the origin is in trouble
 mixed      everything at once for --minutes, with a fault every ten seconds
 lifecycle  reloads, upgrades and a drain under load
+pins       viewers who take nothing, from one address and from many
 
 Everything stays on loopback and uses about 20,000 open files, half of them in
 the edge's process. Exit code 1: something does not hold."
@@ -63,6 +72,12 @@ struct Arguments {
     /// How long the mixed load runs.
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
+    /// Seconds that the viewers of `pins` stand still.
+    #[arg(long, default_value_t = 10)]
+    hold: u64,
+    /// It runs in a network of its own.
+    #[arg(long, hide = true)]
+    inside: bool,
     /// Run this phase alone; may be given several times.
     #[arg(long, value_name = "PHASE")]
     only: Vec<Phase>,
@@ -82,11 +97,21 @@ enum Phase {
     Trouble,
     Mixed,
     Lifecycle,
+    Pins,
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let pins = arguments.only.is_empty() || arguments.only.contains(&Phase::Pins);
+    let enter = pins && !arguments.inside;
+    if let Some(code) = enter.then(pins::in_a_network_of_its_own).flatten() {
+        return ExitCode::from(code);
+    }
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> ExitCode {
     let binary = arguments.warren.clone().unwrap_or_else(beside_this);
     if !binary.exists() {
         eprintln!(
@@ -108,6 +133,13 @@ async fn main() -> ExitCode {
             Phase::Trouble => trouble::run(&binary, &mut report).await,
             Phase::Mixed => mixed::run(&binary, arguments.minutes, &mut report).await,
             Phase::Lifecycle => lifecycle::run(&binary, &mut report).await,
+            Phase::Pins if !arguments.inside => {
+                report.say("SKIPPED: unshare and ip make no network of our own");
+            }
+            Phase::Pins => {
+                let hold = Duration::from_secs(arguments.hold);
+                pins::run(&binary, hold, &mut report).await;
+            }
         }
     }
     if arguments.json {

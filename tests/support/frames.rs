@@ -46,6 +46,7 @@ pub const STREAM_CLOSED: u32 = 5;
 pub const FRAME_SIZE_ERROR: u32 = 6;
 pub const REFUSED_STREAM: u32 = 7;
 pub const CANCEL: u32 = 8;
+pub const COMPRESSION_ERROR: u32 = 9;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
 pub const MAX_WINDOW: u32 = (1 << 31) - 1;
@@ -322,21 +323,32 @@ impl Http2 {
 
     /// The next frame; `None` at the connection's end, whatever ended it.
     pub async fn next(&mut self) -> Option<Frame> {
-        let reading = tokio::time::timeout(PATIENCE, self.whole(9));
-        let head = reading.await.expect("a frame in time")?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let reading = tokio::time::timeout(PATIENCE, self.frame());
+        reading.await.expect("a frame in time")
+    }
+
+    /// The same, however long; nothing is lost where it is not waited for.
+    pub async fn frame(&mut self) -> Option<Frame> {
+        self.fill(9).await?;
+        let head = &self.buffer;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let (kind, flags) = (head[3], head[4]);
+        self.fill(9 + length).await?;
+        let payload = self.buffer.drain(..9 + length).skip(9).collect();
         Some(Frame {
-            kind: head[3],
-            flags: head[4],
+            kind,
+            flags,
             stream: stream & MAX_WINDOW,
-            payload: self.whole(length as usize).await?,
+            payload,
         })
     }
 
     /// Waits for the connection's end, however long.
     pub async fn end(&mut self) {
-        while self.whole(1).await.is_some() {}
+        while self.fill(1).await.is_some() {
+            self.buffer.clear();
+        }
     }
 
     /// The first frame that is wanted; skips what comes before it.
@@ -367,7 +379,7 @@ impl Http2 {
         seen
     }
 
-    async fn whole(&mut self, length: usize) -> Option<Vec<u8>> {
+    async fn fill(&mut self, length: usize) -> Option<()> {
         let mut part = vec![0; LARGEST];
         while self.buffer.len() < length {
             match self.stream.read(&mut part).await {
@@ -375,6 +387,6 @@ impl Http2 {
                 _ => return None,
             }
         }
-        Some(self.buffer.drain(..length).collect())
+        Some(())
     }
 }

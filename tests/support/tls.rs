@@ -40,6 +40,18 @@ pub async fn connect(
     alpn: &str,
     versions: &[&'static SupportedProtocolVersion],
 ) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.expect("the edge accepts");
+    over(stream, roots, name, alpn, versions).await
+}
+
+/// TLS over a connection that there is.
+pub async fn over(
+    stream: TcpStream,
+    roots: &RootCertStore,
+    name: &str,
+    alpn: &str,
+    versions: &[&'static SupportedProtocolVersion],
+) -> TlsStream<TcpStream> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -48,7 +60,6 @@ pub async fn connect(
         .with_root_certificates(roots.clone())
         .with_no_client_auth();
     config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
-    let stream = TcpStream::connect(address).await.expect("the edge accepts");
     // What a test writes in pieces shall come in pieces.
     stream.set_nodelay(true).expect("a TCP option");
     let name = ServerName::try_from(name.to_owned()).expect("a name");

@@ -37,6 +37,23 @@ pub enum BadHead {
 }
 
 impl BadHead {
+    pub const ALL: [BadHead; 9] = [
+        BadHead::BareLf,
+        BadHead::Malformed,
+        BadHead::BadHost,
+        BadHead::TwoLengths,
+        BadHead::BadLength,
+        BadHead::Connect,
+        BadHead::TooLarge,
+        BadHead::TooSlow,
+        BadHead::TooMany,
+    ];
+
+    /// Whether the same head may be taken in a moment.
+    pub const fn heals(self) -> bool {
+        matches!(self, BadHead::TooMany)
+    }
+
     pub const fn name(self) -> &'static str {
         match self {
             BadHead::BareLf => "bare_lf",

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
@@ -15,14 +16,16 @@ use super::head::{BadHead, Body, Head, MAX_HEADER_LINES, Way};
 use super::outbox::{push_end, push_status};
 use super::{After, Connection};
 use crate::cache::head::push_name;
+use crate::cache::object::Object;
 use crate::edge::account::{Record, account};
 use crate::edge::headers::{size_lines, stamp_lines};
 use crate::edge::lookup::{Query, Visit};
 use crate::edge::pacing::{Pace, SLICE_BYTES};
 use crate::edge::request::{Entry, Request};
-use crate::edge::sender::{Lost, within};
+use crate::edge::sender::Lost;
 use crate::edge::serve::{piece, wanted};
 use crate::edge::verify::Visitor;
+use crate::edge::waits::{Source, Waits};
 use crate::edge::{Active, Node, drawn, new_request_id};
 
 /// What a first look at a request has come to.
@@ -87,7 +90,7 @@ impl<'l> Connection<'l> {
         };
         let pace = Pace::new(None, node.listen.min_send_rate as u64);
         let whole = pace.patience(reply.left());
-        let sent = timeout(whole, reply.write_on(stream, pace)).await;
+        let sent = timeout(whole, reply.write_on(stream, pace, node)).await;
         let lost = sent.unwrap_or(Err(Lost::TooSlow)).err();
         let method = reply.method.clone();
         let request = Request::of_lines(method, head.target, head.lines, reply.entry);
@@ -101,6 +104,7 @@ pub(super) struct Reply<'l> {
     method: Method,
     head: Vec<u8>,
     body: Vec<Bytes>,
+    object: Arc<Object>,
     /// Bytes of both.
     length: usize,
     written: usize,
@@ -171,6 +175,7 @@ impl<'l> Reply<'l> {
             length: head.len() + body.iter().map(Bytes::len).sum::<usize>(),
             head,
             body,
+            object: hit.object,
             written: 0,
             close,
             record,
@@ -194,11 +199,14 @@ impl<'l> Reply<'l> {
 
     /// Writes everything to a viewer who is not quick, and may not stand still
     /// for longer than a slice may take.
-    async fn write_on(&mut self, stream: &mut Stream, pace: Pace) -> Result<(), Lost> {
+    async fn write_on(&mut self, stream: &mut Stream, pace: Pace, node: &Node) -> Result<(), Lost> {
+        let source = Source::Object(Arc::clone(&self.object));
+        let mut waits = Waits::new(node, self.entry, false, source);
         while self.left() > 0 {
-            within(pace.patience(SLICE_BYTES), self.write_some(stream)).await?;
+            let write = self.write_some(stream);
+            waits.within(pace.patience(SLICE_BYTES), write).await?;
         }
-        within(pace.patience(0), stream.flush()).await
+        waits.within(pace.patience(0), stream.flush()).await
     }
 
     /// One write of as much as there is.

@@ -5,21 +5,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use http::Method;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Accept, HttpSession, handshake};
 use pingora::protocols::{Digest, Stream};
 use pingora::server::ShutdownWatch;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
-use super::Lane;
+use super::stream::Connection;
+use super::{Lane, peer_of};
 use crate::edge::REQUESTS_PER_CONNECTION;
 
 /// An idle connection is closed after this; without it they pile up.
 const IDLE: Duration = Duration::from_secs(90);
 /// Requests that are none, after which a connection is ended.
 const MOST_REJECTED: usize = 32;
+
+/// Streams of a connection that are its own, as a player has them: what they
+/// cost is counted with the connection. Others count against
+/// `listen.max_streams` while they wait.
+const OWN_STREAMS: usize = 4;
 
 /// Requests that run on one connection.
 #[derive(Default)]
@@ -39,9 +47,10 @@ impl Drop for Guard {
 }
 
 impl Running {
-    fn begin(self: &Arc<Self>) -> Guard {
-        self.count.fetch_add(1, Relaxed);
-        Guard(Arc::clone(self))
+    /// One more, and whether it is beyond the connection's own.
+    fn begin(self: &Arc<Self>) -> (Guard, bool) {
+        let others = self.count.fetch_add(1, Relaxed);
+        (Guard(Arc::clone(self)), others >= OWN_STREAMS)
     }
 
     /// Waits until nothing has run for so long.
@@ -62,11 +71,22 @@ impl Lane {
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
+        let peer = peer_of(&stream);
         // Who says nothing behind the TLS handshake is as slow as a slow head.
         let shaking = handshake(stream, self.proxy.h2_options.clone());
-        let Ok(Ok(mut connection)) = timeout(self.node.listen.head_timeout, shaking).await else {
+        let Ok(Ok(mut http2)) = timeout(self.node.listen.head_timeout, shaking).await else {
             return;
         };
+        let connection = Arc::new(Connection {
+            node: Arc::clone(&self.node),
+            peer,
+            https: digest.ssl_digest.is_some(),
+            queue: self
+                .node
+                .pulls
+                .standing
+                .queue(self.node.limits.holder(peer)),
+        });
         let running = Arc::new(Running::default());
         let (mut rejected, mut served) = (0, 0);
         let mut stopping = shutdown.clone();
@@ -76,11 +96,12 @@ impl Lane {
                 biased;
                 _ = stopping.changed(), if !ending => {
                     ending = true;
-                    connection.graceful_shutdown();
+                    http2.graceful_shutdown();
                     continue;
                 }
-                accepted = HttpSession::from_h2_conn(&mut connection, Arc::clone(&digest)) => accepted,
+                accepted = HttpSession::from_h2_conn(&mut http2, Arc::clone(&digest)) => accepted,
                 () = running.idle() => return,
+                _ = connection.queue.ended() => return,
             };
             match accepted {
                 Err(_) | Ok(None) => return,
@@ -94,15 +115,29 @@ impl Lane {
                     served += 1;
                     if served == REQUESTS_PER_CONNECTION && !ending {
                         ending = true;
-                        connection.graceful_shutdown();
+                        http2.graceful_shutdown();
                     }
-                    self.run(session, running.begin(), shutdown.clone());
+                    let (guard, extra) = running.begin();
+                    match session.req_header().method {
+                        Method::GET | Method::HEAD => {
+                            let connection = Arc::clone(&connection);
+                            tokio::spawn(async move {
+                                let _guard = guard;
+                                connection.serve(session, extra).await;
+                            });
+                        }
+                        _ => self.run(session, guard, shutdown.clone()),
+                    }
+                    if extra {
+                        // It begins, and may be refused, before another does.
+                        yield_now().await;
+                    }
                 }
             }
         }
     }
 
-    /// Serves one request in a task of its own.
+    /// Serves what is no GET or HEAD, in a task of its own.
     fn run(&self, session: HttpSession, guard: Guard, shutdown: ShutdownWatch) {
         let proxy = Arc::clone(&self.proxy);
         tokio::spawn(async move {

@@ -10,19 +10,21 @@ mod hit;
 mod http2;
 mod inbox;
 mod outbox;
+mod stream;
 
 pub use head::BadHead;
 pub use outbox::Outbox;
+pub use stream::Stream;
 
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use http::Method;
 use pingora::apps::ServerApp;
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, Stream as Socket};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
@@ -62,11 +64,11 @@ impl Lane {
 impl ServerApp for Lane {
     async fn process_new(
         self: &Arc<Self>,
-        stream: Stream,
+        stream: Socket,
         shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
+    ) -> Option<Socket> {
         // Who is one too many is told nothing: to tell it would cost a place.
-        let Ok(_open) = self.node.limits.connect(peer_of(&stream)) else {
+        let Ok(_open) = self.node.limits.connect(peer_of(&stream).ip()) else {
             return None;
         };
         let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
@@ -90,9 +92,9 @@ impl ServerApp for Lane {
 struct Connection<'l> {
     lane: &'l Lane,
     /// `None` while Pingora has it.
-    stream: Option<Stream>,
+    stream: Option<Socket>,
     inbox: Inbox,
-    peer: IpAddr,
+    peer: SocketAddr,
     https: bool,
     served: u32,
     shutdown: ShutdownWatch,
@@ -109,15 +111,15 @@ enum After {
 }
 
 /// The socket's other end.
-fn peer_of(stream: &Stream) -> IpAddr {
+fn peer_of(stream: &Socket) -> SocketAddr {
     let digest = stream.get_socket_digest();
     let address = digest.as_ref().and_then(|digest| digest.peer_addr());
     let peer = address.and_then(|address| address.as_inet());
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip())
+    peer.copied().unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 impl<'l> Connection<'l> {
-    fn new(lane: &'l Lane, stream: Stream, shutdown: ShutdownWatch) -> Self {
+    fn new(lane: &'l Lane, stream: Socket, shutdown: ShutdownWatch) -> Self {
         Self {
             lane,
             inbox: Inbox::new(),
@@ -220,7 +222,7 @@ impl<'l> Connection<'l> {
     async fn refuse(&mut self, bad: BadHead) -> After {
         let node = &*self.lane.node;
         let request = Request::of_lines(Method::GET, "", &[], self.entry());
-        let visitor = Visitor::of_nobody(self.peer);
+        let visitor = Visitor::of_nobody(self.peer.ip());
         let request_id = new_request_id();
         let refused = Refused::Head(bad);
         let mut record = Record::default();

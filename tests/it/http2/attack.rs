@@ -21,6 +21,7 @@ pub struct Target {
     pub ground: Ground,
     pub door: Door,
     pub http: SocketAddr,
+    pub admin: SocketAddr,
     pub process: Process,
     /// Its memory before the attack.
     before: u64,
@@ -33,12 +34,13 @@ impl Target {
         ground.origin.put("/held.ts", &b"held"[..], "video/mp2t");
         let held = ground.origin.hold("/held.ts", None);
         let mut process = Process::start(&ground.setup);
-        let [http, https, _] = process.listeners();
+        let [http, https, admin] = process.listeners();
         let door = ground.door(https.expect("a TLS listener"));
         let mut target = Self {
             ground,
             door,
             http: http.expect("a plain listener"),
+            admin: admin.expect("the admin listener"),
             process,
             before: 0,
             _held: held,

@@ -15,7 +15,7 @@ async fn the_edge_speaks_first_and_names_its_limits() {
     assert_eq!((first.kind, first.flags, first.stream), (SETTINGS, 0, 0));
     let limits = [
         (MAX_CONCURRENT_STREAMS, 100),
-        (MAX_HEADER_LIST_SIZE, 32 << 10),
+        (MAX_HEADER_LIST_SIZE, 16 << 10),
     ];
     assert_eq!(first.payload, settings(&limits)[9..]);
 }

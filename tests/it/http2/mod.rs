@@ -9,6 +9,7 @@ mod flow;
 mod framing;
 mod hpack;
 mod messages;
+mod pins;
 mod readers;
 mod requests;
 mod resets;

@@ -1,0 +1,116 @@
+//! One GET or HEAD over HTTP/2, on the same road as over HTTP/1.1.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pingora::http::{RequestHeader, ResponseHeader, Version};
+use pingora::protocols::http::v2::server::HttpSession;
+
+use crate::edge::account::{Record, account};
+use crate::edge::request::{Entry, Request};
+use crate::edge::road::{Road, Step};
+use crate::edge::sender::{Lost, Wire};
+use crate::edge::serve::Cut;
+use crate::edge::verify::Visitor;
+use crate::edge::waits::refusal;
+use crate::edge::{Active, Node, new_request_id, respond};
+use crate::standing::Queue;
+
+/// A connection, as its streams see it.
+pub struct Connection {
+    pub node: Arc<Node>,
+    pub peer: SocketAddr,
+    pub https: bool,
+    pub queue: Queue,
+}
+
+/// What a response is written to.
+pub struct Stream<'s> {
+    session: &'s mut HttpSession,
+    queue: &'s Queue,
+    /// The connection has others of its own.
+    pub extra: bool,
+}
+
+impl Stream<'_> {
+    pub fn head(&mut self, head: ResponseHeader, end: bool) -> Result<(), Lost> {
+        let written = self.session.write_response_header(Box::new(head), end);
+        written.map_err(|_| Lost::Gone)
+    }
+
+    pub async fn body(&mut self, bytes: Bytes, end: bool) -> pingora::Result<()> {
+        // With its last bytes queued a request is over: they are known on.
+        let bytes = match end && !bytes.is_empty() {
+            true => self.queue.keep(bytes),
+            false => bytes,
+        };
+        self.session.write_body(bytes, end).await
+    }
+
+    /// Waits until the viewer has given it up.
+    pub async fn gone(&mut self) {
+        let _ = self.session.idle().await;
+    }
+}
+
+impl Connection {
+    /// Walks the road of a request to its end.
+    pub async fn serve(&self, mut session: HttpSession, extra: bool) {
+        let node = &*self.node;
+        let _active = Active::new(&*node.active);
+        // The session needs no head any more, and what is read has one owner.
+        let header = match bare() {
+            Ok(bare) => std::mem::replace(session.req_header_mut(), bare),
+            Err(_) => return,
+        };
+        let entry = Entry::now(&node.clock, self.peer, self.https);
+        let request = Request::of_header(&header, None, entry);
+        let visitor = Visitor::of(node, &request);
+        let request_id = new_request_id();
+        let road = Road {
+            node,
+            request: &request,
+            visitor: &visitor,
+            request_id: &request_id,
+        };
+        let mut record = Record::default();
+        let stream = Stream {
+            session: &mut session,
+            queue: &self.queue,
+            extra,
+        };
+        match road.walk(Wire::Stream(stream), &mut record).await {
+            Step::Done => drop(session.finish()),
+            Step::Cut(cut) => cut_off(&mut session, cut, &road, &mut record),
+            // Only GET and HEAD come here, and they end on the road.
+            Step::Through(_) => session.shutdown(),
+        }
+        account(node, &visitor, &request, &request_id, &record);
+    }
+}
+
+/// Ends a stream whose answer did not come to its end. One that had not begun
+/// is refused, without a body that would have to be waited for.
+fn cut_off(session: &mut HttpSession, cut: Cut, road: &Road<'_>, record: &mut Record) {
+    record.reason = Some(cut.name());
+    if let Cut::Viewer(Lost::Ended(needed)) = cut
+        && record.first_byte.is_none()
+    {
+        let refused = refusal(needed);
+        record.refuse(refused);
+        let mut response = respond::refused(refused, road.visitor, road.request_id);
+        respond::without_body(&mut response);
+        record.status = response.head.status.as_u16();
+        let _ = session.write_response_header(Box::new(response.head), true);
+        return;
+    }
+    session.shutdown();
+}
+
+/// What stands in for a head that was taken.
+fn bare() -> pingora::Result<RequestHeader> {
+    let mut bare = RequestHeader::build_no_case("GET", b"/", Some(0))?;
+    bare.set_version(Version::HTTP_2);
+    Ok(bare)
+}

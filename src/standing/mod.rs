@@ -1,0 +1,311 @@
+//! Waits for viewers. Who takes nothing of his answer holds what others need:
+//! memory of a body that is stored no more, a stream of HTTP/2 with all that
+//! was made for it. Whoever waits is known here, and where something runs short
+//! the wait of whoever has most is ended, before anybody else is refused.
+
+mod choose;
+mod queue;
+
+pub use choose::STILL;
+pub use queue::Queue;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use choose::{Extra, Pinned, Way};
+use queue::Line;
+
+/// Whose waits count together: an address (its port is 0), or one connection
+/// of those that are not counted by address.
+pub type Holder = SocketAddr;
+
+/// Bytes that come back when a wait ends, as of now.
+pub type Pins = Arc<dyn Fn() -> usize + Send + Sync>;
+
+/// What a wait was ended for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needed {
+    /// `cache.memory`.
+    Memory,
+    /// `listen.max_streams`.
+    Streams,
+    /// `listen.max_streams_per_ip`.
+    StreamsPerIp,
+    /// `origin.max_pulls`.
+    Pulls,
+}
+
+impl Needed {
+    pub const ALL: [Needed; 4] = [
+        Needed::Memory,
+        Needed::Streams,
+        Needed::StreamsPerIp,
+        Needed::Pulls,
+    ];
+
+    /// The metric label: the key whose bound was reached.
+    pub const fn limit(self) -> &'static str {
+        match self {
+            Needed::Memory => "memory",
+            Needed::Streams => "max_streams",
+            Needed::StreamsPerIp => "max_streams_per_ip",
+            Needed::Pulls => "max_pulls",
+        }
+    }
+
+    /// The log field of an answer that was cut.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Needed::Memory => "standing_memory",
+            Needed::Streams => "standing_streams",
+            Needed::StreamsPerIp => "standing_streams_per_ip",
+            Needed::Pulls => "standing_pulls",
+        }
+    }
+}
+
+/// Waits of streams that a connection has beyond its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    pub of_one: usize,
+    pub of_all: usize,
+}
+
+/// A wait that begins.
+pub struct Wait {
+    pub holder: Holder,
+    /// Of a stream beyond its connection's own: it counts against these.
+    pub bounds: Option<Bounds>,
+    /// Memory that it pins.
+    pub pins: Option<Pins>,
+}
+
+/// Everybody who waits for a viewer.
+#[derive(Default)]
+pub struct Standing {
+    waits: Mutex<Waits>,
+    next: AtomicU64,
+    ended: [AtomicU64; Needed::ALL.len()],
+}
+
+#[derive(Default)]
+struct Waits {
+    all: HashMap<u64, Entry>,
+    extra: Extra,
+    queues: HashMap<u64, Arc<Line>>,
+}
+
+struct Entry {
+    holder: Holder,
+    since: Instant,
+    extra: bool,
+    pins: Option<Pins>,
+    signal: Arc<Signal>,
+}
+
+#[derive(Default)]
+struct Signal {
+    needed: OnceLock<Needed>,
+    notify: Notify,
+}
+
+impl Signal {
+    fn end(&self, needed: Needed) {
+        let _ = self.needed.set(needed);
+        self.notify.notify_one();
+    }
+
+    async fn ended(&self) -> Needed {
+        loop {
+            if let Some(needed) = self.needed.get() {
+                return *needed;
+            }
+            self.notify.notified().await;
+        }
+    }
+}
+
+impl Standing {
+    /// A wait begins; `Err`: it is one too many.
+    pub fn enter(self: &Arc<Self>, wait: Wait, now: Instant) -> Result<Stand, Needed> {
+        let mut waits = self.waits();
+        if let Some(bounds) = wait.bounds {
+            match choose::way(&waits.extra, wait.holder, bounds, now) {
+                Way::Free => {}
+                Way::End(id, needed) => self.end(&mut waits, id, needed),
+                Way::Refused(needed) => {
+                    self.count(needed);
+                    return Err(needed);
+                }
+            }
+        }
+        let id = self.next.fetch_add(1, Relaxed);
+        let signal = Arc::<Signal>::default();
+        let entry = Entry {
+            holder: wait.holder,
+            since: now,
+            extra: wait.bounds.is_some(),
+            pins: wait.pins,
+            signal: Arc::clone(&signal),
+        };
+        waits.add(id, entry);
+        Ok(Stand {
+            standing: Arc::clone(self),
+            id,
+            signal,
+        })
+    }
+
+    /// What one connection of HTTP/2 has queued for its viewer.
+    pub fn queue(self: &Arc<Self>, holder: Holder) -> Queue {
+        let id = self.next.fetch_add(1, Relaxed);
+        let (queue, line) = Queue::new(Arc::clone(self), id, holder);
+        self.waits().queues.insert(id, line);
+        queue
+    }
+
+    /// Ends waits so that `needed` bytes of a memory of `limit` come back;
+    /// whether that is worth waiting for.
+    pub fn relieve(&self, needed: usize, limit: usize, now: Instant) -> bool {
+        let mut waits = self.waits();
+        let pinned = waits.pinned();
+        let relief = choose::relief(pinned, needed, limit, now);
+        let worth_waiting = relief.later || !relief.end.is_empty();
+        for id in relief.end {
+            self.end(&mut waits, id, Needed::Memory);
+        }
+        worth_waiting
+    }
+
+    /// Waits that were ended, or not begun, for want of something.
+    pub fn ended(&self) -> impl Iterator<Item = (Needed, u64)> + '_ {
+        let counts = self.ended.iter().map(|count| count.load(Relaxed));
+        Needed::ALL.into_iter().zip(counts)
+    }
+
+    /// One more that was ended.
+    pub fn count(&self, needed: Needed) {
+        self.ended[needed as usize].fetch_add(1, Relaxed);
+    }
+
+    fn end(&self, waits: &mut Waits, id: u64, needed: Needed) {
+        if let Some(entry) = waits.remove(id) {
+            self.count(needed);
+            entry.signal.end(needed);
+        } else if let Some(line) = waits.queues.remove(&id) {
+            self.count(needed);
+            line.signal.end(needed);
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waits {
+    fn add(&mut self, id: u64, entry: Entry) {
+        if entry.extra {
+            let own = self.extra.entry(entry.holder).or_default();
+            own.insert((entry.since, id));
+        }
+        self.all.insert(id, entry);
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.all.remove(&id)?;
+        if entry.extra
+            && let Some(own) = self.extra.get_mut(&entry.holder)
+        {
+            own.remove(&(entry.since, id));
+            if own.is_empty() {
+                self.extra.remove(&entry.holder);
+            }
+        }
+        Some(entry)
+    }
+
+    /// Every wait that pins memory.
+    fn pinned(&self) -> Vec<Pinned> {
+        let waits = self.all.iter().filter_map(|(id, entry)| {
+            let bytes = entry.pins.as_ref().map_or(0, |pins| pins());
+            (bytes > 0).then_some(Pinned {
+                id: *id,
+                holder: entry.holder,
+                since: entry.since,
+                bytes,
+            })
+        });
+        let queues = self.queues.iter();
+        let queued = queues.filter_map(|(id, line)| line.pinned(*id));
+        waits.chain(queued).collect()
+    }
+}
+
+/// A wait, until it is dropped.
+pub struct Stand {
+    standing: Arc<Standing>,
+    id: u64,
+    signal: Arc<Signal>,
+}
+
+impl Stand {
+    /// Resolves where it is ended for something that others need.
+    pub async fn ended(&self) -> Needed {
+        self.signal.ended().await
+    }
+}
+
+impl Drop for Stand {
+    fn drop(&mut self) {
+        let gone = self.standing.waits().remove(self.id);
+        // What it pinned is dropped behind the lock.
+        drop(gone);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::timer_now;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn an_ended_wait_knows_for_what_and_leaves_nothing_behind() {
+        let (standing, now) = (Arc::<Standing>::default(), timer_now().into_std());
+        let wait = |port: u16, pins: Option<usize>| Wait {
+            holder: ([127, 0, 0, 1], port).into(),
+            bounds: pins.is_none().then_some(Bounds {
+                of_one: 2,
+                of_all: 2,
+            }),
+            pins: pins.map(|bytes| Arc::new(move || bytes) as Pins),
+        };
+        let enter = |port, pins| standing.enter(wait(port, pins), now);
+        let room = |entered: Result<Stand, Needed>| match entered {
+            Ok(stand) => stand,
+            Err(needed) => panic!("no room: {needed:?}"),
+        };
+        let one = room(enter(1, None));
+        let two = room(enter(1, None));
+        assert_eq!(enter(1, None).err(), Some(Needed::Streams));
+        let three = room(enter(2, None));
+        assert_eq!(one.ended().await, Needed::Streams);
+        let pinning = room(enter(3, Some(100)));
+        assert!(!standing.relieve(50, 1 << 20, now), "within its share");
+        let later = now + STILL;
+        assert!(standing.relieve(50, 160, later));
+        assert_eq!(pinning.ended().now_or_never(), Some(Needed::Memory));
+        assert_eq!(two.ended().now_or_never(), None);
+        drop((one, two, three, pinning));
+        let left = standing.waits();
+        assert!(left.all.is_empty() && left.extra.is_empty());
+        let counts: Vec<_> = standing.ended().map(|(_, count)| count).collect();
+        assert_eq!(counts, [1, 2, 0, 0]);
+    }
+}
