@@ -65,7 +65,7 @@ impl Origin {
         };
         Self {
             zone: zone.to_owned(),
-            endpoints: Endpoints::new(&settings.endpoints, settings.health.is_on()),
+            endpoints: Endpoints::new(zone, &settings.endpoints, settings.health.is_on()),
             connector: TransportConnector::new(Some(options)),
             signer,
             places: Arc::new(Semaphore::new(settings.max_pulls)),

@@ -1,22 +1,15 @@
-//! The origin's endpoints: which of them is asked, their addresses, and the
-//! origin's clock.
+//! The origin's endpoints: which of them is asked, and the origin's clock.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::net::lookup_host;
-use tokio::time::timeout;
-
+use super::addresses::Addresses;
 use super::failure::Trouble;
 use super::health::{self, Ask, Change, Health};
 use super::{Endpoint, Failure, Head};
 use crate::clock::{Clock, unix_seconds};
-
-/// A name is looked up again after this: long enough not to ask for each
-/// pull, short enough to follow a moved origin.
-const ADDRESS_FRESH: Duration = Duration::from_secs(10);
 
 /// A clock that differs by less is not the reason of a refusal: S3 tolerates 15
 /// minutes, other servers five.
@@ -26,6 +19,8 @@ const SKEW_STEP_S: i64 = 60;
 
 /// The endpoints of one origin.
 pub struct Endpoints {
+    /// As logs name it.
+    zone: String,
     list: Vec<Known>,
     health: Mutex<Vec<Health>>,
     /// Health checks look after them.
@@ -36,7 +31,7 @@ pub struct Endpoints {
 
 struct Known {
     endpoint: Endpoint,
-    addresses: Mutex<Option<Addresses>>,
+    addresses: Addresses,
     /// Somebody tries to connect beside the requests.
     probed: AtomicBool,
     opened: AtomicU64,
@@ -44,9 +39,6 @@ struct Known {
     /// What they took to their first byte, together.
     waited_us: AtomicU64,
 }
-
-/// When they were looked up.
-type Addresses = (Instant, Vec<SocketAddr>);
 
 /// Where one try goes.
 #[derive(Clone, Copy)]
@@ -67,16 +59,17 @@ pub struct EndpointState {
 }
 
 impl Endpoints {
-    pub fn new(endpoints: &[Endpoint], checked: bool) -> Self {
+    pub fn new(zone: &str, endpoints: &[Endpoint], checked: bool) -> Self {
         let known = |endpoint: &Endpoint| Known {
             endpoint: endpoint.clone(),
-            addresses: Mutex::default(),
+            addresses: Addresses::default(),
             probed: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             answers: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
         };
         Self {
+            zone: zone.to_owned(),
             list: endpoints.iter().map(known).collect(),
             health: Mutex::new(vec![Health::default(); endpoints.len()]),
             checked,
@@ -120,7 +113,8 @@ impl Endpoints {
         clock: &Clock,
     ) -> Result<Target<'_>, Trouble> {
         let known = self.list.get(index).ok_or(Failure::Dns)?;
-        let addresses = known.resolve(wait, clock.monotonic()).await?;
+        let now = clock.monotonic();
+        let addresses = known.addresses.of(&known.endpoint, wait, now).await?;
         let address = addresses
             .get(usize::from(second) % addresses.len().max(1))
             .ok_or(Failure::Dns)?;
@@ -154,9 +148,11 @@ impl Endpoints {
         };
         known.opened.fetch_add(1, Relaxed);
         let (endpoint, reason) = (known.endpoint.authority(), why.name());
+        let zone = &self.zone;
         match change {
             Change::Doubted => {
                 tracing::warn!(
+                    zone,
                     endpoint,
                     reason,
                     "an endpoint of the origin fails one key after another"
@@ -164,6 +160,7 @@ impl Endpoints {
             }
             Change::Shut => {
                 tracing::warn!(
+                    zone,
                     endpoint,
                     reason,
                     "an endpoint of the origin takes no connection, and is left alone"
@@ -190,8 +187,8 @@ impl Endpoints {
     }
 
     fn tell_back(&self, index: usize) {
-        let endpoint = self.authority(index);
-        tracing::info!(endpoint, "an endpoint of the origin is back");
+        let (zone, endpoint) = (&self.zone, self.authority(index));
+        tracing::info!(zone, endpoint, "an endpoint of the origin is back");
     }
 
     /// As logs name it.
@@ -264,6 +261,7 @@ impl Endpoints {
             return false;
         }
         tracing::warn!(
+            zone = self.zone,
             seconds = skew,
             "the origin's clock differs from ours; signing with its time"
         );
@@ -280,79 +278,4 @@ fn date(head: &Head) -> Option<SystemTime> {
 fn difference(theirs: SystemTime, ours: SystemTime) -> i64 {
     let seconds = |at| i64::try_from(unix_seconds(at)).unwrap_or_default();
     seconds(theirs) - seconds(ours)
-}
-
-impl Known {
-    async fn resolve(&self, wait: Duration, now: Instant) -> Result<Vec<SocketAddr>, Trouble> {
-        if let Ok(ip) = self.endpoint.host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(ip, self.endpoint.port)]);
-        }
-        if let Some(addresses) = self.remembered(now) {
-            return Ok(addresses);
-        }
-        let lookup = lookup_host((self.endpoint.host.as_str(), self.endpoint.port));
-        let (found, cause) = match timeout(wait, lookup).await {
-            Ok(Ok(found)) => (found.collect(), None),
-            Ok(Err(error)) => (Vec::new(), Some(error.to_string())),
-            Err(_) => (Vec::new(), Some("no answer of the name server".into())),
-        };
-        self.learn(found, now)
-            .map_err(|failure| Trouble { failure, cause })
-    }
-
-    /// The addresses that were looked up a short while ago.
-    fn remembered(&self, now: Instant) -> Option<Vec<SocketAddr>> {
-        let known = self.addresses();
-        let fresh = |at: Instant| now.saturating_duration_since(at) < ADDRESS_FRESH;
-        known
-            .as_ref()
-            .filter(|(at, _)| fresh(*at))
-            .map(|(_, addresses)| addresses.clone())
-    }
-
-    /// What a look-up has found. Where that is nothing the last ones stay: a
-    /// name server in trouble does not change where the origin is.
-    fn learn(&self, found: Vec<SocketAddr>, now: Instant) -> Result<Vec<SocketAddr>, Failure> {
-        let mut known = self.addresses();
-        if !found.is_empty() {
-            *known = Some((now, found));
-        }
-        let addresses = known.as_ref().map(|(_, addresses)| addresses.clone());
-        addresses.ok_or(Failure::Dns)
-    }
-
-    fn addresses(&self) -> MutexGuard<'_, Option<Addresses>> {
-        self.addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
-    fn a_moved_origin_is_followed_and_a_silent_name_server_moves_nothing() {
-        let known = Known {
-            endpoint: Endpoint::parse("http://minio:9000").expect("an endpoint"),
-            addresses: Mutex::default(),
-            probed: AtomicBool::new(false),
-            opened: AtomicU64::new(0),
-            answers: AtomicU64::new(0),
-            waited_us: AtomicU64::new(0),
-        };
-        let address = |last| vec![SocketAddr::from(([192, 0, 2, last], 9000))];
-        let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(known.remembered(start), None);
-        assert_eq!(known.learn(Vec::new(), start), Err(Failure::Dns));
-        assert_eq!(known.learn(address(1), start), Ok(address(1)));
-        assert_eq!(known.remembered(after(9)), Some(address(1)));
-        assert_eq!(known.remembered(after(10)), None);
-        assert_eq!(known.learn(address(2), after(10)), Ok(address(2)));
-        assert_eq!(known.remembered(after(11)), Some(address(2)));
-        assert_eq!(known.learn(Vec::new(), after(30)), Ok(address(2)));
-    }
 }

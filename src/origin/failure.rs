@@ -48,7 +48,8 @@ pub enum Failure {
     QueueTimeout,
     /// A body of unknown length outgrew what may be held.
     TooLarge,
-    /// Every endpoint is shut: no connection comes about.
+    /// Every endpoint is shut: no connection comes about. Or all are in doubt,
+    /// and something stale covers.
     CircuitOpen,
     /// No first byte for a viewer in time, whatever held it up.
     AnswerTimeout,

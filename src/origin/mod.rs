@@ -3,6 +3,7 @@
 //! [`Origin::open`] sends one request, with at most two tries, and returns an
 //! [`Exchange`] whose body is then read. It knows nothing of caches.
 
+mod addresses;
 mod checks;
 mod client;
 mod complaints;

@@ -128,7 +128,7 @@ impl Origin {
             }
             attempt = self.try_once(request, index, same).await;
             self.note_attempt(index, request, &attempt);
-            again = attempt.again(request.shows_errors);
+            again = attempt.again(request);
             ask.tried = Some(index);
         }
         (attempt, ask.tried)
@@ -240,11 +240,15 @@ impl Attempt {
     /// Whether, and where, the request is tried once more. Where error pages
     /// are the viewers', the first one is theirs too, unless another endpoint
     /// has the object.
-    fn again(&self, shows_errors: bool) -> Again {
+    fn again(&self, request: &Request) -> Again {
         match &self.answer {
             Err(Failure::Clock) if self.learned => Again::Now,
             Err(failure) if failure.may_retry() => Again::Later,
-            Ok(exchange) if shows_errors && is_trouble(exchange.head.status) => Again::Elsewhere,
+            // Another endpoint may be quick; this one is just slow.
+            Err(Failure::FirstByteTimeout) if request.hold.is_none() => Again::Elsewhere,
+            Ok(exchange) if request.shows_errors && is_trouble(exchange.head.status) => {
+                Again::Elsewhere
+            }
             Ok(_) | Err(_) => Again::No,
         }
     }

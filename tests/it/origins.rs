@@ -80,6 +80,19 @@ async fn an_endpoint_in_doubt_gets_one_request_a_second_and_no_viewer_sees_it() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_hangs_delays_viewers_and_fails_none() {
+    let (first, second) = (plain().await, plain().await);
+    first.fault("*", Fault::Silence);
+    let more = "health_interval = \"0s\"\nfirst_byte_timeout = \"500ms\"";
+    let edge = both(&first, &second, more).start().await;
+    for at in 0..8 {
+        assert_eq!(get(&edge, &format!("/{at}.ts")).await.0, 200);
+        edge.clock.advance(Duration::from_millis(400));
+    }
+    assert!(!up(&edge, &first).await && up(&edge, &second).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_checks_bring_an_endpoint_back_without_a_viewer_s_help() {
     let (mut first, second) = (plain().await, plain().await);
     let live = std::sync::Arc::new(|_: &_| Answer::new(200, ""));
