@@ -192,6 +192,7 @@ impl Wire {
 mod tests {
     use super::*;
     use crate::origin::{Credentials, Deadlines, HealthCheck};
+    use crate::path::EmptySegments;
     use std::time::UNIX_EPOCH;
     use zeroize::Zeroizing;
 
@@ -319,7 +320,7 @@ mod tests {
             ("another server's start page", http(), "/", true),
         ];
         for (name, kind, path, want) in table {
-            let path = CanonicalPath::parse(path).expect("a path");
+            let path = CanonicalPath::parse_with(path, EmptySegments::Kept).expect("a path");
             assert_eq!(names_object(&kind, &path), want, "{name}");
         }
     }

@@ -24,7 +24,7 @@ fn zones(origin: &DevOrigin, folder: &TempDir, one: &str) -> Setup {
             origin.addr()
         )
     };
-    setup.more = zone("two", "media", "KEY") + &zone("three", "other", "SECRET");
+    setup.more = zone("two", "media", "KEY") + &zone("three", "other", "SECOND");
     let state_dir = folder.path().display().to_string();
     let ops = "{ name = \"ops\", env = \"KEY\", rights = \"admin\" }";
     setup.access_keys = format!("[{ops}]\nstate_dir = {state_dir:?}");
@@ -32,7 +32,11 @@ fn zones(origin: &DevOrigin, folder: &TempDir, one: &str) -> Setup {
 }
 
 async fn origin() -> DevOrigin {
-    let origin = DevOrigin::start(DevOriginOptions::default()).await;
+    let options = DevOriginOptions {
+        buckets: vec!["media".into(), "other".into()],
+        ..DevOriginOptions::default()
+    };
+    let origin = DevOrigin::start(options).await;
     let origin = origin.expect("the origin starts");
     for bucket in ["media", "other"] {
         for path in [

@@ -183,7 +183,7 @@ async fn a_post_that_trickles_ends_at_the_total_timeout() {
         }
     };
     let status = tokio::time::timeout(Duration::from_secs(20), ended).await;
-    assert_eq!(status.expect("it ends"), 504);
+    assert_eq!(status.expect("it ends"), 503);
     origin.answers.add_permits(9);
     assert_eq!(
         post(&edge).await.reply("POST").await.status,
