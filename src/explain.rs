@@ -117,7 +117,7 @@ impl Question<'_> {
             && !origin::names_object(&zone.origin.kind, &target.path)
         {
             let detail = "the path names the bucket, or an operation of its store, and no object";
-            answer.refuse("not_an_object", detail.into());
+            answer.refuse("not_an_object", detail);
         }
     }
 
