@@ -13,6 +13,7 @@ use pingora::{Error, ErrorType, Result};
 
 use super::account::{Record, account};
 use super::headers::{Detail, Stamp};
+use super::pacing::{Pace, SLICE_BYTES};
 use super::request::{Entry, Request};
 use super::respond;
 use super::road::{Road, Step};
@@ -103,6 +104,12 @@ impl ProxyHttp for Edge {
         match step {
             Step::Done => Ok(true),
             Step::Through(through) => {
+                // Its answer goes at the pace that any may.
+                let pace = Pace::new(None, self.node.listen.min_send_rate as u64);
+                let patience = pace.patience(SLICE_BYTES);
+                session
+                    .as_downstream_mut()
+                    .set_write_timeout(Some(patience));
                 context.through = Some(through);
                 Ok(false)
             }
