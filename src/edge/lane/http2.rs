@@ -118,16 +118,20 @@ impl Lane {
                         http2.graceful_shutdown();
                     }
                     let (guard, extra) = running.begin();
-                    match session.req_header().method {
-                        Method::GET | Method::HEAD => {
-                            let connection = Arc::clone(&connection);
-                            tokio::spawn(async move {
-                                let _guard = guard;
-                                connection.serve(session, extra).await;
-                            });
+                    let proxy = Arc::clone(&self.proxy);
+                    let (connection, shutdown) = (Arc::clone(&connection), shutdown.clone());
+                    tokio::spawn(async move {
+                        let _guard = guard;
+                        // A tunnel has no path to walk with: Pingora refuses it.
+                        let left = match session.req_header().method {
+                            Method::CONNECT => Some(session),
+                            _ => connection.serve(session, extra).await,
+                        };
+                        if let Some(session) = left {
+                            let session = ServerSession::new_http2(session);
+                            Box::pin(proxy.process_new_http(session, &shutdown)).await;
                         }
-                        _ => self.run(session, guard, shutdown.clone()),
-                    }
+                    });
                     if extra {
                         // It begins, and may be refused, before another does.
                         yield_now().await;
@@ -135,15 +139,5 @@ impl Lane {
                 }
             }
         }
-    }
-
-    /// Serves what is no GET or HEAD, in a task of its own.
-    fn run(&self, session: HttpSession, guard: Guard, shutdown: ShutdownWatch) {
-        let proxy = Arc::clone(&self.proxy);
-        tokio::spawn(async move {
-            let _guard = guard;
-            let session = ServerSession::new_http2(session);
-            proxy.process_new_http(session, &shutdown).await;
-        });
     }
 }

@@ -1,4 +1,4 @@
-//! One GET or HEAD over HTTP/2, on the same road as over HTTP/1.1.
+//! One request over HTTP/2, on the same road as over HTTP/1.1.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,14 +55,15 @@ impl Stream<'_> {
 }
 
 impl Connection {
-    /// Walks the road of a request to its end.
-    pub async fn serve(&self, mut session: HttpSession, extra: bool) {
+    /// Walks the road of a request to its end; gives it back where it goes on
+    /// through Pingora's proxy, which walks it once more.
+    pub async fn serve(&self, mut session: HttpSession, extra: bool) -> Option<HttpSession> {
         let node = &*self.node;
         let _active = Active::new(&*node.active);
         // The session needs no head any more, and what is read has one owner.
         let header = match bare() {
             Ok(bare) => std::mem::replace(session.req_header_mut(), bare),
-            Err(_) => return,
+            Err(_) => return None,
         };
         let entry = Entry::now(&node.clock, self.peer, self.https);
         let request = Request::of_header(&header, None, entry);
@@ -83,10 +84,13 @@ impl Connection {
         match road.walk(Wire::Stream(stream), &mut record).await {
             Step::Done => drop(session.finish()),
             Step::Cut(cut) => cut_off(&mut session, cut, &road, &mut record),
-            // Only GET and HEAD come here, and they end on the road.
-            Step::Through(_) => session.shutdown(),
+            Step::Through(_) => {
+                *session.req_header_mut() = header;
+                return Some(session);
+            }
         }
         account(node, &visitor, &request, &request_id, &record);
+        None
     }
 }
 
