@@ -245,6 +245,7 @@ impl<'a> Query<'a> {
             place,
             born,
             traces: node.traces.clone(),
+            ahead: false,
         }
     }
 

@@ -185,7 +185,8 @@ impl Pull {
         let forgotten = self.alone && self.invalidations != self.pulls.invalidations.load(Relaxed);
         let valid = !purged && !forgotten && !self.flight.invalid.load(Relaxed);
         self.linger = valid && object.freshness.lifetime.fresh == STATUS_FOR;
-        if object.bypass.is_none() && valid {
+        let is_news = !self.job.ahead || !object.is_negative();
+        if object.bypass.is_none() && valid && is_news {
             if object.is_negative() {
                 let Name { realm, path, .. } = &object.name;
                 self.pulls.store.live.note_missing(*realm, path);
@@ -254,6 +255,9 @@ impl Pull {
                 let media = Purge::Media(folder.to_owned());
                 store.purges.add(zone.realm, &media, Mode::Soft);
             }
+        }
+        if matches!(told.pace, Some(Pace::Live { .. })) {
+            self.pull_ahead(&media);
         }
         for path in media {
             store.live.note_name(zone.realm, path, Named::LiveMedia);

@@ -3,6 +3,7 @@
 //! A pull is a detached task. Viewers ride it through a [`Rider`]; the first
 //! may leave, a slow one slows nobody, and a failure is a state, not an end.
 
+mod ahead;
 mod answer;
 mod flight;
 mod landing;
@@ -72,6 +73,8 @@ pub struct Job {
     pub born: Epoch,
     /// Who is told of a pull that is traced.
     pub traces: Option<Traces>,
+    /// No viewer has asked for it: that it is not there is nobody's news.
+    pub ahead: bool,
 }
 
 /// What a request looks for.
@@ -405,6 +408,7 @@ mod tests {
             place: Guest::uncounted(),
             born: 0,
             traces: None,
+            ahead: false,
         }
     }
 

@@ -437,3 +437,42 @@ async fn a_request_that_breaks_its_connection_is_not_sent_over_every_kept_one() 
     let sent = origin.count("poison.ts");
     assert!(sent <= 3, "sent {sent} times: one kept, and two tries");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_newest_segment_of_a_watched_live_stream_is_pulled_before_anybody_asks() {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    let playlist = |first: u32| {
+        let media = |n| format!("#EXTINF:2,\n{n}.ts\n");
+        let head = format!("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:{first}\n");
+        head + &media(first) + &media(first + 1)
+    };
+    let publish = |folder: &str, first: u32| {
+        let path = format!("/media/{folder}/live.m3u8");
+        origin.put(&path, playlist(first), "application/vnd.apple.mpegurl");
+        let path = format!("/media/{folder}/{}.ts", first + 1);
+        origin.put(&path, &b"segment"[..], "video/mp2t");
+    };
+    let edge = Setup::s3(origin.addr()).start().await;
+    for folder in ["watched", "polled"] {
+        publish(folder, 0);
+        publish(folder, 1);
+        edge.get(&format!("/{folder}/live.m3u8")).await;
+    }
+    edge.get("/watched/2.ts").await;
+    let gate = origin.hold("/media/watched/3.ts", None);
+    for folder in ["polled", "watched"] {
+        publish(folder, 2);
+    }
+    edge.clock.advance(std::time::Duration::from_secs(60));
+    for folder in ["polled", "watched"] {
+        edge.get(&format!("/{folder}/live.m3u8")).await;
+    }
+    gate.arrived(1).await;
+    gate.release();
+    let reply = edge.get("/watched/3.ts").await;
+    assert_eq!((reply.status, &reply.body[..]), (200, &b"segment"[..]));
+    assert_eq!(origin.count("watched/3.ts"), 1);
+    assert_eq!(origin.count("polled/3.ts"), 0, "nobody watches it");
+}
