@@ -208,6 +208,16 @@ pub fn encode_component(value: &str) -> String {
     encode_except(value, |_| false)
 }
 
+/// Percent-encodes what no request target may hold, as players do with a
+/// reference that a person wrote.
+pub fn encode_unsafe(reference: &str) -> String {
+    let fine = |byte: u8| (0x21..=0x7e).contains(&byte);
+    match reference.bytes().all(fine) {
+        true => reference.to_owned(),
+        false => encode_except(reference, fine),
+    }
+}
+
 fn encode_except(text: &str, keep: impl Fn(u8) -> bool) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut out = String::with_capacity(text.len());

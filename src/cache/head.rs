@@ -77,7 +77,7 @@ pub fn update(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
         matches!(
             name.as_str(),
             "content-encoding" | "content-md5" | "etag" | "last-modified"
-        ) && head.headers.contains_key(name)
+        )
     };
     let passes = passing(facts);
     let news = facts.origin.keys();

@@ -171,6 +171,17 @@ impl Live {
         self.windows.insert(key.clone(), window);
         before.is_some_and(|before| window.first < before.first || window.next < before.next)
     }
+
+    /// The same of playlists that pass to their viewers, one beside the other: a
+    /// slow one may end behind a newer one, but not a whole window behind.
+    pub fn jumps_backwards(&self, key: &Key, window: Window) -> bool {
+        let before = self.windows.get(key);
+        let jumps = before.is_some_and(|before| window.next <= before.first);
+        if jumps || before.is_none_or(|before| window.first > before.first) {
+            self.windows.insert(key.clone(), window);
+        }
+        jumps
+    }
 }
 
 #[cfg(test)]

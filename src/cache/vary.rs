@@ -56,6 +56,15 @@ impl Variation {
     }
 }
 
+/// What the edge tells an origin of each request, besides the scheme, which is
+/// in the key.
+const SAID_ANEW: [&str; 4] = [
+    "x-forwarded-for",
+    "cdn-requestid",
+    "cdn-loopcount",
+    "traceparent",
+];
+
 /// The request headers that an answer varies by, besides those that are kept
 /// apart anyway; `None`: by more than can be known (`*`).
 pub fn names(headers: &HeaderMap, keyed: &[HeaderName]) -> Option<BTreeSet<Name>> {
@@ -70,6 +79,8 @@ pub fn names(headers: &HeaderMap, keyed: &[HeaderName]) -> Option<BTreeSet<Name>
                 "" => {}
                 "*" => return None,
                 _ if apart => {}
+                // Another with each request or viewer, and the edge's to say.
+                _ if SAID_ANEW.contains(&name.as_str()) => return None,
                 _ => {
                     names.insert(name);
                 }
@@ -114,6 +125,8 @@ mod tests {
             (&["Accept-Encoding, Origin"], set(&[])),
             (&["*"], None),
             (&["Foo", " * "], None),
+            (&["X-Forwarded-For"], None),
+            (&["X-Forwarded-Proto"], set(&["x-forwarded-proto"])),
             (&["a,b,c,d,e,f,g,h,i"], None),
         ];
         for (lines, want) in table {

@@ -1,6 +1,6 @@
 //! Which headers of a viewer go to the origin.
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HeaderName, HeaderValue, RANGE};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, RANGE};
 
 use super::request::Request;
 use super::{Node, referrer};
@@ -30,16 +30,23 @@ pub fn forwarded(
             .any(|it| it.eq_ignore_ascii_case(name.as_str()))
     };
     let passes = |name: &HeaderName| match zone.cache.policy {
-        _ if secret(name) => false,
+        _ if secret(name) || is_said_by(zone, name) => false,
         // What an object store reads of a request beyond that is its own API.
         _ if is_s3 => vary.contains(name) && !is_of_an_edge(name),
-        CachePolicy::Hls => vary.contains(name),
+        CachePolicy::Hls => vary.contains(name) && !is_of_an_edge(name) && *name != HOST,
         CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
     };
     let mut entries = request.entries();
     entries.retain(|(name, _)| passes(name));
     referrer::without_tokens(node, request, &mut entries);
     entries
+}
+
+/// Whether the zone says this header itself (`origin.headers`).
+pub fn is_said_by(zone: &Zone, name: &HeaderName) -> bool {
+    let plain = |name: &HeaderName| name.as_str().replace('_', "-");
+    let mut own = zone.origin.headers.iter();
+    own.any(|(own, _)| own == name || plain(own) == plain(name))
 }
 
 /// What the edge answers itself, or says anew of each request.
@@ -64,13 +71,19 @@ pub fn is_of_an_edge(name: &HeaderName) -> bool {
 }
 
 /// `x-minio-` and `x-goog-` are what `x-amz-` is to other stores.
-const EDGE_PREFIXES: [&str; 9] = [
+const EDGE_PREFIXES: &[&str] = &[
     "cdn-",
+    "x-accel-",
     "x-amz-",
+    "x-bz-",
+    "x-cos-",
     "x-envoy-",
     "x-forwarded-",
     "x-goog-",
+    "x-middleware-",
     "x-minio-",
+    "x-obs-",
+    "x-oss-",
     "x-original-",
     "x-override-",
     "x-rewrite-",
@@ -78,7 +91,7 @@ const EDGE_PREFIXES: [&str; 9] = [
 
 /// Whole names, in the order of what they say: how the request came here, its
 /// path and host, its method, its client.
-const EDGE_NAMES: [&str; 40] = [
+const EDGE_NAMES: &[&str] = &[
     "forwarded",
     "via",
     "front-end-https",
@@ -86,12 +99,24 @@ const EDGE_NAMES: [&str; 40] = [
     "x-scheme",
     "x-ssl",
     "x-url-scheme",
+    "x-forwarded",
+    "x-arr-ssl",
     "proxy",
+    "proxy-host",
+    "destination",
     "base-url",
     "request-uri",
-    "x-accel-internal",
     "x-base-url",
     "x-host",
+    "x-http-host",
+    "x-invoke-path",
+    "x-invoke-query",
+    "x-matched-path",
+    "x-ms-original-url",
+    "x-now-route-matches",
+    "x-object-manifest",
+    "x-sendfile-type",
+    "x-waws-unencoded-url",
     "x-http-destinationurl",
     "x-http-host-override",
     "x-http-path-override",
@@ -106,15 +131,20 @@ const EDGE_NAMES: [&str; 40] = [
     "x-http-method-override",
     "x-method",
     "x-method-override",
+    "ali-cdn-real-ip",
     "cf-connecting-ip",
     "cf-connecting-ipv6",
     "client-ip",
     "fastly-client-ip",
     "true-client-ip",
+    "proxy-client-ip",
+    "wl-proxy-client-ip",
     "x-azure-clientip",
     "x-azure-socketip",
     "x-client-ip",
     "x-cluster-client-ip",
+    "x-forward-for",
+    "x-proxyuser-ip",
     "x-originating-ip",
     "x-real-ip",
     "x-remote-addr",

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
 
 use super::forward::forwarded;
@@ -20,7 +21,7 @@ use crate::hls::Kind;
 use crate::origin::{self, Failure};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
-use crate::pull::{Job, Joined, Place, Rider};
+use crate::pull::{Job, Joined, News, Passing, Place, Rider};
 use crate::telemetry::CacheStatus;
 use crate::zone::{CachePolicy, Selected, Zone};
 
@@ -287,6 +288,22 @@ impl<'a> Query<'a> {
             let target = store.live.folder(zone.realm, path);
             target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
         })
+    }
+
+    pub fn is_playlist(&self) -> bool {
+        matches!(self.kind, Kind::Playlist | Kind::Manifest)
+    }
+
+    /// A playlist has passed by.
+    pub fn passed(&self, headers: &HeaderMap, body: &Passing) {
+        let Visit { node, admitted, .. } = self.visit;
+        let news = News {
+            pulls: &node.pulls,
+            zone: admitted.zone,
+            path: &admitted.target.path,
+            key: &self.key,
+        };
+        news.passed(self.kind, headers, body);
     }
 
     /// Media of a live stream: how long they are what they are.

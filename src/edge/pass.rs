@@ -20,7 +20,7 @@ use crate::cache::lifetime::Bypass;
 use crate::origin::{
     Exchange, Failure, Method as OriginMethod, Request as OriginRequest, entity_tag,
 };
-use crate::pull::{Good, Steady, viewer_head};
+use crate::pull::{Good, Passing, Steady, viewer_head};
 use crate::standing::Needed;
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
@@ -197,6 +197,9 @@ impl Server<'_> {
             insert(&mut head, CONTENT_LENGTH, length.clone());
         }
         headers::stamp(&mut head, code, &stamp);
+        // What it tells of live media is known though it is not stored.
+        let reads = hls && self.query.is_playlist() && status == 200 && !is_head;
+        let mut passing = reads.then(Passing::default);
         let mut buffer = BytesMut::new();
         let mut steady = Steady::new(&self.visit.node.pulls.counts);
         let mut begun = Some(head);
@@ -225,9 +228,15 @@ impl Server<'_> {
                 sender.head(head, length.is_some() || is_head).await?;
             }
             if count == 0 || is_head {
+                if let Some(passing) = &passing {
+                    self.query.passed(&exchange.head.headers, passing);
+                }
                 return Ok(sender.end().await?);
             }
             buffer.truncate(count);
+            if let Some(passing) = &mut passing {
+                passing.push(&buffer);
+            }
             self.pass_on(buffer.split().freeze(), sender).await?;
         }
     }

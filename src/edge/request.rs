@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::{Instant, SystemTime};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use pingora::http::{RequestHeader, Version};
 
@@ -188,6 +188,19 @@ impl<'r> Request<'r> {
     }
 }
 
+/// HTTP/2 splits Cookie for its compression; before key and origin it is one
+/// line again (RFC 9113 §8.2.3).
+pub fn join_crumbs(header: &mut RequestHeader) {
+    let crumbs = header.headers.get_all(COOKIE);
+    if crumbs.iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = crumbs.iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        let _ = header.insert_header(COOKIE, joined);
+    }
+}
+
 fn is(line: &httparse::Header<'_>, name: &HeaderName) -> bool {
     line.name.eq_ignore_ascii_case(name.as_str())
 }
@@ -243,6 +256,17 @@ mod tests {
             header.append_header(*name, value).expect("appended");
         }
         check(&Request::of_header(&header, None, entry));
+    }
+
+    #[test]
+    fn a_cookie_in_crumbs_is_one_line_again() {
+        let mut header = RequestHeader::build("GET", b"/a", None).expect("a head");
+        for crumb in ["a=1", "b=2", "c=3"] {
+            header.append_header("cookie", crumb).expect("appended");
+        }
+        join_crumbs(&mut header);
+        let lines: Vec<_> = header.headers.get_all(COOKIE).iter().collect();
+        assert_eq!(lines, ["a=1; b=2; c=3"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use pingora::{Error, ErrorType, Result};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Node;
-use super::forward::is_of_an_edge;
+use super::forward::{is_of_an_edge, is_said_by};
 use super::headers::{self, Stamp};
 use super::invalidate::Changing;
 use super::lookup::Visit;
@@ -180,7 +180,9 @@ pub fn rewrite(
     let theirs: Vec<HeaderName> = upstream
         .headers
         .keys()
-        .filter(|name| is_of_an_edge(name) || through.trace.drops(name))
+        .filter(|name| {
+            (is_of_an_edge(name) || is_said_by(&through.zone, name)) || through.trace.drops(name)
+        })
         .cloned()
         .collect();
     for name in theirs {

@@ -32,6 +32,23 @@ impl Manifest {
     }
 }
 
+/// What a manifest names its media by: templates, base addresses, and the
+/// addresses of lists.
+pub(super) fn references(body: &[u8]) -> impl Iterator<Item = &str> {
+    const BEGINNINGS: [&str; 5] = [
+        "media=\"",
+        "initialization=\"",
+        "sourceURL=\"",
+        "media='",
+        "<BaseURL>",
+    ];
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    BEGINNINGS.into_iter().flat_map(move |beginning| {
+        let found = text.split(beginning).skip(1);
+        found.filter_map(|rest| rest.split(['"', '\'', '<']).next())
+    })
+}
+
 fn attribute<'e>(element: &'e str, name: &str) -> Option<&'e str> {
     let mut rest = element;
     while let Some(at) = rest.find(name) {

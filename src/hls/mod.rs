@@ -31,3 +31,25 @@ pub enum Pace {
     /// Low-Latency HLS: parts are announced.
     LowLatency { target: Duration },
 }
+
+/// The folders of what a playlist or a manifest names, as far as they are told
+/// by references with a slash: each ends with one, and none stands twice.
+pub fn folders(body: &[u8], most: usize) -> Vec<&str> {
+    let mut found = Vec::new();
+    let is_manifest = memchr::memmem::find(body, b"<MPD").is_some();
+    let named: Box<dyn Iterator<Item = &str>> = match is_manifest {
+        true => Box::new(manifest::references(body)),
+        false => Box::new(uris(body)),
+    };
+    for reference in named {
+        let path = reference.split(['?', '#', '$']).next().unwrap_or_default();
+        let folder = path.rfind('/').map(|slash| &path[..=slash]);
+        if let Some(folder) = folder.filter(|folder| !found.contains(folder)) {
+            found.push(folder);
+        }
+        if found.len() == most {
+            break;
+        }
+    }
+    found
+}

@@ -1,28 +1,29 @@
 //! Pure: an answer of success that is no object's. It never reaches a viewer.
 
 use http::HeaderMap;
-use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_TYPE, HeaderValue, LAST_MODIFIED};
+
+use super::entity_tag;
 
 /// Whether an answer of success is the store's own XML and no object's: a
 /// listing, or an error. Objects come with an ETag or a Last-Modified (S3 API,
 /// GetObject), and so do those that are XML themselves.
 pub fn is_own_xml(headers: &HeaderMap) -> bool {
-    let essence = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split(';').next())
-        .unwrap_or_default()
-        .trim();
-    let is_xml = ["application/xml", "text/xml"]
-        .iter()
-        .any(|xml| essence.eq_ignore_ascii_case(xml));
-    is_xml && !headers.contains_key(ETAG) && !headers.contains_key(LAST_MODIFIED)
+    let is_xml = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or_default();
+        let essence = text.split(';').next().unwrap_or_default().trim();
+        let known = ["application/xml", "text/xml"];
+        known.iter().any(|xml| essence.eq_ignore_ascii_case(xml))
+    };
+    let said = headers.get_all(CONTENT_TYPE).iter().any(is_xml);
+    said && entity_tag(headers).is_none() && !headers.contains_key(LAST_MODIFIED)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderName, HeaderValue};
+    use http::HeaderName;
+    use http::header::ETAG;
 
     #[test]
     fn the_stores_own_xml_is_told_from_an_object_that_is_xml() {
@@ -47,6 +48,11 @@ mod tests {
                 "a manifest",
                 &[(CONTENT_TYPE, "application/dash+xml")],
                 false,
+            ),
+            (
+                "a listing with an empty tag",
+                &[(CONTENT_TYPE, "application/xml"), (ETAG, "\"\"")],
+                true,
             ),
             ("a segment", &[], false),
         ];

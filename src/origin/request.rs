@@ -150,11 +150,11 @@ pub fn names_object(kind: &Kind, path: &CanonicalPath) -> bool {
     };
     let key = path.as_str().trim_start_matches('/');
     let first = key.split('/').next().unwrap_or_default();
-    !(first.is_empty() || *virtual_host && first == STORE_API)
+    !(first.is_empty() || *virtual_host && STORE_APIS.contains(&first))
 }
 
-/// The first segment of paths that a MinIO keeps to itself.
-const STORE_API: &str = "minio";
+/// First segments of paths that MinIO and RustFS keep to themselves.
+const STORE_APIS: [&str; 2] = ["minio", "rustfs"];
 
 /// Host and encoded path of an object at an endpoint.
 pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {

@@ -13,10 +13,12 @@ pub struct Validators {
 }
 
 impl Validators {
-    pub fn of(headers: &HeaderMap) -> Self {
+    /// `arrived`: when the answer came, which stands for a `Date` that it does
+    /// not have (RFC 9110 §6.6.1).
+    pub fn of(headers: &HeaderMap, arrived: SystemTime) -> Self {
         let etag = entity_tag(headers);
         let modified = text(headers, LAST_MODIFIED).filter(|modified| {
-            let date = || text(headers, DATE).and_then(parse);
+            let date = || text(headers, DATE).and_then(parse).unwrap_or(arrived);
             parse(modified).is_some_and(|modified| {
                 modified > SystemTime::UNIX_EPOCH
                     && (etag.is_some() || is_settled(modified, date()))
@@ -40,14 +42,34 @@ impl Validators {
 pub fn entity_tag(headers: &HeaderMap) -> Option<&str> {
     let tag = text(headers, ETAG)?.trim();
     let bare = tag.strip_prefix("W/").or_else(|| tag.strip_prefix("w/"));
-    let opaque = bare.unwrap_or(tag).trim_matches('"').trim();
+    let quoted = bare.unwrap_or(tag).strip_prefix('"');
+    let opaque = match quoted.and_then(|rest| rest.strip_suffix('"')) {
+        Some(opaque) if opaque.contains('"') => return None,
+        Some(opaque) => opaque,
+        // Some servers forget the quotes of a digest.
+        None => Some(tag).filter(|tag| is_bare(tag))?,
+    };
+    let whole = CODINGS
+        .iter()
+        .find_map(|coding| opaque.strip_suffix(coding));
+    let opaque = whole.unwrap_or(opaque).trim();
     (!opaque.is_empty() && opaque != "*").then_some(tag)
 }
 
+/// What servers that code an answer put behind its entity-tag.
+const CODINGS: [&str; 6] = ["-gzip", "--gzip", ";gzip", "-br", "-zstd", "-deflate"];
+
+fn is_bare(tag: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:+=".contains(&byte);
+    tag.len() >= SHORTEST_BARE && tag.bytes().all(fine)
+}
+
+const SHORTEST_BARE: usize = 8;
+
 /// Whether a date alone can tell a state: one of the second in which it was
 /// sent may be followed by another of that second (RFC 9110 §8.8.2.2).
-fn is_settled(modified: SystemTime, date: Option<SystemTime>) -> bool {
-    date.is_none_or(|date| modified + Duration::from_secs(1) <= date)
+fn is_settled(modified: SystemTime, date: SystemTime) -> bool {
+    modified + Duration::from_secs(1) <= date
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
@@ -71,7 +93,15 @@ mod tests {
             ("nothing", &[], None, None),
             ("strong", &[(ETAG, "\"a\"")], Some("\"a\""), None),
             ("weak", &[(ETAG, "W/\"a\"")], Some("W/\"a\""), None),
-            ("bare", &[(ETAG, "a")], Some("a"), None),
+            ("bare", &[(ETAG, "0a1b2c3d")], Some("0a1b2c3d"), None),
+            ("bare and short", &[(ETAG, "-")], None, None),
+            ("a coding alone", &[(ETAG, "\"-gzip\"")], None, None),
+            ("a coding alone, weak", &[(ETAG, "W/\"-gzip\"")], None, None),
+            ("coded", &[(ETAG, "\"a-gzip\"")], Some("\"a-gzip\""), None),
+            ("two empty ones", &[(ETAG, "\"\", \"\"")], None, None),
+            ("empty and more", &[(ETAG, "\"\"-gzip")], None, None),
+            ("empty and a sign", &[(ETAG, "\"\";")], None, None),
+            ("other quotes", &[(ETAG, "''")], None, None),
             ("empty", &[(ETAG, "")], None, None),
             ("empty in quotes", &[(ETAG, "\"\"")], None, None),
             ("empty and weak", &[(ETAG, "W/\"\"")], None, None),
@@ -79,6 +109,12 @@ mod tests {
             ("any", &[(ETAG, "*")], None, None),
             ("any in quotes", &[(ETAG, "\"*\"")], None, None),
             ("a date", &[(LAST_MODIFIED, BEFORE)], None, Some(BEFORE)),
+            (
+                "a date of the second of arrival",
+                &[(LAST_MODIFIED, AT)],
+                None,
+                None,
+            ),
             ("no date", &[(LAST_MODIFIED, "yesterday")], None, None),
             (
                 "the beginning of time",
@@ -111,11 +147,12 @@ mod tests {
                 Some(AT),
             ),
         ];
+        let arrived = parse(AT).expect("a date");
         for (name, lines, etag, modified) in table {
             let line = |(name, value): &(HeaderName, &str)| {
                 (name.clone(), HeaderValue::from_str(value).expect("a value"))
             };
-            let found = Validators::of(&lines.iter().map(line).collect());
+            let found = Validators::of(&lines.iter().map(line).collect(), arrived);
             assert_eq!(found.etag.as_deref(), *etag, "{name}");
             assert_eq!(found.last_modified.as_deref(), *modified, "{name}");
         }

@@ -16,7 +16,7 @@ use crate::cache::lifetime::{self, Answer, Bypass, Lifetime};
 use crate::cache::live::Window;
 use crate::clock::unix_seconds;
 use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Manifest, Pace, Playlist};
-use crate::origin::{Failure, Framing, Head, Validators};
+use crate::origin::{Failure, Framing, Head};
 use crate::path::CanonicalPath;
 use crate::zone::{CachePolicy, CacheRules, Zone};
 
@@ -220,14 +220,6 @@ pub fn viewer_head(
         cors: zone.cors,
         pulled_at: now,
     })
-}
-
-/// A 304 confirms the validators that it was asked with; it may add one.
-pub fn merge(new: Validators, old: &Validators) -> Validators {
-    Validators {
-        etag: old.etag.clone().or(new.etag),
-        last_modified: old.last_modified.clone().or(new.last_modified),
-    }
 }
 
 #[cfg(test)]

@@ -8,20 +8,18 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
-use super::Pulls;
 use super::answer::{self, Good, Told};
 use super::flight::{Landing, LiveHead};
+use super::news::News;
 use super::task::Pull;
 use crate::cache::body::Body;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::head::{HeadFacts, HeadLines, update};
 use crate::cache::lifetime::{self, Answer, Bypass, Freshness, Lifetime};
-use crate::cache::live::Named;
 use crate::cache::object::{ENTRY_OVERHEAD, Hits, Name, Object};
-use crate::cache::purge::{Mode, Purge, tags};
-use crate::hls::{Kind, Pace, uris};
+use crate::cache::purge::tags;
+use crate::hls::{Kind, Pace};
 use crate::origin::{Exchange, Framing, Validators};
-use crate::path::CanonicalPath;
 use crate::zone::CachePolicy;
 
 /// A status of the origin that is not stored is for everybody who asks within
@@ -41,7 +39,7 @@ impl Pull {
             fresh_until: strict.then(|| self.pulls.clock.monotonic() + left),
             head: self.viewer_head(exchange, lifetime),
             length: exchange.head.length(),
-            validators: Validators::of(headers),
+            validators: self.validators(headers),
             age_on_arrival: self.age(headers),
             fingerprint: self.job.key.fingerprint(),
             replaced: self.job.stale.is_some(),
@@ -60,9 +58,11 @@ impl Pull {
             _ => Told::default(),
         };
         let kept = self.keep(exchange, told.pace);
-        if kept.is_ok() && told.pace.is_some() {
-            self.remember(&told);
-            self.contradict(&whole);
+        if told.pace.is_some() {
+            let media = self.news().landed(&told, &whole);
+            if kept.is_ok() && matches!(told.pace, Some(Pace::Live { .. })) {
+                self.pull_ahead(&media);
+            }
         }
         let head = self.viewer_head(exchange, kept.ok());
         let object = Object {
@@ -71,6 +71,15 @@ impl Pull {
             ..self.object(headers, head, kept)
         };
         self.store(object, false);
+    }
+
+    fn news(&self) -> News<'_> {
+        News {
+            pulls: &self.pulls,
+            zone: &self.job.zone,
+            path: &self.job.request.path,
+            key: &self.job.key,
+        }
     }
 
     /// An object without a body, as far as an answer's head makes it.
@@ -93,7 +102,7 @@ impl Pull {
                 age_on_arrival: self.age(headers),
                 lifetime: kept.unwrap_or_else(|reason| self.unkept(reason, status)),
             },
-            validators: Validators::of(headers),
+            validators: self.validators(headers),
             control: CacheControl::of(headers),
             fingerprint: self.job.key.fingerprint(),
             bypass: kept.err(),
@@ -134,13 +143,13 @@ impl Pull {
         };
         let control = control_of(&stale, headers);
         let now = self.pulls.clock.wall();
-        let validators = answer::merge(Validators::of(headers), &stale.validators);
         let kept = self.confirmed(headers);
         if kept.is_ok() {
-            self.remember(&Told {
+            let told = Told {
                 pace: stale.pace,
                 ..Told::default()
-            });
+            };
+            self.news().landed(&told, b"");
         }
         let for_viewer = HeadFacts {
             status: stale.status,
@@ -160,7 +169,9 @@ impl Pull {
         let object = Object {
             body: stale.body.clone(),
             pace: stale.pace,
-            validators,
+            // A 304 confirms those that it was asked with, and brings none: to a
+            // date, another state of the same second may be what it speaks of.
+            validators: stale.validators.clone(),
             control,
             hits: stale.hits.carried_over(),
             ..self.object(headers, head, kept)
@@ -171,9 +182,17 @@ impl Pull {
     /// How long what the origin has confirmed may be kept.
     pub(super) fn confirmed(&self, headers: &HeaderMap) -> Result<Lifetime, Bypass> {
         let stale = self.job.stale.as_ref().ok_or(Bypass::Status)?;
+        if let Some(reason) = self.unkept {
+            return Err(reason);
+        }
         let control = control_of(stale, headers);
-        let validators = answer::merge(Validators::of(headers), &stale.validators);
-        let facts = self.facts(stale.status, stale.pace, control, headers, &validators);
+        let facts = self.facts(
+            stale.status,
+            stale.pace,
+            control,
+            headers,
+            &stale.validators,
+        );
         answer::keep(&facts, Framing::Length(0), &self.job.zone.cache)
     }
 
@@ -204,85 +223,10 @@ impl Pull {
         });
     }
 
-    /// What later requests of this folder need to know of a playlist.
-    fn remember(&self, told: &Told) {
-        let (realm, path) = (self.job.zone.realm, &self.job.request.path);
-        let live = &self.pulls.store.live;
-        let backwards = |window| live.goes_backwards(&self.job.key, window);
-        let went_back = told.window.is_some_and(backwards);
-        match told.pace {
-            Some(Pace::Live { target } | Pace::LowLatency { target }) => {
-                self.note_media(told, target, went_back);
-            }
-            Some(Pace::Ended) => live.end_folder(realm, path),
-            Some(Pace::Multivariant) | None => {}
-        }
-        let keys = told.keys.iter().map(|uri| (uri, Named::Key));
-        let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
-        for (uri, named) in keys.chain(hints) {
-            if let Some(path) = path.join(uri) {
-                live.note_name(realm, path, named);
-            }
-        }
-    }
-
-    /// Where the media of a live playlist are. What was stored there before it
-    /// was known to be live, and what is of the broadcast before one that begins
-    /// anew, is confirmed before it is served.
-    fn note_media(&self, told: &Told, target: Duration, begins_anew: bool) {
-        let (zone, path) = (&self.job.zone, &self.job.request.path);
-        let Pulls { store, counts, .. } = &*self.pulls;
-        let media = told.newest.iter().filter_map(|uri| path.join(uri));
-        let media: Vec<_> = media.collect();
-        let mut folders = vec![path.folder()];
-        folders.extend(media.iter().map(CanonicalPath::folder));
-        folders.sort_unstable();
-        folders.dedup();
-        if begins_anew {
-            counts.live_restarts.fetch_add(1, Relaxed);
-            let (zone, path) = (zone.name.as_str(), path.as_str());
-            let at = told.window.map(|window| window.first);
-            tracing::warn!(
-                zone,
-                path,
-                at,
-                "a live playlist went backwards: its media are confirmed anew"
-            );
-        }
-        for folder in folders {
-            let is_news = store.live.note_folder(zone.realm, folder, target, path);
-            if (is_news || begins_anew) && !zone.cache.names_never_return {
-                let media = Purge::Media(folder.to_owned());
-                store.purges.add(zone.realm, &media, Mode::Soft);
-            }
-        }
-        if matches!(told.pace, Some(Pace::Live { .. })) {
-            self.pull_ahead(&media);
-        }
-        for path in media {
-            store.live.note_name(zone.realm, path, Named::LiveMedia);
-        }
-    }
-
-    /// A playlist has landed, and what it names is there: whoever was told that
-    /// it is not may ask again.
-    fn contradict(&self, body: &[u8]) {
-        let (realm, path) = (self.job.zone.realm, &self.job.request.path);
-        let live = &self.pulls.store.live;
-        if !live.has_missing() {
-            return;
-        }
-        let now = self.pulls.clock.monotonic();
-        let named = uris(body).filter_map(|uri| path.join(uri));
-        for path in named.chain([path.clone()]) {
-            live.end_missing(realm, &path, now);
-        }
-    }
-
     /// How long the answer may be kept, as far as is known of it.
     pub(super) fn keep(&self, exchange: &Exchange, pace: Option<Pace>) -> Result<Lifetime, Bypass> {
         let headers = &exchange.head.headers;
-        let validators = Validators::of(headers);
+        let validators = self.validators(headers);
         let facts = self.facts(
             exchange.head.status,
             pace,
@@ -318,6 +262,10 @@ impl Pull {
                 .beside(self.job.zone.realm, &self.job.request.path),
             names_return: !self.job.zone.cache.names_never_return,
         }
+    }
+
+    fn validators(&self, headers: &HeaderMap) -> Validators {
+        Validators::of(headers, self.pulls.clock.wall())
     }
 
     pub(super) fn age(&self, headers: &HeaderMap) -> Duration {

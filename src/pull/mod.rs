@@ -7,11 +7,14 @@ mod ahead;
 mod answer;
 mod flight;
 mod landing;
+mod news;
+mod reference;
 mod resume;
 mod task;
 
 pub use answer::{Good, viewer_head};
 pub use flight::{Arrival, Landing, LiveHead, Rider};
+pub use news::{News, Passing};
 pub use resume::Steady;
 
 use std::collections::HashMap;

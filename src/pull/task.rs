@@ -37,6 +37,8 @@ pub(super) struct Pull {
     pub(super) invalidations: u64,
     /// It is on no map: for nobody but its starter.
     pub(super) alone: bool,
+    /// Why what was confirmed is kept no longer.
+    pub(super) unkept: Option<Bypass>,
     /// The origin has told the operator of its failure.
     told: bool,
 }
@@ -51,6 +53,7 @@ impl Pull {
             linger: false,
             invalidations,
             alone: false,
+            unkept: None,
             told: false,
         }
     }
@@ -125,10 +128,15 @@ impl Pull {
         self.told = opened.is_err();
         let exchange = opened?;
         let mut course = self.course(&exchange, confirm);
-        if course == Course::Share
-            && let Err(reason) = self.part(&exchange.head.headers)
-        {
-            course = Course::Private(reason);
+        let parted = match course {
+            Course::Share | Course::Confirmed => self.part(&exchange.head.headers),
+            Course::Private(_) | Course::Fail(_) => Ok(()),
+        };
+        match parted {
+            Err(reason) if course == Course::Share => course = Course::Private(reason),
+            // What is stored was for everybody; from now on it is for nobody else.
+            Err(reason) => self.unkept = Some(reason),
+            Ok(()) => {}
         }
         if self.job.zone.cache.policy == CachePolicy::Origin && !self.hides(&exchange) {
             course = self.whose(course, &exchange);

@@ -8,7 +8,7 @@ use pingora::http::{RequestHeader, ResponseHeader, Version};
 use pingora::protocols::http::v2::server::HttpSession;
 
 use crate::edge::account::{Record, account};
-use crate::edge::request::{Entry, Request};
+use crate::edge::request::{Entry, Request, join_crumbs};
 use crate::edge::road::{Road, Step};
 use crate::edge::sender::{Lost, Wire};
 use crate::edge::serve::Cut;
@@ -61,10 +61,11 @@ impl Connection {
         let node = &*self.node;
         let _active = Active::new(&*node.active);
         // The session needs no head any more, and what is read has one owner.
-        let header = match bare() {
+        let mut header = match bare() {
             Ok(bare) => std::mem::replace(session.req_header_mut(), bare),
             Err(_) => return None,
         };
+        join_crumbs(&mut header);
         let entry = Entry::now(&node.clock, self.peer, self.https);
         let request = Request::of_header(&header, None, entry);
         let visitor = Visitor::of(node, &request);

@@ -1,0 +1,158 @@
+//! What a playlist tells of other paths, whether it is stored or passes: where
+//! live media are, which broadcast begins anew, what is there by now.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use http::HeaderMap;
+
+use super::Pulls;
+use super::answer::{self, Told};
+use super::reference::References;
+use crate::cache::key::Key;
+use crate::cache::live::Named;
+use crate::cache::purge::{Mode, Purge};
+use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Pace, folders, uris};
+use crate::path::CanonicalPath;
+use crate::zone::Zone;
+
+/// Folders of media that one playlist may name.
+const MAX_FOLDERS: usize = 64;
+/// What is kept of a passing playlist to be read: its beginning, and its end.
+const HEAD_BYTES: usize = 64 << 10;
+const TAIL_BYTES: usize = 192 << 10;
+
+/// A playlist that has come.
+pub struct News<'p> {
+    pub pulls: &'p Arc<Pulls>,
+    pub zone: &'p Zone,
+    pub path: &'p CanonicalPath,
+    pub key: &'p Key,
+}
+
+/// The body of a playlist that passes by, as much of it as is read.
+#[derive(Default)]
+pub struct Passing {
+    bytes: Vec<u8>,
+    /// Of its middle something is gone.
+    cut: bool,
+}
+
+impl Passing {
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > 2 * (HEAD_BYTES + TAIL_BYTES) {
+            let behind = self.bytes.len() - TAIL_BYTES;
+            self.bytes.drain(HEAD_BYTES..behind);
+            self.cut = true;
+        }
+    }
+}
+
+impl News<'_> {
+    /// Reads one that passed by to its end.
+    pub fn passed(&self, kind: Kind, headers: &HeaderMap, body: &Passing) {
+        let mut told = answer::told(kind, headers, &body.bytes);
+        // Its segments cannot be counted.
+        told.window = told.window.filter(|_| !body.cut);
+        let jumps = |window| self.pulls.store.live.jumps_backwards(self.key, window);
+        if told.pace.is_some() {
+            let begins_anew = told.window.is_some_and(jumps);
+            self.take(&told, &body.bytes, begins_anew);
+        }
+    }
+
+    /// Reads one that has landed; the media that it names, newest last.
+    pub(super) fn landed(&self, told: &Told, body: &[u8]) -> Vec<CanonicalPath> {
+        let backwards = |window| self.pulls.store.live.goes_backwards(self.key, window);
+        let begins_anew = told.window.is_some_and(backwards);
+        self.take(told, body, begins_anew)
+    }
+
+    /// Remembers what later requests need to know.
+    fn take(&self, told: &Told, body: &[u8], begins_anew: bool) -> Vec<CanonicalPath> {
+        let (realm, live) = (self.zone.realm, &self.pulls.store.live);
+        let references = References::new(self.zone, self.path, body);
+        let media = told.newest.iter().filter_map(|uri| references.path(uri));
+        let media: Vec<_> = media.collect();
+        match told.pace {
+            Some(Pace::Live { target } | Pace::LowLatency { target }) => {
+                if begins_anew {
+                    self.tell(told);
+                }
+                let folders = self.folders(&references, body);
+                self.note_folders(folders, target, begins_anew);
+                for path in &media {
+                    live.note_name(realm, path.clone(), Named::LiveMedia);
+                }
+            }
+            Some(Pace::Ended) => live.end_folder(realm, self.path),
+            Some(Pace::Multivariant) | None => {}
+        }
+        let keys = told.keys.iter().map(|uri| (uri, Named::Key));
+        let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
+        for (uri, named) in keys.chain(hints) {
+            if let Some(path) = references.path(uri) {
+                live.note_name(realm, path, named);
+            }
+        }
+        self.contradict(&references, body);
+        media
+    }
+
+    fn tell(&self, told: &Told) {
+        self.pulls.counts.live_restarts.fetch_add(1, Relaxed);
+        let (zone, path) = (self.zone.name.as_str(), self.path.as_str());
+        let at = told.window.map(|window| window.first);
+        tracing::warn!(
+            zone,
+            path,
+            at,
+            "a live playlist went backwards: its media are confirmed anew"
+        );
+    }
+
+    /// Where the media of a live playlist are. What was stored there before it
+    /// was known to be live, and what is of the broadcast before one that begins
+    /// anew, is confirmed before it is served.
+    fn note_folders(&self, folders: Vec<String>, target: Duration, begins_anew: bool) {
+        let store = &self.pulls.store;
+        for folder in folders {
+            let is_news = store
+                .live
+                .note_folder(self.zone.realm, &folder, target, self.path);
+            if (is_news || begins_anew) && !self.zone.cache.names_never_return {
+                let media = Purge::Media(folder);
+                store.purges.add(self.zone.realm, &media, Mode::Soft);
+            }
+        }
+    }
+
+    fn folders(&self, references: &References<'_>, body: &[u8]) -> Vec<String> {
+        let mut found = vec![self.path.folder().to_owned()];
+        for folder in folders(body, MAX_FOLDERS) {
+            // Any name in it does.
+            let inside = references.path(&format!("{folder}x"));
+            let folder = inside.map(|path| path.folder().to_owned());
+            found.extend(folder.filter(|folder| !found.contains(folder)));
+        }
+        found
+    }
+
+    /// A playlist has come, and what it names is there: whoever was told that it
+    /// is not may ask again.
+    fn contradict(&self, references: &References<'_>, body: &[u8]) {
+        let live = &self.pulls.store.live;
+        if !live.has_missing() {
+            return;
+        }
+        let now = self.pulls.clock.monotonic();
+        let named = uris(body).filter_map(|uri| references.path(uri));
+        for path in named.chain([self.path.clone()]) {
+            live.end_missing(self.zone.realm, &path, now);
+        }
+    }
+}
+
+const _: () = assert!(MAX_PLAYLIST_BYTES >= 2 * (HEAD_BYTES + TAIL_BYTES));
