@@ -47,22 +47,22 @@ impl Server<'_> {
         let Some(_place) = self.query.place() else {
             return self.refuse(Refused::TooManyHeld, sender, record).await;
         };
-        // Who asks for no body keeps nothing for long.
-        let passes = |visit: &Visit<'_>| visit.node.limits.pass(visit.visitor.client_ip);
-        let _pass = match self.visit.request.is_head() {
-            true => None,
-            false => match passes(&self.visit) {
-                Some(guest) => Some(guest),
-                None => return self.refuse(Refused::TooManyPasses, sender, record).await,
-            },
+        let Visit { node, visitor, .. } = self.visit;
+        let Some(_pass) = node.limits.pass(visitor.client_ip) else {
+            return self.refuse(Refused::TooManyPasses, sender, record).await;
         };
         let request = self.request();
+        // Held to the end of the answer.
+        let mut leave = None;
         let exchange = match open.filter(|_| request.range.is_none()) {
             Some(exchange) => Ok(*exchange),
             None => match self.query.recent_failure_of(&request) {
                 Some(failure) => return self.failed(failure, None, sender, record).await,
                 None => {
-                    let opened = Box::pin(self.open(request.clone()));
+                    let opened = Box::pin(async {
+                        leave = Some(self.visit.admitted.origin.pass().await?);
+                        self.open(request.clone()).await
+                    });
                     self.patiently(opened, sender).await?
                 }
             },

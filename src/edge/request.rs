@@ -29,6 +29,8 @@ pub struct Entry {
     pub peer: SocketAddr,
     /// It came over TLS.
     pub https: bool,
+    /// The socket that its answer goes out by, where it is one of ours.
+    pub socket: Option<i32>,
     /// When its head was whole, by both clocks.
     pub came: Instant,
     pub came_at: SystemTime,
@@ -39,6 +41,7 @@ impl Entry {
         Self {
             peer,
             https,
+            socket: None,
             came: clock.monotonic(),
             came_at: clock.wall(),
         }

@@ -41,6 +41,9 @@ pub struct Origin {
     connector: TransportConnector,
     pub(super) signer: Option<Signer>,
     pub(super) places: Arc<Semaphore>,
+    /// Of these, those that answers may have which are not stored: they go at
+    /// their viewers' pace.
+    passes: Arc<Semaphore>,
     pub(super) reasons: Reasons,
     pub(super) complaints: Complaints,
     failures: [AtomicU64; Failure::ALL.len()],
@@ -69,6 +72,7 @@ impl Origin {
             connector: TransportConnector::new(Some(options)),
             signer,
             places: Arc::new(Semaphore::new(settings.max_pulls)),
+            passes: Arc::new(Semaphore::new(most_passes(settings.max_pulls))),
             reasons: Reasons::default(),
             complaints: Complaints::default(),
             asked_to_wait: Mutex::default(),
@@ -124,9 +128,20 @@ impl Origin {
         &self.settings
     }
 
-    /// Whether all of `max_pulls` are taken: others may wait for a place.
+    /// Whether others may wait for a place: all of `max_pulls` are taken, or all
+    /// that answers may have which are not stored.
     pub fn is_full(&self) -> bool {
-        self.places.available_permits() == 0
+        self.places.available_permits() == 0 || self.passes.available_permits() == 0
+    }
+
+    /// Leave for an answer that is not stored, held to its end; such answers
+    /// never have all of `max_pulls`, whoever reads them and how.
+    pub async fn pass(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        let waiting = Arc::clone(&self.passes).acquire_owned();
+        match timeout(self.settings.deadlines.queue, waiting).await {
+            Ok(Ok(pass)) => Ok(pass),
+            Ok(Err(_)) | Err(_) => Err(Failure::QueueTimeout),
+        }
     }
 
     /// How each of the endpoints does, in their order.
@@ -274,5 +289,12 @@ pub fn unconnected(error: &Error) -> Trouble {
     Trouble {
         failure,
         cause: Some(cause),
+    }
+}
+/// Three quarters of the places; at least one.
+const fn most_passes(max_pulls: usize) -> usize {
+    match max_pulls - max_pulls / 4 {
+        most if max_pulls > 1 && most == max_pulls => max_pulls - 1,
+        most => most,
     }
 }

@@ -12,7 +12,20 @@ pub const STILL: Duration = Duration::from_secs(2);
 /// while to wait and see.
 const DOUBTFUL: Duration = Duration::from_millis(500);
 /// Who pins more than his share is ended when he has taken nothing for so long.
-const LARGE: Duration = Duration::from_millis(100);
+const LARGE: Duration = Duration::from_millis(500);
+/// Bytes per second of each answer beyond which a viewer moves: who plays even
+/// the smallest stream is not far below.
+const MOVES: u64 = 32 << 10;
+/// How far it is looked for a wait that stands still.
+const LOOKED_AT: usize = 16;
+
+/// Whether a connection that took so many bytes in so long moves for all that
+/// wait on it.
+pub fn moves(taken: u64, waits: usize, stood: Duration) -> bool {
+    let least = MOVES as f64 * waits.max(1) as f64 * stood.as_secs_f64();
+    taken > 0 && taken as f64 >= least
+}
+
 /// Of the memory: what the waits of one holder may pin while others need it.
 const SHARE: usize = 16;
 
@@ -30,24 +43,33 @@ pub enum Way {
 
 /// Room for one more wait of a holder: the longest of whoever has most makes
 /// way for him who has less, and one that stands still for anybody.
-pub fn way(extra: &Extra, holder: Holder, bounds: Bounds, now: Instant) -> Way {
+pub fn way(
+    extra: &Extra,
+    holder: Holder,
+    bounds: Bounds,
+    now: Instant,
+    moves: impl Fn(u64) -> bool,
+) -> Way {
     let still = |since: Instant| now.saturating_duration_since(since) >= STILL;
+    let longest = |waits: &BTreeSet<(Instant, u64)>| {
+        let mut first = waits.iter().take(LOOKED_AT).copied();
+        first.find(|(_, id)| !moves(*id))
+    };
     let own = extra.get(&holder);
     let count = own.map_or(0, BTreeSet::len);
     // Who has a port is one connection, and its streams are bounded by HTTP/2.
     if holder.port() == 0 && count >= bounds.of_one {
-        return match own.and_then(BTreeSet::first) {
-            Some((since, id)) if still(*since) => Way::End(*id, Needed::StreamsPerIp),
+        return match own.and_then(|own| longest(own)) {
+            Some((since, id)) if still(since) => Way::End(id, Needed::StreamsPerIp),
             _ => Way::Refused(Needed::StreamsPerIp),
         };
     }
     if extra.values().map(BTreeSet::len).sum::<usize>() < bounds.of_all {
         return Way::Free;
     }
-    let longest = |waits: &BTreeSet<(Instant, u64)>| waits.first().copied();
     let most = extra
         .values()
-        .max_by_key(|waits| (waits.len(), longest(waits).map(|(since, _)| now - since)));
+        .max_by_key(|waits| (waits.len(), waits.first().map(|(since, _)| now - *since)));
     match most.and_then(|waits| Some((waits.len(), longest(waits)?))) {
         Some((most, (since, id))) if most > count + 1 || still(since) => {
             Way::End(id, Needed::Streams)
@@ -163,8 +185,40 @@ mod tests {
                 (holder(one), waits(now, 1, &[10, 1900, 20, 30])),
                 (holder(two), waits(now, 8, &[1950])),
             ]);
-            let bounds = Bounds { of_one, of_all };
-            assert_eq!(way(&extra, holder(who), bounds, now), want, "{case}");
+            let bounds = Bounds {
+                of_one,
+                of_all,
+                for_viewer: true,
+            };
+            assert_eq!(
+                way(&extra, holder(who), bounds, now, |_| false),
+                want,
+                "{case}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_moves_is_ended_for_nobody() {
+        let now = Clock::default().monotonic() + Duration::from_secs(60);
+        let (one, two) = (holder("192.0.2.1:0"), holder("192.0.2.2:0"));
+        let extra = Extra::from([(one, waits(now, 1, &[9000, 3000, 10]))]);
+        let bounds = Bounds {
+            of_one: 9,
+            of_all: 3,
+            for_viewer: true,
+        };
+        let ways = |moving: &[u64]| way(&extra, two, bounds, now, |id| moving.contains(&id));
+        assert_eq!(ways(&[1]), Way::End(2, Needed::Streams));
+        assert_eq!(ways(&[1, 2, 3]), Way::Refused(Needed::Streams));
+        let second = Duration::from_secs(1);
+        for (case, taken, waits, want) in [
+            ("nothing", 0, 1, false),
+            ("too little", 1 << 10, 1, false),
+            ("enough", 32 << 10, 1, true),
+            ("not for two", 32 << 10, 2, false),
+        ] {
+            assert_eq!(moves(taken, waits, second), want, "{case}");
         }
     }
 
@@ -177,8 +231,16 @@ mod tests {
             ("of an address", 3, 9, Needed::StreamsPerIp),
             ("of the node", 9, 3, Needed::Streams),
         ] {
-            let bounds = Bounds { of_one, of_all };
-            assert_eq!(way(&extra, one, bounds, now), Way::End(3, needed), "{case}");
+            let bounds = Bounds {
+                of_one,
+                of_all,
+                for_viewer: true,
+            };
+            assert_eq!(
+                way(&extra, one, bounds, now, |_| false),
+                Way::End(3, needed),
+                "{case}"
+            );
         }
     }
 
@@ -194,12 +256,12 @@ mod tests {
         let (a, b) = ("192.0.2.1:0", "127.0.0.1:9");
         let moving = || {
             vec![
-                pinned(1, a, 100, 40),
-                pinned(2, a, 190, 40),
-                pinned(3, b, 199, 70),
+                pinned(1, a, 500, 40),
+                pinned(2, a, 590, 40),
+                pinned(3, b, 599, 70),
             ]
         };
-        let quick = || vec![pinned(1, a, 99, 90)];
+        let quick = || vec![pinned(1, a, 499, 90)];
         let quiet = || vec![pinned(1, a, 600, 4), pinned(2, b, 10, 4)];
         let still = || {
             vec![

@@ -9,6 +9,7 @@ mod queue;
 pub use choose::STILL;
 pub use queue::Queue;
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -26,6 +27,33 @@ pub type Holder = SocketAddr;
 
 /// Bytes that come back when a wait ends, as of now.
 pub type Pins = Arc<dyn Fn() -> usize + Send + Sync>;
+
+/// Bytes that the other end of a connection has taken so far.
+#[derive(Clone)]
+pub struct Taken {
+    pub socket: i32,
+    pub read: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// The same from a moment on.
+struct Since {
+    taken: Taken,
+    before: u64,
+    at: Instant,
+}
+
+impl Since {
+    fn new(taken: Taken, at: Instant) -> Self {
+        let before = (taken.read)();
+        Self { taken, before, at }
+    }
+
+    /// Whether it moves fast enough for so many that wait on it.
+    fn moves(&self, waits: usize, now: Instant) -> bool {
+        let taken = (self.taken.read)().saturating_sub(self.before);
+        choose::moves(taken, waits, now.saturating_duration_since(self.at))
+    }
+}
 
 /// What a wait was ended for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +102,8 @@ impl Needed {
 pub struct Bounds {
     pub of_one: usize,
     pub of_all: usize,
+    /// It waits for the viewer, who may be ended for it; else for the origin.
+    pub for_viewer: bool,
 }
 
 /// A wait that begins.
@@ -83,6 +113,8 @@ pub struct Wait {
     pub bounds: Option<Bounds>,
     /// Memory that it pins.
     pub pins: Option<Pins>,
+    /// What its connection takes, where that is known.
+    pub taken: Option<Taken>,
 }
 
 /// Everybody who waits for a viewer.
@@ -96,15 +128,19 @@ pub struct Standing {
 #[derive(Default)]
 struct Waits {
     all: HashMap<u64, Entry>,
+    /// Waits for viewers, and for the origin.
     extra: Extra,
+    aside: Extra,
     queues: HashMap<u64, Arc<Line>>,
 }
 
 struct Entry {
     holder: Holder,
     since: Instant,
-    extra: bool,
+    /// It counts against bounds; whether it waits for its viewer.
+    extra: Option<bool>,
     pins: Option<Pins>,
+    taken: Option<Since>,
     signal: Arc<Signal>,
 }
 
@@ -135,7 +171,17 @@ impl Standing {
     pub fn enter(self: &Arc<Self>, wait: Wait, now: Instant) -> Result<Stand, Needed> {
         let mut waits = self.waits();
         if let Some(bounds) = wait.bounds {
-            match choose::way(&waits.extra, wait.holder, bounds, now) {
+            let way = match bounds.for_viewer {
+                true => {
+                    let on = OnceCell::new();
+                    let on = || on.get_or_init(|| waits.by_connection());
+                    let moves = |id: u64| waits.moves(id, on(), now);
+                    choose::way(&waits.extra, wait.holder, bounds, now, moves)
+                }
+                // The origin keeps these: nobody is ended for another's.
+                false => choose::way(&waits.aside, wait.holder, bounds, now, |_| true),
+            };
+            match way {
                 Way::Free => {}
                 Way::End(id, needed) => self.end(&mut waits, id, needed),
                 Way::Refused(needed) => {
@@ -149,8 +195,9 @@ impl Standing {
         let entry = Entry {
             holder: wait.holder,
             since: now,
-            extra: wait.bounds.is_some(),
+            extra: wait.bounds.map(|bounds| bounds.for_viewer),
             pins: wait.pins,
+            taken: wait.taken.map(|taken| Since::new(taken, now)),
             signal: Arc::clone(&signal),
         };
         waits.add(id, entry);
@@ -162,9 +209,9 @@ impl Standing {
     }
 
     /// What one connection of HTTP/2 has queued for its viewer.
-    pub fn queue(self: &Arc<Self>, holder: Holder) -> Queue {
+    pub fn queue(self: &Arc<Self>, holder: Holder, taken: Option<Taken>) -> Queue {
         let id = self.next.fetch_add(1, Relaxed);
-        let (queue, line) = Queue::new(Arc::clone(self), id, holder);
+        let (queue, line) = Queue::new(Arc::clone(self), id, holder, taken);
         self.waits().queues.insert(id, line);
         queue
     }
@@ -173,7 +220,7 @@ impl Standing {
     /// whether that is worth waiting for.
     pub fn relieve(&self, needed: usize, limit: usize, now: Instant) -> bool {
         let mut waits = self.waits();
-        let pinned = waits.pinned();
+        let pinned = waits.pinned(now);
         let relief = choose::relief(pinned, needed, limit, now);
         let worth_waiting = relief.later || !relief.end.is_empty();
         for id in relief.end {
@@ -210,8 +257,8 @@ impl Standing {
 
 impl Waits {
     fn add(&mut self, id: u64, entry: Entry) {
-        if entry.extra {
-            let own = self.extra.entry(entry.holder).or_default();
+        if let Some(for_viewer) = entry.extra {
+            let own = self.counted(for_viewer).entry(entry.holder).or_default();
             own.insert((entry.since, id));
         }
         self.all.insert(id, entry);
@@ -219,22 +266,51 @@ impl Waits {
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.all.remove(&id)?;
-        if entry.extra
-            && let Some(own) = self.extra.get_mut(&entry.holder)
-        {
-            own.remove(&(entry.since, id));
-            if own.is_empty() {
-                self.extra.remove(&entry.holder);
+        if let Some(for_viewer) = entry.extra {
+            let counted = self.counted(for_viewer);
+            if let Some(own) = counted.get_mut(&entry.holder) {
+                own.remove(&(entry.since, id));
+                if own.is_empty() {
+                    counted.remove(&entry.holder);
+                }
             }
         }
         Some(entry)
     }
 
-    /// Every wait that pins memory.
-    fn pinned(&self) -> Vec<Pinned> {
+    fn counted(&mut self, for_viewer: bool) -> &mut Extra {
+        match for_viewer {
+            true => &mut self.extra,
+            false => &mut self.aside,
+        }
+    }
+
+    /// Whether the viewer of a wait takes bytes, however long that one write
+    /// is. `on`: waits on each connection.
+    fn moves(&self, id: u64, on: &HashMap<i32, usize>, now: Instant) -> bool {
+        let since = self.all.get(&id).and_then(|entry| entry.taken.as_ref());
+        since.is_some_and(|since| {
+            let waits = on.get(&since.taken.socket).copied();
+            since.moves(waits.unwrap_or(1), now)
+        })
+    }
+
+    fn by_connection(&self) -> HashMap<i32, usize> {
+        let mut on = HashMap::new();
+        let sockets = self.all.values().filter_map(|entry| entry.taken.as_ref());
+        for since in sockets {
+            *on.entry(since.taken.socket).or_default() += 1;
+        }
+        on
+    }
+
+    /// Every wait that pins memory and whose viewer takes nothing.
+    fn pinned(&self, now: Instant) -> Vec<Pinned> {
+        let on = self.by_connection();
         let waits = self.all.iter().filter_map(|(id, entry)| {
             let bytes = entry.pins.as_ref().map_or(0, |pins| pins());
-            (bytes > 0).then_some(Pinned {
+            let stands = bytes > 0 && !self.moves(*id, &on, now);
+            stands.then_some(Pinned {
                 id: *id,
                 holder: entry.holder,
                 since: entry.since,
@@ -242,7 +318,7 @@ impl Waits {
             })
         });
         let queues = self.queues.iter();
-        let queued = queues.filter_map(|(id, line)| line.pinned(*id));
+        let queued = queues.filter_map(|(id, line)| line.pinned(*id, now));
         waits.chain(queued).collect()
     }
 }
@@ -283,7 +359,9 @@ mod tests {
             bounds: pins.is_none().then_some(Bounds {
                 of_one: 2,
                 of_all: 2,
+                for_viewer: true,
             }),
+            taken: None,
             pins: pins.map(|bytes| Arc::new(move || bytes) as Pins),
         };
         let enter = |port, pins| standing.enter(wait(port, pins), now);

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::choose::Pinned;
-use super::{Holder, Needed, Signal, Standing};
+use super::choose::{Pinned, moves};
+use super::{Holder, Needed, Signal, Standing, Taken};
 use crate::clock::timer_now;
 
 /// What waits in one connection, until it is dropped.
@@ -20,6 +20,7 @@ pub struct Queue {
 /// The same, as others see it.
 pub(super) struct Line {
     holder: Holder,
+    taken: Option<Taken>,
     waiting: Mutex<Waiting>,
     pub(super) signal: Signal,
 }
@@ -28,14 +29,26 @@ struct Waiting {
     bytes: usize,
     /// When the last of it left, or the first of it came.
     since: Instant,
+    /// What the connection had taken then.
+    taken: u64,
 }
 
 impl Queue {
-    pub(super) fn new(standing: Arc<Standing>, id: u64, holder: Holder) -> (Self, Arc<Line>) {
+    pub(super) fn new(
+        standing: Arc<Standing>,
+        id: u64,
+        holder: Holder,
+        taken: Option<Taken>,
+    ) -> (Self, Arc<Line>) {
         let since = timer_now().into_std();
         let line = Arc::new(Line {
             holder,
-            waiting: Mutex::new(Waiting { bytes: 0, since }),
+            taken,
+            waiting: Mutex::new(Waiting {
+                bytes: 0,
+                since,
+                taken: 0,
+            }),
             signal: Signal::default(),
         });
         let queue = Self {
@@ -51,6 +64,7 @@ impl Queue {
         let mut waiting = self.line.waiting();
         if waiting.bytes == 0 {
             waiting.since = timer_now().into_std();
+            waiting.taken = self.line.taken();
         }
         waiting.bytes += bytes.len();
         drop(waiting);
@@ -73,14 +87,20 @@ impl Drop for Queue {
 impl Line {
     /// What is queued of a connection that takes nothing. Whether it is of
     /// bodies that are stored no more is not known.
-    pub(super) fn pinned(&self, id: u64) -> Option<Pinned> {
+    pub(super) fn pinned(&self, id: u64, now: Instant) -> Option<Pinned> {
         let waiting = self.waiting();
-        (waiting.bytes > 0).then_some(Pinned {
+        let taken = self.taken().saturating_sub(waiting.taken);
+        let stood = now.saturating_duration_since(waiting.since);
+        (waiting.bytes > 0 && !moves(taken, 1, stood)).then_some(Pinned {
             id,
             holder: self.holder,
             since: waiting.since,
             bytes: waiting.bytes,
         })
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken.as_ref().map_or(0, |taken| (taken.read)())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -116,7 +136,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_takes_nothing_is_ended_and_one_that_does_is_not() {
         let standing = Arc::<Standing>::default();
-        let queue = standing.queue(([127, 0, 0, 1], 1).into());
+        let queue = standing.queue(([127, 0, 0, 1], 1).into(), None);
         let kept = [
             queue.keep(Bytes::from_static(b"12345")),
             queue.keep(Bytes::new()),

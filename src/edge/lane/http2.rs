@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::stream::Connection;
 use super::{Lane, peer_of};
 use crate::edge::REQUESTS_PER_CONNECTION;
+use crate::edge::waits::taken;
 
 /// An idle connection is closed after this; without it they pile up.
 const IDLE: Duration = Duration::from_secs(90);
@@ -71,7 +72,7 @@ impl Lane {
             proxy_digest: stream.get_proxy_digest(),
             socket_digest: stream.get_socket_digest(),
         });
-        let peer = peer_of(&stream);
+        let (peer, socket) = (peer_of(&stream), stream.id());
         // Who says nothing behind the TLS handshake is as slow as a slow head.
         let shaking = handshake(stream, self.proxy.h2_options.clone());
         let Ok(Ok(mut http2)) = timeout(self.node.listen.head_timeout, shaking).await else {
@@ -81,11 +82,12 @@ impl Lane {
             node: Arc::clone(&self.node),
             peer,
             https: digest.ssl_digest.is_some(),
+            socket,
             queue: self
                 .node
                 .pulls
                 .standing
-                .queue(self.node.limits.holder(peer)),
+                .queue(self.node.limits.holder(peer), Some(taken(socket))),
         });
         let running = Arc::new(Running::default());
         let (mut rejected, mut served) = (0, 0);

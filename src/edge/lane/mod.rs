@@ -166,7 +166,10 @@ impl<'l> Connection<'l> {
 
     /// A request that comes now.
     fn entry(&self) -> Entry {
-        Entry::now(&self.lane.node.clock, self.peer, self.https)
+        Entry {
+            socket: self.stream.as_ref().map(|stream| stream.id()),
+            ..Entry::now(&self.lane.node.clock, self.peer, self.https)
+        }
     }
 
     /// Whether the connection ends with the request at hand.

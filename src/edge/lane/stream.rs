@@ -22,6 +22,7 @@ pub struct Connection {
     pub node: Arc<Node>,
     pub peer: SocketAddr,
     pub https: bool,
+    pub socket: i32,
     pub queue: Queue,
 }
 
@@ -66,7 +67,10 @@ impl Connection {
             Err(_) => return None,
         };
         join_crumbs(&mut header);
-        let entry = Entry::now(&node.clock, self.peer, self.https);
+        let entry = Entry {
+            socket: Some(self.socket),
+            ..Entry::now(&node.clock, self.peer, self.https)
+        };
         let request = Request::of_header(&header, None, entry);
         let visitor = Visitor::of(node, &request);
         let request_id = new_request_id();
