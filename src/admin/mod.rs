@@ -16,6 +16,7 @@ mod inspect;
 mod kin;
 mod listener;
 mod place;
+mod proof;
 mod purge;
 mod revocation;
 mod stats;

@@ -1,5 +1,6 @@
 //! Which zone and path a call names.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
@@ -7,7 +8,7 @@ use axum::http::StatusCode;
 use super::Admin;
 use super::answer::Wrong;
 use crate::edge::Site;
-use crate::edge::authority::{is_https, of_target, origin_form};
+use crate::edge::authority::{is_host, is_https, of_target, origin_form};
 use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::Target;
 use crate::token::carrier::is_token_parameter;
@@ -31,7 +32,31 @@ pub fn at_most(items: usize) -> Result<(), Wrong> {
     }
 }
 
-/// Zone and canonical path of a URL, or of a path in a zone that is named.
+/// Zone and the path that others begin with, of a URL or path that may say so by
+/// a `*` at its path's end.
+pub fn prefix(
+    admin: &Admin,
+    text: &str,
+    zone: Option<&str>,
+    field: &'static str,
+) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
+    place(admin, &starless(text), zone, field)
+}
+
+/// A URL without the `*` that ends its path: "and whatever begins so".
+pub fn starless(text: &str) -> Cow<'_, str> {
+    let end = text.find(['?', '#']).unwrap_or(text.len());
+    let (path, rest) = text.split_at(end);
+    // A host has none: what lies behind it is not all of the zone.
+    let in_path = origin_form(path).starts_with('/');
+    match path.strip_suffix('*').filter(|_| in_path) {
+        Some(path) => format!("{path}{rest}").into(),
+        None => text.into(),
+    }
+}
+
+/// Zone and canonical path of a URL, or of a path in a zone that is named. A raw
+/// `*` stands for nothing here: an object's own is written `%2A`.
 pub fn place(
     admin: &Admin,
     text: &str,
@@ -43,7 +68,22 @@ pub fn place(
         let message = format!("{:?} has no canonical path: {bad}", origin_form(text));
         Wrong::new("bad_path", field, message)
     })?;
-    Ok((site, target.path))
+    match target.raw_path.contains('*') {
+        true => Err(starred(text, field)),
+        false => Ok((site, target.path)),
+    }
+}
+
+fn starred(text: &str, field: &'static str) -> Wrong {
+    let hint = match field {
+        "urls" => "a * at the end belongs under prefixes",
+        _ => "a * may stand at the end of a prefix alone",
+    };
+    let message = format!(
+        "{:?} holds a *: {hint}; an object's own is written %2A",
+        origin_form(text)
+    );
+    Wrong::new("bad_path", field, message)
 }
 
 /// A URL's target, taken apart as the edge does: without a token's block.
@@ -76,6 +116,11 @@ pub fn site(
     field: &'static str,
 ) -> Result<Arc<Site>, Wrong> {
     match of_target(text) {
+        // With `user@`, or a backslash, it is a name that no viewer can send.
+        Some(host) if !is_host(host.as_bytes()) => {
+            let message = "the URL's host is none: no user@, no backslash, no *";
+            Err(Wrong::new("unknown_host", field, message))
+        }
         Some(host) => {
             let sites = admin.node.sites.load();
             let message = || format!("no zone has the host name {host:?}");

@@ -16,7 +16,7 @@ use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, of_origin};
-use super::place::{at_most, few, find, place, sites};
+use super::place::{at_most, few, find, place, prefix, sites, starless};
 use crate::cache::purge::{Mode, Purge, Purges};
 
 /// What `POST /v1/purge` takes.
@@ -96,11 +96,9 @@ pub async fn url(
     let named = || {
         let Query(query) = query.map_err(|error| Wrong::bad_query(&error))?;
         let url = query.url.unwrap_or_default();
-        let (url, is_prefix) = match url.strip_suffix('*') {
-            Some(prefix) => (prefix, true),
-            None => (url.as_str(), url.ends_with('/')),
-        };
-        let (site, path) = place(&admin, url, None, "url")?;
+        let begin = starless(&url);
+        let is_prefix = begin != url || url.ends_with('/');
+        let (site, path) = place(&admin, &begin, None, "url")?;
         let path = path.as_str().to_owned();
         let purge = match is_prefix {
             true => Purge::Prefix(path),
@@ -213,7 +211,10 @@ fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
     let urls = call.urls.iter().map(|text| (text, false, "urls"));
     let prefixes = call.prefixes.iter().map(|text| (text, true, "prefixes"));
     for (text, is_prefix, field) in urls.chain(prefixes) {
-        let (site, path) = place(admin, text, zone, field)?;
+        let (site, path) = match is_prefix {
+            true => prefix(admin, text, zone, field)?,
+            false => place(admin, text, zone, field)?,
+        };
         let purge = match is_prefix {
             true => Purge::Prefix(path.as_str().to_owned()),
             false => Purge::Path(path.as_str().to_owned()),

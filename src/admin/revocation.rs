@@ -14,7 +14,8 @@ use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, of_keys, of_tokens};
-use super::place::{at_most, few, find, place, sites, target};
+use super::place::{at_most, few, find, place, prefix, sites, target};
+use super::proof::unproven;
 use crate::edge::{Node, Site};
 use crate::path::EmptySegments;
 use crate::revocation::{Revocation, What};
@@ -64,6 +65,7 @@ pub async fn add(
         Wrong::check_time(call.expires_before, now, "expires_before")?;
         let mut kin = Kin::default();
         let revocations = revocations(&admin, &who, &call, &mut kin)?;
+        let unproven = unproven(&call.urls, &sites(&admin, None)?);
         let left = kin.left();
         let (count, named) = (revocations.len(), names(&revocations));
         admin
@@ -74,7 +76,11 @@ pub async fn add(
             .await?;
         let more = json!({ "reason": call.reason, "left": left });
         admin.audit.write(&who, "revoke", count, &named, &more);
-        Ok(json!({ "revoked": count, "left": left }))
+        let mut done = json!({ "revoked": count, "left": left });
+        if unproven > 0 {
+            done["unproven"] = unproven.into();
+        }
+        Ok(done)
     };
     answer(done.await)
 }
@@ -241,7 +247,7 @@ fn with_policy(sites: Vec<Arc<Site>>, whats: &[What]) -> Named {
 fn prefixes(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
     let mut all = Named::new();
     for text in &call.prefixes {
-        let (site, path) = place(admin, text, call.zone.as_deref(), "prefixes")?;
+        let (site, path) = prefix(admin, text, call.zone.as_deref(), "prefixes")?;
         let path = path.as_str();
         let sites = kin.zones(admin, &site, path, call.every_zone, of_tokens);
         let what = What::Prefix(path.to_owned());

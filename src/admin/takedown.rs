@@ -14,12 +14,15 @@ use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, of_origin};
-use super::place::{at_most, few, place, target};
+use super::place::{at_most, few, place, prefix, starless, target};
 use crate::edge::Node;
 use crate::path::{CanonicalPath, EmptySegments};
 use crate::state_file::Kept as _;
 use crate::takedown::Takedown;
 use crate::token::carrier::redact;
+
+/// The field of what begins so.
+const PREFIXES: &str = "prefixes";
 
 /// What `POST` and `DELETE /v1/takedowns` take.
 #[derive(Debug, Default, Deserialize)]
@@ -99,7 +102,11 @@ fn what(takedown: &Takedown) -> (String, bool) {
 type Places = Result<(Vec<String>, CanonicalPath), Wrong>;
 
 fn named(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static str) -> Places {
-    let (site, path) = place(admin, text, call.zone.as_deref(), field)?;
+    let zone = call.zone.as_deref();
+    let (site, path) = match field {
+        PREFIXES => prefix(admin, text, zone, field)?,
+        _ => place(admin, text, zone, field)?,
+    };
     let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
     let names = sites.iter().map(|site| site.zone.name.clone());
     Ok((names.collect(), path))
@@ -113,7 +120,7 @@ fn kept(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static s
         let gone = call.zone.as_deref();
         let gone = gone.filter(|zone| wrong.name == "unknown_zone" && is_kept(zone));
         // What is listed was read by its zone.
-        let path = target(text, EmptySegments::Kept).map(|target| target.path);
+        let path = target(&starless(text), EmptySegments::Kept).map(|target| target.path);
         let zones = gone.map(|zone| vec![zone.to_owned()]);
         zones.zip(path.ok()).ok_or(wrong)
     })
@@ -144,7 +151,7 @@ impl Call {
     /// What it names: a text, whether as a prefix, and in which field.
     fn texts(&self) -> impl Iterator<Item = (&String, bool, &'static str)> {
         let urls = self.urls.iter().map(|text| (text, false, "urls"));
-        let prefixes = self.prefixes.iter().map(|text| (text, true, "prefixes"));
+        let prefixes = self.prefixes.iter().map(|text| (text, true, PREFIXES));
         urls.chain(prefixes)
     }
 

@@ -210,7 +210,12 @@ impl Kept {
         if answer[field] == 0 {
             return Err(format!("nothing of that is {}: see --list", self.put));
         }
-        let text = format!("{} {done}{}", answer[field], left(&answer["left"]));
+        let unproven = match answer["unproven"].as_u64() {
+            Some(urls) => format!("; no key here has made the token of {urls} (cut, or mistyped?)"),
+            None => String::new(),
+        };
+        let left = left(&answer["left"]);
+        let text = format!("{} {done}{unproven}{left}", answer[field]);
         Ok((answer, text))
     }
 }

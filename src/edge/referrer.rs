@@ -1,6 +1,9 @@
-//! What an origin is told of the page that a viewer comes from.
+//! What an origin is told of a viewer's URLs: the page that he comes from, and
+//! whatever else a header names.
 
-use http::header::{HeaderName, HeaderValue, REFERER};
+use std::collections::HashSet;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, REFERER};
 
 use super::Node;
 use super::request::Request;
@@ -32,12 +35,11 @@ pub fn through_without_tokens(
     upstream: &mut pingora::http::RequestHeader,
 ) -> pingora::Result<()> {
     let own = |it: &str| is_own(node, Some(host), it);
-    let names: Vec<HeaderName> = upstream
-        .headers
-        .keys()
-        .filter(|it| tells(it))
-        .cloned()
-        .collect();
+    let changed = |(name, value): (&HeaderName, &HeaderValue)| match told(name, value, own) {
+        Told::AsItIs => None,
+        Told::Other(_) | Told::Nothing => Some(name.clone()),
+    };
+    let names: HashSet<HeaderName> = upstream.headers.iter().filter_map(changed).collect();
     for name in names {
         let values: Vec<HeaderValue> = upstream.headers.get_all(&name).iter().cloned().collect();
         upstream.remove_header(&name);
@@ -58,25 +60,32 @@ enum Told {
     Nothing,
 }
 
-/// Whether a header names a URL by itself: the page, or a player's next object.
-fn tells(name: &HeaderName) -> bool {
-    *name == REFERER || name.as_str().starts_with("cmcd-")
+/// What the origin asks for by name, and what cuts a body into its parts.
+fn is_its_own(name: &HeaderName) -> bool {
+    [AUTHORIZATION, COOKIE, CONTENT_TYPE].contains(name)
 }
 
 fn told(name: &HeaderName, value: &HeaderValue, own: impl Fn(&str) -> bool) -> Told {
-    if !tells(name) {
+    if is_its_own(name) {
         return Told::AsItIs;
     }
-    // A URL is ASCII (RFC 3986 §2).
-    let Ok(text) = value.to_str() else {
-        return Told::Nothing;
+    let bytes = value.as_bytes();
+    let other = match value.to_str() {
+        Ok(text) if *name == REFERER => referer_for_origin(text, own).into_owned().into_bytes(),
+        // A URL is ASCII (RFC 3986 §2).
+        Err(_) if *name == REFERER => return Told::Nothing,
+        Ok(text) => redact(text).into_owned().into_bytes(),
+        // Each byte a character, and back.
+        Err(_) => {
+            let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+            let kept = redact(&text);
+            kept.chars()
+                .filter_map(|it| u8::try_from(it).ok())
+                .collect()
+        }
     };
-    let other = match *name == REFERER {
-        true => referer_for_origin(text, own),
-        false => redact(text),
-    };
-    match HeaderValue::from_str(&other) {
-        Ok(_) if other == text => Told::AsItIs,
+    match HeaderValue::from_bytes(&other) {
+        Ok(_) if other == bytes => Told::AsItIs,
         Ok(other) => Told::Other(other),
         Err(_) => Told::Nothing,
     }

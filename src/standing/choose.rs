@@ -256,7 +256,7 @@ mod tests {
         let (a, b) = ("192.0.2.1:0", "127.0.0.1:9");
         let moving = || {
             vec![
-                pinned(1, a, 500, 40),
+                pinned(1, a, 100, 40),
                 pinned(2, a, 590, 40),
                 pinned(3, b, 599, 70),
             ]

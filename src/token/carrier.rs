@@ -30,18 +30,45 @@ pub fn is_block(segment: &str) -> bool {
 
 /// Whether a text holds what looks like a token.
 pub fn carries(text: &str) -> bool {
-    may_carry(text) && Reading::of(text).tokens().next().is_some()
+    may_carry(text) && Reading::of(text).tokens(false).next().is_some()
+}
+
+/// Whether a path holds a token of its own: what no signer puts there, and an
+/// origin would be sent. A name that only looks like one is none.
+pub fn is_in_path(path: &str) -> bool {
+    let is_one = |Range { start, end }: Range<usize>| {
+        let (before, token) = (&path.as_bytes()[..start], &path.as_bytes()[start..end]);
+        let named = ends_with(before, b"=") || ends_with(before, b"%3d");
+        token_in(token, || named).is_some()
+    };
+    let bytes = path.as_bytes();
+    let may = memchr::memchr(b'%', bytes).is_some() || may_hold_value(bytes);
+    may && Reading::of(path).tokens(false).any(is_one)
 }
 
 /// A text with what looks like a token in it replaced: whatever stands behind
 /// `token=` or `bcdn_token=`; `HS256-` and what follows; a parameter's value
-/// that has the length of a digest. In any case, encoded however often.
+/// that has the length of a digest; 43 digits by themselves in a text that
+/// names a token. In any case, encoded however often.
 pub fn redact(text: &str) -> Cow<'_, str> {
-    if !may_carry(text) {
-        return text.into();
+    match may_carry(text) {
+        true => without_tokens(text, false),
+        false => text.into(),
     }
+}
+
+/// The same of another's page, where 43 digits by themselves name nothing of
+/// ours.
+fn redact_page(page: &str) -> Cow<'_, str> {
+    match may_carry(page) || page.len() >= SHA256 {
+        true => without_tokens(page, true),
+        false => page.into(),
+    }
+}
+
+fn without_tokens(text: &str, bare: bool) -> Cow<'_, str> {
     let (mut out, mut copied) = (String::new(), 0);
-    for Range { start, end } in Reading::of(text).tokens() {
+    for Range { start, end } in Reading::of(text).tokens(bare) {
         out.reserve(text.len());
         out.push_str(text.get(copied..start).unwrap_or_default());
         out.push_str("redacted");
@@ -60,9 +87,11 @@ pub fn redact_referer(referer: &str) -> Cow<'_, str> {
     let page = &referer[..end];
     match authority_of(page) {
         Some(authority) if page[authority.clone()].contains('@') => {
-            redact(&without_user(page, authority)).into_owned().into()
+            redact_page(&without_user(page, authority))
+                .into_owned()
+                .into()
         }
-        _ => redact(page),
+        _ => redact_page(page),
     }
 }
 
@@ -70,13 +99,13 @@ pub fn redact_referer(referer: &str) -> Cow<'_, str> {
 /// scheme and host alone, of any other what holds no token.
 pub fn referer_for_origin(referer: &str, is_own: impl Fn(&str) -> bool) -> Cow<'_, str> {
     let Some(authority) = authority_of(referer) else {
-        return redact(referer);
+        return redact_page(referer);
     };
     let host = &referer[authority.clone()];
     let host = host.rsplit('@').next().unwrap_or_default();
     match is_own(host) {
         true => format!("{}{host}/", &referer[..authority.start]).into(),
-        false => redact(referer),
+        false => redact_page(referer),
     }
 }
 
@@ -97,18 +126,39 @@ fn without_user(page: &str, authority: Range<usize>) -> String {
 }
 
 /// A digest's characters, and the fewest behind `HS256-` that are worth hiding.
-const DIGESTS: [usize; 2] = [43, 22];
+const SHA256: usize = 43;
+const DIGESTS: [usize; 2] = [SHA256, 22];
 const SHORTEST: usize = 16;
 const HMAC: &[u8] = b"hs256-";
+const NAME: &[u8] = b"token";
 
 /// What ends a value: of a query, a JSON text, a header, markup.
 const ENDS: &[u8] = b"&;?#\"'<>\\";
+/// What a value may begin with, where somebody quotes it.
+const QUOTES: &[u8] = b"\"'<\\ ";
+/// The most between the name and a value that is told by its length alone.
+const FAR: usize = 3;
 
 /// A cheap look before the thorough one: most texts hold neither.
 fn may_carry(text: &str) -> bool {
     let bytes = text.as_bytes();
-    memchr::memchr2(b'%', b'=', bytes).is_some()
+    memchr::memchr(b'%', bytes).is_some() || may_hold_value(bytes) || names_token(bytes)
+}
+
+fn may_hold_value(bytes: &[u8]) -> bool {
+    memchr::memchr(b'=', bytes).is_some()
         || memchr::memchr_iter(b'-', bytes).any(|at| ends_with(&bytes[..=at], HMAC))
+}
+
+/// Whether there is both the name and room for a digest. A `k` is the rarest of
+/// its letters.
+fn names_token(bytes: &[u8]) -> bool {
+    bytes.len() > NAME.len() + DIGESTS[1]
+        && memchr::memchr2_iter(b'k', b'K', bytes).any(|at| {
+            let last = bytes.get(at + 1..at + 3);
+            ends_with(&bytes[..=at], b"tok")
+                && last.is_some_and(|it| it.eq_ignore_ascii_case(b"en"))
+        })
 }
 
 /// A text with its escapes read.
@@ -166,20 +216,25 @@ impl<'t> Reading<'t> {
         self.starts.get(at).copied().unwrap_or(at)
     }
 
-    /// Where tokens stand in the text.
-    fn tokens(&self) -> impl Iterator<Item = Range<usize>> {
-        let (mut at, mut in_query) = (0, false);
+    /// Where tokens stand in the text. `bare`: the digits of a SHA-256 by
+    /// themselves are one, whatever the text names.
+    fn tokens(&self, bare: bool) -> impl Iterator<Item = Range<usize>> {
+        let mut around = Around {
+            bare: bare || names_token(&self.bytes),
+            ..Around::default()
+        };
+        let mut at = 0;
         std::iter::from_fn(move || {
             while at < self.bytes.len() {
                 let end = self.run_end(at);
-                let behind = self.bytes.get(end).copied();
-                let token = self.token_at(at..end, behind, in_query);
-                in_query |= behind == Some(b'?');
-                // An escape that was not read ends behind its digits.
-                let unread = self.starts.is_empty() && behind == Some(b'%');
+                let token = self.token_at(at..end, &around);
+                around.in_query |= self.bytes.get(end) == Some(&b'?');
+                if ends_with(&self.bytes[at..end], NAME) {
+                    around.name_end = Some(end);
+                }
                 at = match &token {
                     Some(token) => token.end,
-                    None => end + if unread { 3 } else { 1 },
+                    None => end + self.step_behind(end),
                 };
                 if let Some(Range { start, end }) = token.filter(|token| !token.is_empty()) {
                     return Some(self.start(start)..self.start(end));
@@ -189,20 +244,32 @@ impl<'t> Reading<'t> {
         })
     }
 
+    /// An escape that was not read ends behind its digits.
+    fn step_behind(&self, end: usize) -> usize {
+        let escape = self.bytes.get(end..end + 3).filter(|it| it[0] == b'%');
+        let unread = escape.filter(|_| self.starts.is_empty());
+        let is_one = |it: &[u8]| decode_escape(Some(it[1]), Some(it[2])).is_some();
+        if unread.is_some_and(is_one) { 3 } else { 1 }
+    }
+
     /// The token in a run of digits, or behind it.
-    fn token_at(
-        &self,
-        run: Range<usize>,
-        behind: Option<u8>,
-        in_query: bool,
-    ) -> Option<Range<usize>> {
+    fn token_at(&self, run: Range<usize>, around: &Around) -> Option<Range<usize>> {
         let digits = &self.bytes[run.clone()];
-        if let Some(from) = token_in(digits, || self.is_value(run.start, behind)) {
+        let behind = self.bytes.get(run.end).copied();
+        let alone = || {
+            let named = around.name_end.is_some_and(|end| run.start - end <= FAR);
+            named || (around.bare && digits.len() == SHA256) || self.is_value(run.start, behind)
+        };
+        if let Some(from) = token_in(digits, alone).or_else(|| glued(digits)) {
             return Some(run.start + from..run.end);
         }
-        let named = behind == Some(b'=') && ends_with(digits, b"token");
-        let value = run.end + 1;
-        named.then(|| value..self.value_end(value, in_query))
+        if behind != Some(b'=') || !ends_with(digits, NAME) {
+            return None;
+        }
+        let quotes = self.bytes[run.end + 1..].iter();
+        let quotes = quotes.take_while(|byte| QUOTES.contains(byte)).count();
+        let value = run.end + 1 + quotes;
+        Some(value..self.value_end(value, around.in_query))
     }
 
     /// The end of the digits that begin here.
@@ -234,14 +301,38 @@ impl<'t> Reading<'t> {
     }
 }
 
+/// What stands before a run of digits, and about it.
+#[derive(Default)]
+struct Around {
+    in_query: bool,
+    /// The digits of a SHA-256 need nobody to name them.
+    bare: bool,
+    /// Where the name of a token has ended last.
+    name_end: Option<usize>,
+}
+
+/// Where a digest begins that hangs at its name, as in `token-…`.
+fn glued(run: &[u8]) -> Option<usize> {
+    let hangs = |length: &usize| {
+        let from = run.len().checked_sub(*length)?;
+        let name = run[..from].strip_suffix(b"-").unwrap_or(&run[..from]);
+        let name = name.strip_suffix(b"_").unwrap_or(name);
+        (ends_with(name, NAME) && is_mixed(&run[from..])).then_some(from)
+    };
+    DIGESTS.iter().find_map(hangs)
+}
+
+/// Words have one case; of 22 random digits one in 10^5 has.
+fn is_mixed(run: &[u8]) -> bool {
+    run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase)
+}
+
 /// Where the token begins in a run of its digits.
 fn token_in(run: &[u8], is_value: impl Fn() -> bool) -> Option<usize> {
     let last = run.len().checked_sub(HMAC.len() + SHORTEST)?;
     let begins = |at: &usize| run[*at..*at + HMAC.len()].eq_ignore_ascii_case(HMAC);
     let hmac = (0..=last).find(begins);
-    // Words have one case; of 22 random digits one in 10^5 has.
-    let mixed = || run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
-    hmac.or_else(|| (DIGESTS.contains(&run.len()) && is_value() && mixed()).then_some(0))
+    hmac.or_else(|| (DIGESTS.contains(&run.len()) && is_value() && is_mixed(run)).then_some(0))
 }
 
 /// Of base64url.
@@ -318,6 +409,41 @@ mod tests {
         for (text, want) in table {
             assert_eq!(redact(&text), want, "{text}");
         }
+        let bare = [
+            "/v?token=\"{}\"",
+            "/v?token=';{}",
+            "/v?token=;{}",
+            "/v?token=&{}",
+            "/v?token=&{}&expires=1",
+            "/v?token:{}",
+            "/v?token%3A{}",
+            "/v?token={}",
+            "/bcdn_token-{}&expires=1/v",
+            "/bcdn_token_{}/v",
+            "/bcdn_token{}/v",
+            "/bcdn_token/{}/v/a.ts",
+            "/token:{}/",
+            "/%74oken:{}/",
+            "{\"token\":\"{}\"}",
+            "{\\\"token\\\":\\\"{}\\\"}",
+            "Token {}",
+        ];
+        for place in bare {
+            for digest in [D, &D[..22]] {
+                // What `token=` ends at once names no 22 digits.
+                let far = place.contains("=;") || place.contains("';") || place.contains("=&");
+                let far = far || place.contains("\\\"");
+                if far && digest.len() < D.len() {
+                    continue;
+                }
+                let text = place.replace("{}", digest);
+                assert_eq!(redact(&text), place.replace("{}", "redacted"));
+                assert!(carries(&text), "{text}");
+            }
+        }
+        for text in [format!("/x/{D}/v?token="), format!("/{D}/token/v")] {
+            assert_eq!(redact(&text), text.replace(D, "redacted"));
+        }
         // Content that is named by its digest keeps its name.
         let named = format!("/v/{D}/{D}.ts?x=1");
         assert_eq!(redact(&named), named);
@@ -335,6 +461,14 @@ mod tests {
             (
                 "http://edge/v%3Ftoken%3DT",
                 "http://edge/v%3Ftoken%3Dredacted",
+            ),
+            (
+                "http://p/x/AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE/y",
+                "http://p/x/redacted/y",
+            ),
+            (
+                "https://play.example/watch/the-film-of-all-films-in-forty-three-letters/s1",
+                "https://play.example/watch/the-film-of-all-films-in-forty-three-letters/s1",
             ),
             ("android-app://com.example", "android-app://com.example"),
             ("/v/a?token=T", "/v/a"),
@@ -361,6 +495,30 @@ mod tests {
         ];
         for (referer, want) in table {
             assert_eq!(referer_for_origin(referer, |host| host == "edge:80"), want);
+        }
+    }
+
+    #[test]
+    fn a_path_holds_a_token_where_it_has_the_shape_of_one() {
+        let held = [
+            format!("/v/a.ts?token={T}"),
+            format!("/v/a.ts?token={D}&expires=1"),
+            format!("/v/a.ts?token={}", &D[..22]),
+            format!("/v/a.ts%3Ftoken%3D{D}"),
+            format!("/v/{T}/a.ts"),
+        ];
+        for path in held {
+            assert!(is_in_path(&path), "{path}");
+        }
+        let names = [
+            format!("/v/{D}/{D}.ts"),
+            format!("/token/{D}/a=1.ts"),
+            "/v/token=1/a.ts".into(),
+            "/v/a.ts?token=".into(),
+            "/tokens/a-b=c.ts".into(),
+        ];
+        for path in names {
+            assert!(!is_in_path(&path), "{path}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::carrier::is_block;
+use super::carrier::{is_block, is_in_path};
 use super::{Malformed, Target};
 use crate::path::decode_escape;
 use crate::token::target::TrailingTokenPath;
@@ -98,7 +98,10 @@ fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
     // A block that a base was joined with the wrong way is one, too.
     let second_block = || {
         let path = target.path.as_str();
-        memchr::memchr(b'=', path.as_bytes()).is_some() && path.split('/').any(is_block)
+        let has_block =
+            || memchr::memchr(b'=', path.as_bytes()).is_some() && path.split('/').any(is_block);
+        // It would be asked of the origin, token and all.
+        is_in_path(path) || has_block()
     };
     match (target.block.is_some(), token, bcdn_token) {
         (false, false, false) => Ok(Carrier::None),

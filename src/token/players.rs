@@ -1,6 +1,8 @@
 //! Pure: parameters that players add to a signed URL by themselves. They
 //! authorise nothing, so a token need not have signed them.
 
+use percent_encoding::percent_decode_str;
+
 /// Of Low-Latency HLS (RFC 8216bis §6.2.5.2), of content steering (§7.2) and of
 /// CTA-5004.
 pub const NAMES: [&str; 6] = [
@@ -36,6 +38,16 @@ impl LeftOut {
             None => self,
         }
     }
+}
+
+/// Which of [`NAMES`] a name is, as it stands in a query: read once, as
+/// [`super::Parameters`] reads it.
+pub fn known(raw: &str) -> Option<&'static str> {
+    let is = |name: &&&str| match raw.contains('%') {
+        true => percent_decode_str(raw).eq(name.bytes()),
+        false => raw == **name,
+    };
+    NAMES.iter().find(is).copied()
 }
 
 /// By its exact name, decoded.

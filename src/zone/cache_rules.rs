@@ -80,16 +80,23 @@ impl CacheRules {
         if self.query == QueryRule::Ignore && !directives {
             return Selected::default();
         }
-        let counts = |(name, value): &(&str, &str)| match &self.query {
-            _ if is_delivery_directive(name) => directives && is_valid_directive(name, value),
-            _ if strip_token && (is_token_parameter(name) || carries(value)) => false,
-            // Another with each request, and not for the origin.
-            _ if *name == "CMCD" => false,
-            // A token need not have signed them: any viewer could add another.
-            QueryRule::All if strip_token && players::NAMES.contains(name) => false,
-            QueryRule::Ignore => false,
-            QueryRule::All => true,
-            QueryRule::Names(names) => names.iter().any(|listed| listed == name),
+        let counts = |(name, value): &(&str, &str)| {
+            // As a token is verified: `%5FHLS_msn` is `_HLS_msn` there.
+            let known = players::known(name);
+            match &self.query {
+                // A packager reads it as players write it.
+                _ if known.is_some_and(is_delivery_directive) => {
+                    directives && is_delivery_directive(name) && is_valid_directive(name, value)
+                }
+                _ if strip_token && (is_token_parameter(name) || carries(value)) => false,
+                // Another with each request, and not for the origin.
+                _ if known == Some("CMCD") => false,
+                // A token need not have signed them: any viewer could add another.
+                QueryRule::All if strip_token && known.is_some() => false,
+                QueryRule::Ignore => false,
+                QueryRule::All => true,
+                QueryRule::Names(names) => names.iter().any(|listed| listed == name),
+            }
         };
         let pairs = query
             .split('&')
@@ -200,6 +207,40 @@ mod tests {
             ),
             ""
         );
+    }
+
+    #[test]
+    fn a_name_that_needs_no_signature_is_left_out_however_it_is_encoded() {
+        let encoded = |name: &str, at: usize| -> String {
+            let (before, rest) = name.split_at(at);
+            format!("{before}%{:02x}{}", rest.as_bytes()[0], &rest[1..])
+        };
+        for name in players::NAMES {
+            for at in 0..name.len() {
+                let one = encoded(name, at);
+                assert_eq!(players::known(&one), Some(name), "{one}");
+                let query = format!("x=1&{one}=1&_HLS_msn=4");
+                for (kind, packager, want) in [
+                    (Kind::Segment, true, "x=1"),
+                    (Kind::Playlist, false, "x=1"),
+                    (Kind::Playlist, true, "x=1&_HLS_msn=4"),
+                ] {
+                    assert_eq!(
+                        select(QueryRule::All, &query, kind, packager),
+                        want,
+                        "{one}"
+                    );
+                }
+                let named = QueryRule::Names(vec![one.clone(), "x".into()]);
+                let kept = select(named, &query, Kind::Segment, true);
+                assert!(
+                    !kept.contains("HLS_msn=1") && !kept.contains("CMCD"),
+                    "{kept}"
+                );
+            }
+        }
+        let others = "_HLS_other=1&%5FHLS=1&CMCDx=1&%255FHLS_msn=1";
+        assert_eq!(select(QueryRule::All, others, Kind::Segment, true), others);
     }
 
     proptest! {

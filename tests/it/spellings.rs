@@ -273,3 +273,160 @@ async fn a_renamed_zone_is_told_that_it_has_lost_what_was_kept_of_it() {
         "{line}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_star_at_the_end_is_a_prefix_and_anywhere_else_nothing_is_done_of_it() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    assert_eq!(of_path(&edge, "one.test", "/v/s1/a.ts").await, 200);
+    let lists = [("/v1/takedowns", 451), ("/v1/revocations", 403)];
+    for (list, want) in lists {
+        for star in [
+            "/v/s1/*",
+            "/v/s1*",
+            "/v/s1/a.t*",
+            "/v/s1/*?x=1",
+            "/v/s1/*#y",
+        ] {
+            let url = format!("http://one.test{star}");
+            let body = json!({ "prefixes": [url], "reason": "court" });
+            call(&edge, "POST", list, body).await;
+            assert_eq!(
+                of_path(&edge, "one.test", "/v/s1/a.ts").await,
+                want,
+                "{star}"
+            );
+            assert_eq!(
+                of_path(&edge, "one.test", "/v/s2/a.ts").await,
+                200,
+                "{star}"
+            );
+            let lifted = call(&edge, "DELETE", list, json!({ "prefixes": [url] })).await;
+            assert_eq!(lifted["lifted"], 1, "{list} {star}");
+            assert_eq!(
+                of_path(&edge, "one.test", "/v/s1/a.ts").await,
+                200,
+                "{star}"
+            );
+        }
+    }
+    let purge = json!({ "prefixes": ["/v/s1/*"], "zone": "test", "dry_run": true });
+    assert_eq!(call(&edge, "POST", "/v1/purge", purge).await["purged"], 1);
+    for list in ["/v1/takedowns", "/v1/revocations", "/v1/purge"] {
+        let table = [
+            ("urls", "http://one.test/v/*", "bad_path"),
+            ("urls", "http://one.test/v/a.ts*?token=x", "bad_path"),
+            ("urls", "http://one.test/*/a.ts", "bad_path"),
+            ("prefixes", "http://one.test/v/*/a.ts", "bad_path"),
+            ("prefixes", "http://one.test/v/**", "bad_path"),
+            ("prefixes", "http://one.test/v/*/", "bad_path"),
+            ("prefixes", "http://one.test*", "unknown_host"),
+        ];
+        for (field, url, name) in table {
+            let mut body = json!({ field: [url] });
+            if list != "/v1/purge" {
+                body["reason"] = "x".into();
+            }
+            let answer = call(&edge, "POST", list, body).await;
+            assert_eq!(
+                (&answer["title"], &answer["field"]),
+                (&json!(name), &json!(field)),
+                "{list} {url}: {answer}"
+            );
+            assert_eq!(answer["status"], 400, "{url}");
+        }
+    }
+    // An object's own star, as it is written.
+    let body = json!({ "urls": ["http://one.test/v/s1/%2A.ts"], "reason": "court" });
+    assert_eq!(
+        call(&edge, "POST", "/v1/takedowns", body).await["taken_down"],
+        1
+    );
+    assert_eq!(of_path(&edge, "one.test", "/v/s1/*.ts").await, 451);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vendors_purge_reads_a_star_at_the_end_of_the_path() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    let target = signed(&edge.clock, "/v/s1/a.ts");
+    let table = [
+        ("/v/s1/*", 200, "MISS"),
+        ("/v/s1*", 200, "MISS"),
+        ("/v/*?x", 200, "MISS"),
+        ("/v/s1/a.t?x=*", 200, "HIT"),
+        ("/v/*/a.ts", 400, "HIT"),
+    ];
+    for (star, want, cache) in table {
+        edge.send("GET", &target, &[("Host", "one.test")]).await;
+        let url = format!("http://one.test{star}")
+            .replace('?', "%3F")
+            .replace('=', "%3D");
+        let reply = edge
+            .call("POST", &format!("/purge?url={url}"), KEY, "")
+            .await;
+        assert_eq!(reply.status, want, "{star}");
+        let reply = edge.send("GET", &target, &[("Host", "one.test")]).await;
+        assert_eq!(reply.cache(), cache, "{star}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_no_viewer_can_send_is_no_zones_not_even_that_of_all_names() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let mut setup = zones(&origin, &folder, "");
+    setup.zone = "hostnames = [\"one.test\", \"*\"]\n".into();
+    let edge = setup.start().await;
+    let hosts = [
+        "user@one.test",
+        "a:b@one.test",
+        "one.test\\v",
+        "one.test\\@x",
+        "",
+        "one.test ",
+    ];
+    for host in hosts {
+        let url = format!("http://{host}/v/s1/a.ts");
+        for list in ["/v1/takedowns", "/v1/revocations", "/v1/purge"] {
+            for field in ["urls", "prefixes"] {
+                let mut body = json!({ field: [url] });
+                if list != "/v1/purge" {
+                    body["reason"] = "x".into();
+                }
+                let answer = call(&edge, "POST", list, body).await;
+                assert_eq!(answer["title"], "unknown_host", "{list} {url}: {answer}");
+                assert_eq!(
+                    (&answer["status"], &answer["field"]),
+                    (&json!(400), &json!(field))
+                );
+            }
+        }
+        let answer = call(&edge, "POST", "/v1/explain", json!({ "url": url })).await;
+        assert_eq!(answer["title"], "unknown_host", "{url}");
+    }
+    assert_eq!(of_path(&edge, "one.test", "/v/s1/a.ts").await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocation_says_of_how_many_urls_no_key_has_made_the_token() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    let good = signed(&edge.clock, "/v/s1/a.ts");
+    let other = good.replace("/s1/", "/s2/");
+    let revoke = async |urls: &[&str]| {
+        let urls: Vec<String> = urls
+            .iter()
+            .map(|it| format!("http://one.test{it}"))
+            .collect();
+        let body = json!({ "urls": urls, "reason": "shared" });
+        call(&edge, "POST", "/v1/revocations", body).await
+    };
+    assert_eq!(revoke(&[&good]).await.get("unproven"), None);
+    assert_eq!(revoke(&[&good, &other]).await["unproven"], 1);
+    let url = format!("http://one.test{other}");
+    let (code, said) = edge.warren("revoke", &["--reason", "x", &url], KEY).await;
+    assert!(
+        code == Some(0) && said.contains("no key here has made the token of 1"),
+        "{said}"
+    );
+}

@@ -188,7 +188,8 @@ async fn an_origin_learns_no_token_from_the_page_that_a_viewer_comes_from() {
                  [zone.token]\nrequired = false\n[zone.origin]\nkind = \"http\"\n";
     setup.more = format!("{other}endpoints = [\"http://{}\"]\n", origin.addr());
     let edge = edge("json", setup, &files).await;
-    let token = format!("HS256-{}", "aB3".repeat(14) + "x");
+    let digest = "aB3".repeat(14) + "x";
+    let token = format!("HS256-{digest}");
     let table = [
         ("http://cdn.test/bcdn_token={}/v/i.m3u8", "http://cdn.test/"),
         (
@@ -207,7 +208,23 @@ async fn an_origin_learns_no_token_from_the_page_that_a_viewer_comes_from() {
     for (at, (referer, want)) in table.iter().enumerate() {
         let referer = referer.replace("{}", &token);
         let next = format!("nor=\"..%2Fbcdn_token%3D{token}%2Fv%2Fb.ts\"");
-        let headers = [("Referer", referer.as_str()), ("CMCD-Request", &next)];
+        let page = format!("http://cdn.test/v/i.m3u8?token={token}&expires=1");
+        let bare = format!("\u{e9} <http://cdn.test/bcdn_token/{digest}/v/a.ts>; rel=next");
+        let boundary = format!("multipart/form-data; boundary={}", &digest[..22]);
+        let headers = [
+            ("Referer", referer.as_str()),
+            ("CMCD-Request", &next),
+            ("HX-Current-URL", &page),
+            ("X-CMCD", &next),
+            ("Referrer", &page),
+            ("Link", &bare),
+            ("Ping-From", &page),
+            ("User-Agent", &page),
+            ("Content-Type", &boundary),
+            ("Cookie", "token=mine"),
+            ("Authorization", "Bearer token=mine"),
+            ("X-Plain", "as it is; q=0.5"),
+        ];
         for method in ["GET", "POST"] {
             let target = format!("/v/a.ts?{at}");
             assert!(edge.send(method, &target, &headers).await.status < 500);
@@ -217,6 +234,64 @@ async fn an_origin_learns_no_token_from_the_page_that_a_viewer_comes_from() {
             assert_eq!(asked.header("referer"), Some(*want), "{method}");
             let told = asked.header("cmcd-request").expect("the player's words");
             assert!(told.starts_with("nor=") && !holds(told, &token), "{told}");
+            for (name, value) in asked
+                .headers
+                .iter()
+                .filter(|(name, _)| name != "content-type")
+            {
+                let value = String::from_utf8_lossy(value.as_bytes());
+                assert!(!holds(&value, &digest), "{method} {name}: {value}");
+            }
+            for name in [
+                "hx-current-url",
+                "x-cmcd",
+                "referrer",
+                "ping-from",
+                "user-agent",
+            ] {
+                let told = asked.header(name).expect("what is left of it");
+                assert!(told.contains("redacted"), "{method} {name}: {told}");
+            }
+            for (name, value) in &headers[9..] {
+                let told = asked.header(&name.to_ascii_lowercase());
+                assert_eq!(told, Some(*value), "{method}");
+            }
+            if method == "POST" {
+                assert_eq!(asked.header("content-type"), Some(boundary.as_str()));
+            }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_holds_a_token_of_its_own_is_refused_behind_a_good_one() {
+    let origin = origin().await;
+    let edge = Setup::s3(origin.addr()).start().await;
+    let key = Key::new("main", crate::edge::KEY.as_bytes()).expect("not empty");
+    let options = Options {
+        form: Form::Path,
+        token_path: Some("/v/".into()),
+        force: true,
+        ..Options::default()
+    };
+    let expires = edge.clock.unix_seconds() + 3_000;
+    let of = |path: &str| sign(path, &key, Scheme::Hs256, expires, &options).expect("signs");
+    let whole = of("/v/a.ts");
+    let folder = whole.strip_suffix("a.ts").expect("the path");
+    let token = format!("HS256-{}", "aB3".repeat(14) + "x");
+    for (rest, want) in [
+        (format!("a.ts%3Ftoken={token}"), 403),
+        (format!("a.ts%3Ftoken%3D{token}%26expires%3D1"), 403),
+        (format!("a.ts%253Ftoken%253D{token}"), 403),
+        (format!("a.ts;token={}", &token[6..]), 403),
+        (format!("{token}/a.ts"), 403),
+        (format!("{}/token=1.ts", &token[6..]), 404),
+    ] {
+        let before = origin.requests().len();
+        let reply = edge.send("GET", &format!("{folder}{rest}"), &[]).await;
+        assert_eq!(reply.status, want, "{rest}");
+        let asked = &origin.requests()[before..];
+        assert_eq!(!asked.is_empty(), want == 404, "{rest}: {asked:?}");
+    }
+    assert_eq!(edge.send("GET", &whole, &[]).await.status, 200);
 }
