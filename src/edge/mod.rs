@@ -31,6 +31,7 @@ mod trace;
 pub mod verify;
 mod waits;
 mod warm;
+mod watch;
 
 pub use lane::Lane;
 pub use limits::{Crowded, Limits};

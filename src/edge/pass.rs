@@ -26,7 +26,7 @@ use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
 
 /// Memory of one passing response, besides the socket's own.
-const PASS_BUFFER_BYTES: usize = 64 << 10;
+pub(super) const PASS_BUFFER_BYTES: usize = 64 << 10;
 
 impl Server<'_> {
     /// Asks the origin for this viewer alone, or takes over the open answer.
@@ -244,9 +244,9 @@ impl Server<'_> {
 
 /// How long the viewer of a passing answer may take nothing while others wait
 /// for its place at the origin.
-const PLACE_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PLACE_PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether others do.
-const PLACE_LOOKS: Duration = Duration::from_millis(250);
+pub(super) const PLACE_LOOKS: Duration = Duration::from_millis(250);
 
 /// The length that a 416 of the origin tells; 0 where it tells none.
 fn length_of_unsatisfied(exchange: &Exchange) -> u64 {

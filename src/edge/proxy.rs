@@ -38,6 +38,23 @@ pub struct Context {
     /// Set where the request goes through to the origin.
     through: Option<Box<through::Through>>,
     active: Option<Active<Arc<AtomicUsize>>>,
+    /// What is accounted for where Pingora does not come to it.
+    unlogged: Option<(Arc<Node>, RequestHeader)>,
+}
+
+/// A request that was ended from outside is accounted for like any other.
+impl Drop for Context {
+    fn drop(&mut self) {
+        let lost = self.through.as_ref().and_then(|through| through.lost());
+        let (Some((bytes, lost)), Some((node, header))) = (lost, &self.unlogged) else {
+            return;
+        };
+        (self.record.bytes, self.record.reason) = (bytes, Some(lost.name()));
+        if let (Some(visitor), Some(entry)) = (&self.visitor, self.entry) {
+            let request = Request::of_header(header, None, entry);
+            account(node, visitor, &request, &self.request_id, &self.record);
+        }
+    }
 }
 
 impl Edge {
@@ -71,6 +88,7 @@ impl ProxyHttp for Edge {
             record: Record::default(),
             through: None,
             active: None,
+            unlogged: None,
         }
     }
 
@@ -109,6 +127,7 @@ impl ProxyHttp for Edge {
                 session
                     .as_downstream_mut()
                     .set_write_timeout(Some(patience));
+                context.unlogged = Some((Arc::clone(&self.node), header));
                 context.through = Some(through);
                 Ok(false)
             }
@@ -123,10 +142,10 @@ impl ProxyHttp for Edge {
 
     async fn upstream_peer(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         context: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        through::peer(context.through.as_deref_mut(), &self.node).await
+        through::peer(context.through.as_deref_mut(), &self.node, session).await
     }
 
     async fn upstream_request_filter(
@@ -149,16 +168,14 @@ impl ProxyHttp for Edge {
     async fn request_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         ended: bool,
         context: &mut Context,
     ) -> Result<()> {
         let Some(through) = &mut context.through else {
             return Ok(());
         };
-        if ended {
-            through.sent();
-        }
+        through.sent(body.as_ref().map_or(0, Bytes::len), ended);
         through.go_on(&self.node)
     }
 
@@ -244,6 +261,7 @@ impl ProxyHttp for Edge {
     }
 
     async fn logging(&self, session: &mut Session, _error: Option<&Error>, context: &mut Context) {
+        context.unlogged = None;
         if context.through.is_some() {
             context.record.bytes = session.body_bytes_sent() as u64;
         }

@@ -64,7 +64,15 @@ impl Road<'_> {
             request_id: self.request_id,
         };
         if !self.request.reads() {
-            return Step::Through(Box::new(Through::new(&visit)));
+            return match self.node.limits.pass(self.visitor.client_ip) {
+                Some(guest) => Step::Through(Box::new(Through::new(&visit, guest))),
+                None => {
+                    let refused = Refused::TooManyPasses;
+                    record.refuse(refused);
+                    let response = respond::refused(refused, self.visitor, self.request_id);
+                    self.short(response, wire, record).await
+                }
+            };
         }
         let query = Query::of(visit);
         record.kind = query.kind;

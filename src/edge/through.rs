@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::SocketDigest;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -19,11 +20,14 @@ use super::invalidate::Changing;
 use super::lookup::Visit;
 use super::pacing::{Pace, SLICE_BYTES};
 use super::referrer::through_without_tokens;
+use super::sender::Lost;
 use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
+use super::watch::{Turn, Watch};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
 use crate::origin::{Failure, Origin, unconnected};
 use crate::path::encode;
+use crate::per_address::Guest;
 use crate::zone::{CachePolicy, Zone};
 
 /// Where such a request goes, and as what.
@@ -49,10 +53,13 @@ pub struct Through {
     is_sent: bool,
     /// Why there is no endpoint.
     failed: Option<Failure>,
+    watch: Option<Arc<Watch>>,
+    _guest: Guest,
 }
 
 impl Through {
-    pub fn new(visit: &Visit<'_>) -> Self {
+    /// `guest`: the viewer's place among those of his address.
+    pub fn new(visit: &Visit<'_>, guest: Guest) -> Self {
         let admitted = visit.admitted;
         let path = encode(admitted.target.path.as_str());
         let query = admitted
@@ -78,15 +85,20 @@ impl Through {
             since: None,
             is_sent: false,
             failed: None,
+            watch: Watch::of_request(),
+            _guest: guest,
         }
     }
 
     /// Waits for a place, from which on the request has `total_timeout`.
-    async fn enter(&mut self, node: &Node) -> Result<(), Failure> {
+    async fn enter(&mut self, node: &Node, session: &Session) -> Result<(), Failure> {
         if self.place.is_none() {
             let place = self.origin.place().await?;
             let total = self.origin.settings().deadlines.total;
             self.place = Some((place, node.clock.monotonic() + total));
+            if let Some(watch) = &self.watch {
+                watch.begin(&self.origin, socket_of(session));
+            }
         }
         Ok(())
     }
@@ -109,6 +121,9 @@ impl Through {
         let pause = self
             .pace
             .pause(self.bytes, now.saturating_duration_since(since));
+        if bytes > 0 {
+            self.moved(Turn::Answer, bytes, pause);
+        }
         Some(pause).filter(|pause| !pause.is_zero())
     }
 
@@ -118,9 +133,30 @@ impl Through {
         self.pace.patience(SLICE_BYTES)
     }
 
-    /// The last of the viewer's body has come.
-    pub fn sent(&mut self) {
-        self.is_sent = true;
+    /// So much of the viewer's body has come, and with it maybe the last.
+    pub fn sent(&mut self, bytes: usize, ended: bool) {
+        self.is_sent |= ended;
+        self.moved(self.turn(), bytes, Duration::ZERO);
+    }
+
+    /// Bytes of the answer, and why the viewer was given up, where he was.
+    pub fn lost(&self) -> Option<(u64, Lost)> {
+        let lost = self.watch.as_ref()?.ended()?;
+        Some((self.bytes, lost))
+    }
+
+    /// Whose turn it is before the answer.
+    fn turn(&self) -> Turn {
+        match self.is_sent {
+            true => Turn::Origin,
+            false => Turn::Upload,
+        }
+    }
+
+    fn moved(&self, turn: Turn, bytes: usize, pause: Duration) {
+        if let Some(watch) = &self.watch {
+            watch.moved(turn, bytes, pause);
+        }
     }
 
     /// The origin has answered: after success what is stored may be wrong.
@@ -143,9 +179,13 @@ impl Through {
 }
 
 /// Waits for a place, and chooses the endpoint.
-pub async fn peer(through: Option<&mut Through>, node: &Node) -> Result<Box<HttpPeer>> {
+pub async fn peer(
+    through: Option<&mut Through>,
+    node: &Node,
+    session: &Session,
+) -> Result<Box<HttpPeer>> {
     let through = through.ok_or_else(|| Error::new(ErrorType::InternalError))?;
-    let chosen = match through.enter(node).await {
+    let chosen = match through.enter(node, session).await {
         Ok(()) => through.origin.peer_of_proxy().await,
         Err(failure) => Err(failure),
     };
@@ -172,6 +212,8 @@ pub fn rewrite(
     let (Some(through), Some(visitor)) = (through, visitor) else {
         return Ok(());
     };
+    // It is connected: from now on the viewer's body is read.
+    through.moved(through.turn(), 0, Duration::ZERO);
     upstream.set_raw_path(through.path_and_query.as_bytes())?;
     if through.zone.cache.policy == CachePolicy::Hls {
         upstream.remove_header(&AUTHORIZATION);
@@ -246,6 +288,11 @@ impl Through {
         }
         failure
     }
+}
+
+/// The viewer's socket; none where he shares it among streams of HTTP/2.
+fn socket_of(session: &Session) -> Option<Arc<SocketDigest>> {
+    session.as_http1()?.digest().socket_digest.clone()
 }
 
 fn name_of(error: &Error) -> Failure {

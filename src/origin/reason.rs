@@ -63,13 +63,16 @@ impl Origin {
         let unclear = match status {
             300..=399 => is_head && words.region.is_none(),
             400 | 401 | 403 | 404 => true,
+            // These say it themselves.
+            408 | 429 => false,
+            402..=499 | 501 => is_head,
             _ => false,
         };
         if !unclear || !words.is_silent() {
             return words;
         }
         let now = self.clock.monotonic();
-        let often = status == 404 || !is_head;
+        let often = matches!(status, 404 | 410 | 451) || !is_head;
         if let Some(recent) = self.reasons.recent(status, now).filter(|_| often) {
             return with_region(recent, &words);
         }

@@ -73,13 +73,31 @@ async fn serve(
         }
         let _ = told.send(String::from_utf8_lossy(&head).into_owned());
         most.fetch_max(at_once.fetch_add(1, SeqCst) + 1, SeqCst);
+        if head.starts_with(b"POST") && !read_body(&mut stream, &head).await {
+            at_once.fetch_sub(1, SeqCst);
+            return;
+        }
         let permit = answers.acquire().await;
         permit.expect("never closed").forget();
         at_once.fetch_sub(1, SeqCst);
+        let answer = if head.starts_with(b"GET") {
+            EMPTY
+        } else {
+            answer
+        };
         if stream.write_all(answer.as_bytes()).await.is_err() {
             return;
         }
     }
+}
+
+/// Whether all of the body has come.
+async fn read_body(stream: &mut TcpStream, head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let length = head.split("content-length: ").nth(1);
+    let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).await.is_ok()
 }
 
 const EMPTY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -271,4 +289,112 @@ async fn a_token_limits_the_answer_to_a_post_too() {
         let took = began.elapsed();
         assert!(took >= Duration::from_millis(least), "{took:?}");
     }
+}
+
+/// Eight cold objects are asked for while all eight places are taken.
+async fn cold_objects_are_200(edge: &TestEdge) {
+    let asked = (0..8).map(|at| async move {
+        let path = format!("/cold/{at}");
+        let reply = edge.send("GET", &path, &[]).await;
+        (path, reply.status)
+    });
+    for (path, status) in futures_util::future::join_all(asked).await {
+        assert_eq!(status, 200, "{path}");
+    }
+}
+
+async fn ended(edge: &TestEdge) -> f64 {
+    edge.metric("warren_viewers_ended_total{limit=\"max_pulls\"}")
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_drip_or_stand_still_make_way_for_who_wants_their_places() {
+    for drips in [true, false] {
+        let origin = Slow::start(EMPTY).await;
+        let edge = edge(&origin, "max_pulls = 8\n").await;
+        let mut viewers = Vec::new();
+        for _ in 0..8 {
+            let mut slow = Connection::open(edge.http()).await;
+            slow.send("POST", "/form", &[("Content-Length", "100000")])
+                .await;
+            viewers.push(slow);
+        }
+        origin.waiting(8).await;
+        origin.answers.add_permits(99);
+        let dripping = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(500));
+            loop {
+                tick.tick().await;
+                for viewer in viewers.iter_mut().filter(|_| drips) {
+                    viewer.write_if_open(b"x").await;
+                }
+            }
+        };
+        tokio::select! {
+            () = dripping => {}
+            () = cold_objects_are_200(&edge) => {}
+        }
+        assert!(ended(&edge).await >= 1.0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_to_posts_that_nobody_reads_make_way_for_who_wants_their_places() {
+    const BYTES: usize = 24 << 20;
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {BYTES}\r\n\r\n{}",
+        "x".repeat(BYTES)
+    );
+    let origin = Slow::start(answer.leak()).await;
+    let edge = edge(&origin, "max_pulls = 8\n").await;
+    let mut viewers = Vec::new();
+    for _ in 0..8 {
+        viewers.push(post(&edge).await);
+    }
+    origin.answers.add_permits(99);
+    for viewer in &mut viewers {
+        assert_eq!(viewer.head().await.0, 200);
+    }
+    cold_objects_are_200(&edge).await;
+    assert!(ended(&edge).await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_the_origin_keeps_waiting_is_not_its_viewers_fault() {
+    let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n12345";
+    let origin = Slow::start(half).await;
+    let edge = edge(&origin, "max_pulls = 1\nqueue_timeout = \"4s\"\n").await;
+    let mut first = post(&edge).await;
+    origin.answers.add_permits(9);
+    assert_eq!(first.head().await.0, 200);
+    assert_eq!(post(&edge).await.reply("POST").await.status, 503);
+    assert!(ended(&edge).await < 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_go_through_have_a_bound_for_one_address() {
+    let origin = Slow::start(EMPTY).await;
+    let mut setup = Setup::http(origin.address);
+    setup.cache = "methods = \"any\"\n".into();
+    setup.listen.push_str("max_passes_per_ip = 1\n");
+    setup.zone.push_str("trusted_proxies = [\"127.0.0.1\"]\n");
+    let edge = setup.start().await;
+    let post = async |address| {
+        let mut connection = Connection::open(edge.http()).await;
+        let headers = [("Content-Length", "0"), ("X-Forwarded-For", address)];
+        connection.send("POST", "/form", &headers).await;
+        connection
+    };
+    let mut first = post("192.0.2.1").await;
+    origin.waiting(1).await;
+    let second = post("192.0.2.1").await.reply("POST").await;
+    assert_eq!(second.status, 503);
+    assert!(second.header("retry-after").is_some());
+    let mut other = post("192.0.2.2").await;
+    origin.waiting(2).await;
+    origin.answers.add_permits(9);
+    assert_eq!(first.reply("POST").await.status, 200);
+    assert_eq!(other.reply("POST").await.status, 200);
+    assert_eq!(post("192.0.2.1").await.reply("POST").await.status, 200);
 }

@@ -8,6 +8,7 @@ use pingora::protocols::http::ServerSession;
 use super::head::Body;
 use super::{After, Connection};
 use crate::edge::REQUESTS_PER_CONNECTION;
+use crate::edge::watch::watched;
 
 impl Connection<'_> {
     pub(super) async fn hand_over(&mut self, end: usize, body: Body) -> After {
@@ -21,8 +22,8 @@ impl Connection<'_> {
         session.set_keepalive_reuses_remaining(Some(left));
         session.set_pipelined_prefix(self.bytes_of_request(end, body));
         let proxy = &self.lane.proxy;
-        let done = proxy.process_new_http(session, &self.shutdown).await;
-        match done {
+        let request = proxy.process_new_http(session, &self.shutdown);
+        match watched(&self.lane.node, request).await.flatten() {
             Some(reused) => {
                 // Pingora gives back no connection of which it has read more
                 // than this request: nothing is lost with its settings.

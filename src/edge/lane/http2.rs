@@ -19,6 +19,7 @@ use super::stream::Connection;
 use super::{Lane, peer_of};
 use crate::edge::REQUESTS_PER_CONNECTION;
 use crate::edge::waits::taken;
+use crate::edge::watch::watched;
 
 /// An idle connection is closed after this; without it they pile up.
 const IDLE: Duration = Duration::from_secs(90);
@@ -131,7 +132,8 @@ impl Lane {
                         };
                         if let Some(session) = left {
                             let session = ServerSession::new_http2(session);
-                            Box::pin(proxy.process_new_http(session, &shutdown)).await;
+                            let request = Box::pin(proxy.process_new_http(session, &shutdown));
+                            watched(&connection.node, request).await;
                         }
                     });
                     if extra {
