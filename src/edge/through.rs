@@ -10,7 +10,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::SocketDigest;
 use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Node;
@@ -277,7 +277,7 @@ impl Through {
     pub fn fail(&self, error: &Error) -> Failure {
         let failure = self.failed.unwrap_or_else(|| name_of(error));
         let of_endpoint = match failure {
-            Failure::ConnectFailed | Failure::ConnectTimeout => true,
+            Failure::ConnectFailed | Failure::ConnectTimeout | Failure::Reset => true,
             Failure::FirstByteTimeout => self.is_sent,
             _ => false,
         };
@@ -305,6 +305,12 @@ fn name_of(error: &Error) -> Failure {
         | ErrorType::TLSHandshakeFailure
         | ErrorType::TLSHandshakeTimedout => unconnected(error).failure,
         ErrorType::ReadTimedout | ErrorType::WriteTimedout => Failure::FirstByteTimeout,
+        // Before an answer: what was cut behind its head is not asked about.
+        ErrorType::ConnectionClosed | ErrorType::ReadError | ErrorType::WriteError
+            if *error.esource() != ErrorSource::Downstream =>
+        {
+            Failure::Reset
+        }
         _ => Failure::BadResponse,
     }
 }

@@ -95,12 +95,9 @@ impl Exchange {
                 .read_buf(&mut self.ahead)
                 .await
                 .map_err(|_| Failure::Reset)?;
+            // Half a head is no answer: what cut it may not cut the next one.
             if count == 0 {
-                return Err(if self.ahead.is_empty() {
-                    Failure::Reset
-                } else {
-                    Failure::BadResponse
-                });
+                return Err(Failure::Reset);
             }
             if let Some((head, length)) = Head::parse(&self.ahead, to_head_request)? {
                 self.ahead.advance(length);

@@ -12,6 +12,7 @@ use warren::token::sign::{Options, sign};
 use warren::token::{Key, Scheme};
 
 use crate::edge::{Connection, KEY, Setup, TestEdge};
+use crate::origin::{DevOrigin, DevOriginOptions, Fault};
 
 /// An origin that answers when it is told to, and counts who waits.
 struct Slow {
@@ -397,4 +398,31 @@ async fn requests_that_go_through_have_a_bound_for_one_address() {
     assert_eq!(first.reply("POST").await.status, 200);
     assert_eq!(other.reply("POST").await.status, 200);
     assert_eq!(post("192.0.2.1").await.reply("POST").await.status, 200);
+}
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_post_to_an_origin_that_ends_before_its_answer_may_come_again_later() {
+    let table = [
+        ("nothing", "", 503),
+        ("half a head", "HTTP/1.1 200 OK\r\nContent-Le", 503),
+        ("no HTTP", "SSH-2.0-foo\r\n\r\n", 502),
+    ];
+    for (name, text, status) in table {
+        let origin = DevOrigin::start(DevOriginOptions::plain()).await;
+        let origin = origin.expect("the origin starts");
+        let fault = match text {
+            "" => Fault::CloseBeforeHead,
+            text => Fault::Verbatim {
+                text: text.into(),
+                stays_open: false,
+            },
+        };
+        origin.fault("*", fault);
+        let mut setup = Setup::http(origin.addr());
+        setup.cache = "methods = \"any\"\n".into();
+        let edge = setup.start().await;
+        let reply = post(&edge).await.reply("POST").await;
+        let later = reply.header("retry-after").is_some();
+        assert_eq!((reply.status, later), (status, status == 503), "{name}");
+        assert_eq!(origin.requests().len(), 1, "{name}: never twice");
+    }
 }
