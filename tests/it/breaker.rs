@@ -223,7 +223,9 @@ async fn a_body_that_is_cut_each_time_is_not_pulled_for_each_viewer() {
     origins[0].fault("cut.ts", cut);
     let edge = before(&origins, "").start().await;
     for _ in 0..20 {
-        assert_eq!(status_of(&edge, "/cut.ts").await, 503);
+        // Who was being sent it already is cut off.
+        let reply = edge.get("/cut.ts").await;
+        assert!(reply.status == 503 || !reply.whole, "{reply:?}");
     }
     let asked = origins[0].count("cut.ts");
     assert!((3..=6).contains(&asked), "once more may go well: {asked}");
