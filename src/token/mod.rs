@@ -10,6 +10,7 @@ pub mod message;
 pub mod parameters;
 pub mod players;
 pub mod policy;
+mod reading;
 mod revoked;
 pub mod sign;
 pub mod target;
