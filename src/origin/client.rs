@@ -191,6 +191,12 @@ impl Origin {
         }
     }
 
+    /// What became of a body says something of the endpoint too.
+    pub(super) fn note_body(&self, index: usize, key: u64, came: Result<(), Failure>) {
+        let now = self.clock.monotonic();
+        self.endpoints.body(index, key, came, now);
+    }
+
     pub(super) fn fail(self: &Arc<Self>, index: usize, key: Option<u64>, failure: Failure) {
         let now = self.clock.monotonic();
         if self.endpoints.failed(index, key, failure, now) {

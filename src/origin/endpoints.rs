@@ -143,8 +143,22 @@ impl Endpoints {
     /// error. True where it is shut from now on.
     pub fn failed(&self, index: usize, key: Option<u64>, why: Failure, now: Instant) -> bool {
         let change = self.change(index, |health| health.fail(key, why, now));
+        self.tell(index, why, change);
+        change == Some(Change::Shut)
+    }
+
+    /// A body of an endpoint has come whole, or broke off.
+    pub fn body(&self, index: usize, key: u64, came: Result<(), Failure>, now: Instant) {
+        match came {
+            Ok(()) if self.change(index, Health::whole) => self.tell_back(index),
+            Ok(()) => {}
+            Err(why) => self.tell(index, why, self.change(index, |it| it.cut(key, now))),
+        }
+    }
+
+    fn tell(&self, index: usize, why: Failure, change: Option<Change>) {
         let Some((known, change)) = self.list.get(index).zip(change) else {
-            return false;
+            return;
         };
         known.opened.fetch_add(1, Relaxed);
         let (endpoint, reason) = (known.endpoint.authority(), why.name());
@@ -167,7 +181,6 @@ impl Endpoints {
                 );
             }
         }
-        change == Change::Shut
     }
 
     /// True for one probe at a time.

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::client::Origin;
 use super::response::{Chunked, MAX_HEAD_BYTES};
 use super::s3_error::MAX_ERROR_BYTES;
-use super::{Failure, Framing, Head, Request};
+use super::{Failure, Framing, Head, Request, entity_tag};
 
 /// An answer whose head is read and whose body is being read.
 pub struct Exchange {
@@ -28,6 +28,10 @@ pub struct Exchange {
     ahead: BytesMut,
     body: BodyState,
     place: Option<OwnedSemaphorePermit>,
+    /// The endpoint and the key of a body of which nothing is told yet.
+    of: Option<(usize, u64)>,
+    /// The endpoint that answered.
+    index: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,15 +58,39 @@ impl Exchange {
             ahead: BytesMut::new(),
             body: BodyState::Close,
             place: None,
+            of: None,
+            index: None,
         }
     }
 
-    /// Asks again for what `rest` is of this answer, which was cut; the place
-    /// among `max_pulls` is given up, because the rest needs it.
+    /// Comes from this endpoint, for this key.
+    pub(super) fn comes_from(&mut self, index: usize, key: u64) {
+        self.index = Some(index);
+        let has_body = matches!(self.head.status, 200 | 206);
+        self.of = Some((index, key)).filter(|_| has_body && self.body != BodyState::Done);
+    }
+
+    /// Asks again for what `rest` is of this answer, which was cut, and first
+    /// at another endpoint than has cut it; the place among `max_pulls` is given
+    /// up, because the rest needs it.
     pub async fn ask_again(&mut self, rest: &Request) -> Result<Exchange, Failure> {
         self.stream = None;
         self.place = None;
-        Arc::clone(&self.origin).open(rest).await
+        let answer = self.origin.open_elsewhere(rest, self.index).await;
+        let other = self.origin.endpoints.len() > 1;
+        match answer {
+            // Another endpoint may know other entity-tags, or nothing of it.
+            Ok(answer) if other && answer.index != self.index && !self.is_of_the_same(&answer) => {
+                drop(answer);
+                self.origin.open(rest).await
+            }
+            Err(why) if other && !why.heals() => self.origin.open(rest).await,
+            answer => answer,
+        }
+    }
+
+    fn is_of_the_same(&self, part: &Exchange) -> bool {
+        part.head.status == 206 && entity_tag(&part.head.headers) == entity_tag(&self.head.headers)
     }
 
     /// The body goes on with that of another answer.
@@ -138,9 +166,24 @@ impl Exchange {
 
     /// Reads the next part of the body into `buffer` (not empty); 0 at its end.
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        timeout(self.patience(), self.read_now(buffer))
+        let read = timeout(self.patience(), self.read_now(buffer))
             .await
-            .unwrap_or(Err(Failure::BetweenBytesTimeout))
+            .unwrap_or(Err(Failure::BetweenBytesTimeout));
+        self.tell_of_the_body(read.map(drop));
+        read
+    }
+
+    /// Tells once what became of the body. Where the connection ends it, nothing
+    /// tells a whole one from a cut one.
+    fn tell_of_the_body(&mut self, read: Result<(), Failure>) {
+        let over = read.is_err() || self.body == BodyState::Done;
+        let Some((index, key)) = self.of.filter(|_| over) else {
+            return;
+        };
+        self.of = None;
+        if read.is_err() || self.head.framing != Framing::Close {
+            self.origin.note_body(index, key, read);
+        }
     }
 
     async fn read_now(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {

@@ -31,9 +31,17 @@ pub struct Health {
     state: State,
     /// Connections in a row that did not come about.
     unconnected: u32,
-    /// Keys that failed since one was answered; a health check has none.
+    /// Since one was answered.
+    heads: Tally,
+    /// Whose body broke off, since one came whole: a head tells nothing of it.
+    bodies: Tally,
+}
+
+/// Keys that failed in a row; a health check has none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Tally {
     broken: Vec<Option<u64>>,
-    /// The first of either.
+    /// The first of them, or the first connection that did not come about.
     since: Option<Instant>,
 }
 
@@ -61,7 +69,8 @@ pub struct Ask {
     pub key: u64,
     /// Something stale covers for a failure: it can wait for better times.
     pub covered: bool,
-    /// The endpoint of the first try.
+    /// The endpoint of the first try, or that which cut what is asked for:
+    /// others go before it.
     pub tried: Option<usize>,
 }
 
@@ -74,8 +83,19 @@ impl Health {
         matches!(self.state, State::Shut { .. })
     }
 
-    /// Some key was answered. True where the endpoint was not well.
+    /// Some key was answered, by a head. True where the endpoint was not well
+    /// and is so again.
     pub fn answer(&mut self) -> bool {
+        let was_up = self.is_up();
+        (self.unconnected, self.heads) = (0, Tally::default());
+        if !self.bodies.is_enough() {
+            self.state = State::Up;
+        }
+        !was_up && self.is_up()
+    }
+
+    /// A body has come whole. True where the endpoint was not well.
+    pub fn whole(&mut self) -> bool {
         let was_up = self.is_up();
         *self = Health::default();
         !was_up
@@ -109,33 +129,63 @@ impl Health {
 
     /// It has failed a key, or a health check.
     pub fn fail(&mut self, key: Option<u64>, why: Failure, now: Instant) -> Option<Change> {
-        let began = *self.since.get_or_insert(now);
+        self.heads.since.get_or_insert(now);
         if why.is_unconnected() {
             self.unconnected += 1;
         } else {
             self.unconnected = 0;
-            self.note(key);
+            self.heads.note(key, now);
         }
-        let silent = now.saturating_duration_since(began) >= SILENCE_TO_SHUT;
-        match &mut self.state {
-            State::Up => {}
-            State::Doubted { fed, .. } => *fed = now,
-            // Of requests that were under way.
-            State::Shut { .. } => return None,
+        // Of requests that were under way.
+        if self.is_shut() {
+            return None;
         }
-        if silent && self.unconnected >= CONNECTIONS_TO_SHUT {
+        if self.heads.lasts(now) && self.unconnected >= CONNECTIONS_TO_SHUT {
             self.state = State::Shut { why };
             return Some(Change::Shut);
         }
-        if silent && self.is_up() && self.broken.len() >= KEYS_TO_DOUBT {
-            let trial = now + TRIAL_EVERY;
-            self.state = State::Doubted { trial, fed: now };
-            return Some(Change::Doubted);
-        }
-        None
+        self.doubt(self.heads.tells(now), now)
     }
 
-    fn note(&mut self, key: Option<u64>) {
+    /// A key's body broke off: it was cut, stood still, or is none.
+    pub fn cut(&mut self, key: u64, now: Instant) -> Option<Change> {
+        self.bodies.note(Some(key), now);
+        self.doubt(self.bodies.tells(now), now)
+    }
+
+    /// Goes on with a doubt, or begins one where there is `enough`.
+    fn doubt(&mut self, enough: bool, now: Instant) -> Option<Change> {
+        match &mut self.state {
+            State::Up if enough => {
+                let trial = now + TRIAL_EVERY;
+                self.state = State::Doubted { trial, fed: now };
+                Some(Change::Doubted)
+            }
+            State::Doubted { fed, .. } => {
+                *fed = now;
+                None
+            }
+            State::Up | State::Shut { .. } => None,
+        }
+    }
+
+    /// Whether this request is the one that is risked now. Not one for a key
+    /// that failed itself: it would fail again, and tell nothing.
+    fn tries(&mut self, key: u64, now: Instant) -> bool {
+        let failed = self.heads.has(key) || self.bodies.has(key);
+        match &mut self.state {
+            State::Doubted { trial, .. } if now >= *trial && !failed => {
+                *trial = now + TRIAL_EVERY;
+                true
+            }
+            State::Up | State::Doubted { .. } | State::Shut { .. } => false,
+        }
+    }
+}
+
+impl Tally {
+    fn note(&mut self, key: Option<u64>, now: Instant) {
+        self.since.get_or_insert(now);
         if key.is_some() && self.broken.contains(&key) {
             return;
         }
@@ -145,16 +195,23 @@ impl Health {
         self.broken.push(key);
     }
 
-    /// Whether this request is the one that is risked now. Not one for a key
-    /// that failed itself: it would fail again, and tell nothing.
-    fn tries(&mut self, key: u64, now: Instant) -> bool {
-        match &mut self.state {
-            State::Doubted { trial, .. } if now >= *trial && !self.broken.contains(&Some(key)) => {
-                *trial = now + TRIAL_EVERY;
-                true
-            }
-            State::Up | State::Doubted { .. } | State::Shut { .. } => false,
-        }
+    fn has(&self, key: u64) -> bool {
+        self.broken.contains(&Some(key))
+    }
+
+    fn is_enough(&self) -> bool {
+        self.broken.len() >= KEYS_TO_DOUBT
+    }
+
+    /// More than a moment's trouble.
+    fn lasts(&self, now: Instant) -> bool {
+        let since = self.since.map(|at| now.saturating_duration_since(at));
+        since.is_some_and(|since| since >= SILENCE_TO_SHUT)
+    }
+
+    /// Whether it tells of the endpoint.
+    fn tells(&self, now: Instant) -> bool {
+        self.is_enough() && self.lasts(now)
     }
 }
 
@@ -265,6 +322,31 @@ mod tests {
             }
         }
         assert!(health.is_up());
+    }
+
+    #[test]
+    fn bodies_that_break_off_are_a_doubt_that_only_a_whole_one_or_time_ends() {
+        let now = start();
+        let sick = || {
+            let mut health = Health::default();
+            for (key, at) in [(1, now - S), (2, now), (3, now)] {
+                assert!(health.is_up() && !health.answer());
+                let change = health.cut(key, at);
+                assert_eq!(change.is_some(), key == 3);
+            }
+            health
+        };
+        let mut health = sick();
+        assert!(!health.answer() && !health.is_up() && !health.is_shut());
+        assert!(health.whole() && health.is_up());
+        let mut health = sick();
+        health.settle(now + DOUBT_LASTS);
+        assert!(health.is_up());
+        let mut health = Health::default();
+        for second in 0..60 {
+            health.cut(u64::from(second) % 2, now + S * second);
+            assert!(health.is_up(), "two objects tell nothing");
+        }
     }
 
     #[test]

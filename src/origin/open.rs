@@ -57,8 +57,17 @@ impl Origin {
     /// missing comes back as 404; what is our fault is a failure, whatever its
     /// status; and so is an error of the origin whose page viewers may not see.
     pub async fn open(self: &Arc<Self>, request: &Request) -> Result<Exchange, Failure> {
+        self.open_elsewhere(request, None).await
+    }
+
+    /// [`Self::open`], at another endpoint than this where one is well.
+    pub(super) async fn open_elsewhere(
+        self: &Arc<Self>,
+        request: &Request,
+        avoid: Option<usize>,
+    ) -> Result<Exchange, Failure> {
         match self.place().await {
-            Ok(place) => self.open_at(place, request).await,
+            Ok(place) => self.open_with(place, request, avoid).await,
             Err(failure) => {
                 self.tell(failure, request, &Attempt::none(failure), None);
                 Err(failure)
@@ -72,7 +81,16 @@ impl Origin {
         place: OwnedSemaphorePermit,
         request: &Request,
     ) -> Result<Exchange, Failure> {
-        let (mut attempt, index) = self.try_twice(request).await;
+        self.open_with(place, request, None).await
+    }
+
+    async fn open_with(
+        self: &Arc<Self>,
+        place: OwnedSemaphorePermit,
+        request: &Request,
+        avoid: Option<usize>,
+    ) -> Result<Exchange, Failure> {
+        let (mut attempt, index) = self.try_twice(request, avoid).await;
         if let Some(wait) = attempt.retry_after {
             self.note_retry_after(wait);
         }
@@ -99,22 +117,27 @@ impl Origin {
     }
 
     /// Also says which endpoint was asked last.
-    async fn try_twice(self: &Arc<Self>, request: &Request) -> (Attempt, Option<usize>) {
+    async fn try_twice(
+        self: &Arc<Self>,
+        request: &Request,
+        avoid: Option<usize>,
+    ) -> (Attempt, Option<usize>) {
         let began = self.clock.monotonic();
         let mut ask = Ask {
             key: request.object(),
             covered: request.covered,
-            tried: None,
+            tried: avoid,
         };
+        let mut last = None;
         let (mut attempt, mut again) = (Attempt::none(Failure::CircuitOpen), Again::Now);
         for _ in 0..MAX_TRIES {
             let now = self.clock.monotonic();
-            let index = match (self.endpoints.choose(ask, now), ask.tried) {
+            let index = match (self.endpoints.choose(ask, now), last) {
                 (Ok(index), _) => index,
                 (Err(why), None) => return (Attempt::none(why), None),
                 (Err(_), Some(_)) => break,
             };
-            let same = ask.tried == Some(index);
+            let same = last == Some(index);
             if !again.may_go_on(same) {
                 break;
             }
@@ -129,9 +152,9 @@ impl Origin {
             attempt = self.try_once(request, index, same).await;
             self.note_attempt(index, request, &attempt);
             again = attempt.again(request);
-            ask.tried = Some(index);
+            (ask.tried, last) = (Some(index), Some(index));
         }
-        (attempt, ask.tried)
+        (attempt, last)
     }
 
     async fn try_once(self: &Arc<Self>, request: &Request, index: usize, same: bool) -> Attempt {
@@ -145,6 +168,7 @@ impl Origin {
             let waited = self.clock.monotonic().saturating_duration_since(began);
             self.endpoints.waited(index, waited);
         }
+        exchange.comes_from(index, request.object());
         let status = exchange.head.status;
         let words = self.words(request, index, &mut exchange).await;
         let read = self.read_status(request, &exchange.head, &words);
@@ -213,9 +237,9 @@ impl Origin {
         match (attempt.status, &attempt.answer) {
             (Some(status), _) => self.note(index, key, Ok(status)),
             // Who holds an answer back for a playlist that does not come is
-            // not in trouble; and what is no HTTP is one object's trouble.
+            // not in trouble.
             (None, Err(Failure::FirstByteTimeout)) if request.hold.is_some() => {}
-            (None, Err(Failure::BadResponse) | Ok(_)) => {}
+            (None, Ok(_)) => {}
             (None, Err(failure)) => self.note(index, key, Err(*failure)),
         }
     }
@@ -244,6 +268,8 @@ impl Attempt {
         match &self.answer {
             Err(Failure::Clock) if self.learned => Again::Now,
             Err(failure) if failure.may_retry() => Again::Later,
+            // Another endpoint may speak HTTP, this one would do it again.
+            Err(Failure::BadResponse) => Again::Elsewhere,
             // Another endpoint may be quick; this one is just slow.
             Err(Failure::FirstByteTimeout) if request.hold.is_none() => Again::Elsewhere,
             Ok(exchange) if request.shows_errors && is_trouble(exchange.head.status) => {

@@ -116,6 +116,7 @@ async fn whatever_is_broken_every_other_object_is_served() {
         ("silence, two", Fault::Silence, 2, 1, 1, often),
         ("silence, twenty, seldom", Fault::Silence, 20, 5, 1, seldom),
         ("silence, two endpoints", Fault::Silence, 20, 5, 2, seldom),
+        ("no HTTP, twenty", Fault::Garbage, 20, 5, 1, often),
         ("403, two", status(403), 2, 1, 1, often),
         ("403, twenty", status(403), 20, 5, 2, seldom),
     ];

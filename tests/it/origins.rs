@@ -79,6 +79,90 @@ async fn an_endpoint_in_doubt_gets_one_request_a_second_and_no_viewer_sees_it() 
     }
 }
 
+fn no_http() -> Fault {
+    Fault::Verbatim {
+        text: "SSH-2.0-foo\r\n\r\n".into(),
+        stays_open: false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_speaks_no_http_is_asked_for_no_viewer_while_another_does() {
+    let (first, second) = (plain().await, plain().await);
+    first.fault("*", no_http());
+    let edge = both(&first, &second, "health_interval = \"0s\"")
+        .start()
+        .await;
+    for at in 0..12 {
+        assert_eq!(get(&edge, &format!("/{at}.ts")).await.0, 200, "{at}");
+        edge.clock.advance(Duration::from_millis(400));
+    }
+    assert!(!up(&edge, &first).await && up(&edge, &second).await);
+    // Alone, it is asked all the same, and once.
+    let edge = Setup::http(first.addr()).start().await;
+    let before = first.requests().len();
+    for at in 0..6 {
+        assert_eq!(get(&edge, &format!("/{at}.ts")).await.0, 502);
+        edge.clock.advance(Duration::from_millis(400));
+    }
+    assert_eq!(first.requests().len() - before, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_whose_bodies_break_off_is_doubted_though_its_heads_come() {
+    let stalls = Fault::DelayBody {
+        bytes: 3,
+        ms: 60_000,
+    };
+    for (name, fault) in [("cut", Fault::CloseAfter { bytes: 3 }), ("stalls", stalls)] {
+        let (first, second) = (plain().await, plain().await);
+        for origin in [&first, &second] {
+            for at in 0..12 {
+                let object = Object::new("segment", "video/mp2t").with_etag("W/\"1\"");
+                origin.put_object(&format!("/weak/{at}.ts"), object);
+            }
+        }
+        first.fault("*", fault);
+        let more = "health_interval = \"0s\"\nbetween_bytes_timeout = \"100ms\"";
+        let edge = both(&first, &second, more).start().await;
+        let mut statuses = Vec::new();
+        for at in 0..12 {
+            let path = format!("/weak/{at}.ts");
+            let reply = edge.send("GET", &path, &[]).await;
+            statuses.push(reply.status == 200 && reply.whole);
+            edge.clock.advance(Duration::from_millis(400));
+        }
+        assert!(!up(&edge, &first).await, "{name}");
+        // Three keys and a second, and then one in a second.
+        let cut = statuses.iter().filter(|whole| !**whole).count();
+        assert!((3..=7).contains(&cut), "{name}: {statuses:?}");
+        first.clear_faults();
+        edge.clock.advance(Duration::from_secs(1));
+        assert_eq!(get(&edge, "/30.ts").await.0, 200);
+        assert!(up(&edge, &first).await, "{name}: one whole body found out");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_goes_on_at_another_endpoint_than_the_one_that_cut_it() {
+    // The entity-tag of the second, and whether the first goes on itself.
+    for (tag, first_goes_on) in [("\"1\"", false), ("\"2\"", true)] {
+        let (first, second) = (plain().await, plain().await);
+        let object = |tag| Object::new("0123456789", "video/mp2t").with_etag(tag);
+        first.put_object("/cut.ts", object("\"1\""));
+        second.put_object("/cut.ts", object(tag));
+        match first_goes_on {
+            true => first.fault_times("/cut.ts", 1, Fault::CloseAfter { bytes: 4 }),
+            false => first.fault("/cut.ts", Fault::CloseAfter { bytes: 4 }),
+        };
+        let edge = both(&first, &second, "").start().await;
+        let whole = (200, "0123456789".to_owned());
+        assert_eq!(get(&edge, "/cut.ts").await, whole, "{tag}");
+        let asked = first.count("/cut.ts");
+        assert_eq!(asked, 1 + usize::from(first_goes_on), "{tag}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_hangs_delays_viewers_and_fails_none() {
     let (first, second) = (plain().await, plain().await);
