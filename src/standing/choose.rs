@@ -59,7 +59,7 @@ pub fn way(
     let count = own.map_or(0, BTreeSet::len);
     // Who has a port is one connection, and its streams are bounded by HTTP/2.
     if holder.port() == 0 && count >= bounds.of_one {
-        return match own.and_then(|own| longest(own)) {
+        return match own.and_then(&longest) {
             Some((since, id)) if still(since) => Way::End(id, Needed::StreamsPerIp),
             _ => Way::Refused(Needed::StreamsPerIp),
         };
