@@ -18,6 +18,7 @@ mod reason;
 mod request;
 pub mod response;
 pub mod resume;
+mod s3_codes;
 mod s3_error;
 mod settings;
 pub mod sigv4;
