@@ -97,7 +97,27 @@ pub const PASSING: &[&str] = &[
 pub const MISSING: &[&str] = &["NoSuchKey", "NoSuchVersion", "NoSuchObject"];
 /// Of a missing object too, to who may not list.
 pub const MAY_BE_MISSING: &[&str] = &["AccessDenied", "Forbidden"];
+/// Of our account, whatever is asked for.
+const ACCOUNT: &[&str] = &[
+    "AllAccessDisabled",
+    "QuotaExceeded",
+    "UserDisabled",
+    "UserProjectAccountProblem",
+    "UserProjectMissing",
+    "AuthorizationHeaderMalformed",
+    "AuthorizationQueryParametersError",
+];
+
 /// Whether the codes have this one; some stores write it in lower case.
 pub fn has(codes: &[&str], code: &str) -> bool {
     codes.iter().any(|known| known.eq_ignore_ascii_case(code))
+}
+
+/// Whether it is a code that nobody writes by chance: of several words in one.
+pub fn is_telling(word: &str) -> bool {
+    let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
+    let known = [
+        MISSING, CLOCK, BUCKET, REGION, CREDENTIAL, COLD, DENIED, PASSING, ACCOUNT,
+    ];
+    capitals > 1 && known.iter().any(|codes| codes.contains(&word))
 }
