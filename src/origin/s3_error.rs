@@ -4,13 +4,14 @@
 use http::header::HeaderName;
 
 use super::Head;
+use super::echo::without;
+use super::s3_codes::is_telling;
+use super::s3_forms::{element, member, unescaped};
 
 /// The part of an error's body that is read.
 pub const MAX_ERROR_BYTES: usize = 8 << 10;
 /// Of each of its words: what a log line may be made to hold, in characters.
 const MAX_WORD: usize = 200;
-/// A key of fewer bytes cannot be taken for any word.
-const SHORTEST_ECHO: usize = 4;
 
 /// The words of an error, cleaned and bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,20 +30,20 @@ impl Words {
     /// that could be taken for a reason: who asks has chosen it.
     pub fn of(head: &Head, body: &[u8], key: &str) -> Self {
         let text = String::from_utf8_lossy(body);
-        let text = match key.len() {
-            0..SHORTEST_ECHO => text,
-            _ => text.replace(key, "…").into(),
-        };
         let header = |name| word(head.text(HeaderName::from_static(name))?);
-        let code = element(&text, "Code").or_else(|| member(&text, "code"));
-        let message = element(&text, "Message").or_else(|| member(&text, "message"));
-        let message = message.or_else(|| plain(&text));
-        let region = element(&text, "Region").or_else(|| header("x-amz-bucket-region"));
+        let element = |name| element(&text, name).map(unescaped);
+        let message = element("Message").or_else(|| member(&text, "message"));
+        let message = message.or_else(|| sentence(&text)).or_else(|| plain(&text));
+        let message = message.and_then(|said| word(&without(&said, key)));
+        let region = element("Region").and_then(|said| word(&said));
+        let region = region.or_else(|| header("x-amz-bucket-region"));
         let region = region.or_else(|| message.as_deref().and_then(expected));
+        let code = code(&text).filter(|code| *code != head.status.to_string());
+        let code = code.or_else(|| header("x-minio-error-code"));
         Self {
-            code: code.or_else(|| header("x-minio-error-code")),
+            code: code.or_else(|| telling(&text, key)),
             region,
-            endpoint: element(&text, "Endpoint"),
+            endpoint: element("Endpoint").and_then(|said| word(&said)),
             message,
         }
     }
@@ -53,26 +54,36 @@ impl Words {
     }
 }
 
-/// The text of the first element of this name.
-fn element(text: &str, name: &str) -> Option<String> {
-    let (_, rest) = text.split_once(&format!("<{name}>"))?;
-    word(rest.split('<').next()?)
+/// The code, where it stands in its place; AWS also writes `namespace#Code`.
+fn code(text: &str) -> Option<String> {
+    let names = ["code", "__type", "error"];
+    let in_xml = element(text, "Code").map(unescaped);
+    let mut said = in_xml
+        .into_iter()
+        .chain(names.iter().filter_map(|name| member(text, name)));
+    said.find_map(|said| {
+        let code = said.rsplit('#').next().and_then(word)?;
+        let is_code = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        code.chars().all(is_code).then_some(code)
+    })
 }
 
-/// The text of the first member of this name, for stores that speak JSON.
-fn member(text: &str, name: &str) -> Option<String> {
-    let (_, rest) = text.split_once(&format!("\"{name}\""))?;
-    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
-    match rest.strip_prefix('"') {
-        Some(quoted) => word(quoted.split('"').next()?),
-        None => word(rest.split([',', '}', ' ']).next()?),
-    }
+/// The first code that somewhere stands as a word, in whatever form.
+fn telling(text: &str, key: &str) -> Option<String> {
+    let bare = without(&unescaped(text), key);
+    let mut words = bare.split(|c: char| !c.is_ascii_alphanumeric());
+    words.find(|word| is_telling(word)).map(str::to_owned)
+}
+
+/// What an error is said to be in more than a word.
+fn sentence(text: &str) -> Option<String> {
+    member(text, "error").filter(|said| said.contains(' '))
 }
 
 /// A line of plain text, which is no page and no document.
 fn plain(text: &str) -> Option<String> {
     let is_document = text.trim_start().starts_with(['<', '{', '[']);
-    word(text).filter(|_| !is_document)
+    (!is_document).then(|| text.to_owned())
 }
 
 /// The region that a message wants: `… 'us-east-1' is wrong; expecting 'eu-west-1'`.
@@ -83,12 +94,6 @@ fn expected(message: &str) -> Option<String> {
 
 /// One line, not too long; `None` where there is nothing of it.
 fn word(text: &str) -> Option<String> {
-    let text = text
-        .replace("&apos;", "'")
-        .replace("&#39;", "'")
-        .replace("&#x27;", "'")
-        .replace("&quot;", "\"")
-        .replace("&#34;", "\"");
     let is_gap = |c: char| c.is_whitespace() || c.is_control();
     let parts: Vec<&str> = text.split(is_gap).filter(|part| !part.is_empty()).collect();
     let clean: String = parts.join(" ").chars().take(MAX_WORD).collect();
@@ -158,6 +163,30 @@ mod tests {
                 Some("no"),
                 None,
             ),
+            (
+                "the status for a code",
+                "",
+                "{\"error\":{\"code\":403,\"message\":\"no \\\"a\\u0026b\\\"\"}}",
+                None,
+                Some("no \"a&b\""),
+                None,
+            ),
+            (
+                "a sentence for a code",
+                "",
+                "{\"error\":\"Access is denied\"}",
+                None,
+                Some("Access is denied"),
+                None,
+            ),
+            (
+                "CDATA in a message",
+                "",
+                "<Error><Code>A</Code><Message> <![CDATA[a < b]]></Message></Error>",
+                Some("A"),
+                Some("a < b"),
+                None,
+            ),
             ("text", "", "not here", None, Some("not here"), None),
             ("a page", "", "<html><h1>503</h1></html>", None, None, None),
             ("nothing", "", "", None, None, None),
@@ -180,10 +209,75 @@ mod tests {
     }
 
     #[test]
+    fn a_code_is_read_in_whichever_form_it_comes() {
+        let forms = [
+            "<Error><Code><![CDATA[NoSuchBucket]]></Code></Error>",
+            "<Error><Code>\n  <![CDATA[NoSuchBucket]]>\n</Code></Error>",
+            "<s3:Error><s3:Code>NoSuchBucket</s3:Code></s3:Error>",
+            "<Error><Code xmlns=\"x\">NoSuchBucket</Code></Error>",
+            "<Error><CODE\nlang='en'>NoSuchBucket</CODE></Error>",
+            "<error><code>NoSuchBucket</code></error>",
+            "{\"Code\":\"NoSuchBucket\"}",
+            "{\"Error\": {\"Code\" : \"NoSuchBucket\"}}",
+            "{\"error\":{\"code\":\"NoSuchBucket\"}}",
+            "{\"error\":\"NoSuchBucket\"}",
+            "{\"__type\":\"NoSuchBucket\"}",
+            "{\"__type\":\"com.amazonaws.s3#NoSuchBucket\",\"message\":\"no\"}",
+            "<html><ul><li>Code: NoSuchBucket</li></ul></html>",
+            "{\"reason\":\"NoSuchBucket\"}",
+            "error=NoSuchBucket",
+            "\u{feff}<Error Code=\"NoSuchBucket\"/>",
+        ];
+        for form in forms {
+            let words = Words::of(&head(""), form.as_bytes(), "v/a.ts");
+            assert_eq!(words.code.as_deref(), Some("NoSuchBucket"), "{form}");
+        }
+        let tells_nothing = [
+            "<html><title>403 Forbidden</title><p>Redirect</p></html>",
+            "<html><code>GET /v/a.ts</code></html>",
+            "<html><li>Key: v/NoSuchBucket.ts</li></html>",
+            "<html><li>Key: v%2FNoSuchBucket.ts</li></html>",
+            "<html>NoSuchBuckets</html>",
+        ];
+        for form in tells_nothing {
+            let words = Words::of(&head(""), form.as_bytes(), "v/NoSuchBucket.ts");
+            assert_eq!(words.code, None, "{form}");
+        }
+    }
+
+    #[test]
     fn a_key_that_the_message_repeats_tells_nothing() {
-        let body = "<Error><Code>AccessDenied</Code><Message>not for media/no such bucket.ts</Message></Error>";
-        let words = Words::of(&head(""), body.as_bytes(), "no such bucket.ts");
-        assert_eq!(words.message.as_deref(), Some("not for media/…"));
+        let table = [
+            (
+                "no such bucket.ts",
+                "not for media/no such bucket.ts",
+                "not for media/…",
+            ),
+            ("v/tom&signature.ts", "not v/tom&amp;signature.ts", "not …"),
+            ("v/tom&signature.ts", "not v/tom&#38;signature.ts", "not …"),
+            (
+                "v/tom&signature.ts",
+                "not /media/v/tom%26signature.ts",
+                "not /media/…",
+            ),
+            ("v/enc signature.ts", "not v/enc%20signature.ts", "not …"),
+            ("v/enc clock.ts", "not enc%20clock.ts", "not …"),
+            (
+                "v/o'clock<1>.ts",
+                "not v/o&apos;clock&lt;1&#x3E;.ts",
+                "not …",
+            ),
+            ("v/enc clock.ts", "<![CDATA[not v/enc clock.ts]]>", "not …"),
+        ];
+        for (key, said, want) in table {
+            let body = format!("<Error><Code>AccessDenied</Code><Message>{said}</Message></Error>");
+            let words = Words::of(&head(""), body.as_bytes(), key);
+            assert_eq!(words.message.as_deref(), Some(want), "{key}");
+        }
+        let long = format!("v/{} signature.ts", "a".repeat(300));
+        let body = format!("{{\"message\":\"not {long}\"}}");
+        let words = Words::of(&head(""), body.as_bytes(), &long);
+        assert_eq!(words.message.as_deref(), Some("not …"));
     }
 
     proptest! {

@@ -3,6 +3,9 @@
 //! read together; what is our fault never looks like a missing object.
 
 use super::Failure;
+use super::s3_codes::{
+    self, BUCKET, CLOCK, COLD, CREDENTIAL, DENIED, MAY_BE_MISSING, MISSING, PASSING, REGION,
+};
 use super::s3_error::Words;
 
 /// An answer, and what is known for judging it.
@@ -21,61 +24,6 @@ pub struct Facts<'a> {
     pub skewed: bool,
 }
 
-const CLOCK: &[&str] = &[
-    "RequestTimeTooSkewed",
-    "RequestExpired",
-    "RequestInTheFuture",
-];
-const BUCKET: &[&str] = &[
-    "NoSuchBucket",
-    "NoSuchBucketException",
-    "InvalidBucketName",
-    "BucketNotFound",
-    "NoSuchTenant",
-    "ContainerNotFound",
-];
-const REGION: &[&str] = &[
-    "PermanentRedirect",
-    "TemporaryRedirect",
-    "Redirect",
-    "IllegalLocationConstraintException",
-    "IllegalLocationConstraint",
-    "InvalidLocationConstraint",
-    "InvalidRegion",
-    "InvalidRegionName",
-    "IncorrectEndpoint",
-    "AccessPointNotRedirect",
-];
-const CREDENTIAL: &[&str] = &[
-    "InvalidAccessKeyId",
-    "InvalidAccessKey",
-    "SignatureDoesNotMatch",
-    "InvalidSignature",
-    "InvalidSignatureException",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidToken",
-    "InvalidTokenId",
-    "TokenRefreshRequired",
-    "SecurityTokenExpired",
-    "InvalidSecurityToken",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "NotSignedUp",
-    "InvalidSecurity",
-    "InvalidCredentials",
-    "AuthFailure",
-    "AuthenticationRequired",
-    "Unauthorized",
-    "unauthorized",
-    "UnauthorizedAccess",
-    "CredentialsNotSupported",
-    "AccessKeyDisabled",
-    "InactiveAccessKey",
-    "UserSuspended",
-    "AccountProblem",
-    "MissingAuthenticationToken",
-];
 /// In a message, lower case: Garage says AccessDenied with "No such key: GK…"
 /// and "Invalid signature", others "The access key … does not exist".
 const CREDENTIAL_WORDS: &[&str] = &[
@@ -92,32 +40,20 @@ const CREDENTIAL_WORDS: &[&str] = &[
     "token has expired",
     "not authenticated",
 ];
+/// Of an account or a key of encryption, where the code is AccessDenied.
+const OUR_WORDS: &[&str] = &[
+    "kms:",
+    "kms key",
+    "billing",
+    "cap exceeded",
+    "quota",
+    "limit exceeded",
+    "disabled",
+    "suspended",
+    "overdue",
+    "payment",
+];
 const CLOCK_WORDS: &[&str] = &["too skewed", "request time", "request has expired", "clock"];
-const COLD: &[&str] = &[
-    "InvalidObjectState",
-    "ObjectNotInActiveTier",
-    "ObjectArchived",
-];
-const DENIED: &[&str] = &[
-    "AccessDenied",
-    "AccessForbidden",
-    "Forbidden",
-    "AllAccessDisabled",
-];
-const PASSING: &[&str] = &[
-    "SlowDown",
-    "SlowDownRead",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "InternalError",
-    "TooManyRequests",
-    "RequestLimitExceeded",
-    "ThrottlingException",
-    "Throttling",
-    "BandwidthLimitExceeded",
-    "OperationAborted",
-    "ConditionalRequestConflict",
-];
 
 /// The status to go on with, 404 for whatever the zone reads as missing; or
 /// what has gone wrong.
@@ -126,11 +62,15 @@ pub fn judge(facts: Facts<'_>) -> Result<u16, Failure> {
     if status < 300 || status == 304 {
         return Ok(status);
     }
+    // Whatever its status, and whatever its message goes on to say.
+    if status < 500 && says(facts.words, PASSING) {
+        return Err(Failure::Throttled);
+    }
     if let Some(failure) = fault(facts) {
         return Err(failure);
     }
     match status {
-        _ if facts.missing_as.contains(&status) => Ok(404),
+        _ if is_missing(facts) => Ok(404),
         404 | 410 | 451 => Ok(status),
         416 if facts.ranged => Ok(status),
         300..=399 => Err(Failure::Redirect),
@@ -139,9 +79,19 @@ pub fn judge(facts: Facts<'_>) -> Result<u16, Failure> {
         500.. => Err(Failure::ServerError),
         401 | 403 => Err(Failure::Denied),
         _ if says(facts.words, DENIED) => Err(Failure::Denied),
-        _ if says(facts.words, PASSING) => Err(Failure::Throttled),
         _ => Err(Failure::Rejected),
     }
+}
+
+/// Whether the zone reads it as missing. A refusal only where it may come of a
+/// missing object: one with a reason of its own comes of that.
+fn is_missing(facts: Facts<'_>) -> bool {
+    let words = facts.words;
+    let refuses = matches!(facts.status, 401 | 403);
+    let has_reason =
+        (words.code.is_some() && !says(words, MAY_BE_MISSING) && !says(words, MISSING))
+            || speaks(words, OUR_WORDS);
+    facts.missing_as.contains(&facts.status) && !(refuses && has_reason)
 }
 
 /// What is wrong with our request, whatever the zone reads as missing.
@@ -223,13 +173,19 @@ fn is_about_the_region(facts: Facts<'_>) -> bool {
 /// Whether the code is one of these.
 fn says(words: &Words, codes: &[&str]) -> bool {
     let code = words.code.as_deref();
-    code.is_some_and(|code| codes.contains(&code))
+    code.is_some_and(|code| s3_codes::has(codes, code))
 }
 
-/// Whether the message has one of these, which are lower case.
+/// Whether the message has one of these, which are lower case. What names a
+/// bucket or an object (`arn:aws:s3:::media/a.ts`) is no word of it.
 fn speaks(words: &Words, parts: &[&str]) -> bool {
-    let message = words.message.as_deref().map(str::to_ascii_lowercase);
-    message.is_some_and(|message| parts.iter().any(|part| message.contains(part)))
+    let Some(message) = &words.message else {
+        return false;
+    };
+    let is_word = |word: &&str| !word.contains(":s3:::");
+    let words: Vec<&str> = message.split(' ').filter(is_word).collect();
+    let message = words.join(" ").to_ascii_lowercase();
+    parts.iter().any(|part| message.contains(part))
 }
 
 #[cfg(test)]
@@ -434,7 +390,54 @@ mod tests {
                 Err(Denied),
                 MISSING,
             ),
-            (403, "AllAccessDisabled", "", "", Err(Denied), MISSING),
+            (403, "forbidden", "", "", Err(Denied), MISSING),
+            (
+                403,
+                "AccessDenied",
+                "not authorized to perform: s3:GetObject on arn:aws:s3:::billing-kms:disabled/a",
+                "",
+                Err(Denied),
+                MISSING,
+            ),
+            (
+                403,
+                "",
+                "edge does not have storage.objects.get access to the object (or it may not exist).",
+                "",
+                Err(Denied),
+                MISSING,
+            ),
+            same(403, "AllAccessDisabled", "", "", Denied),
+            same(403, "UserProjectAccountProblem", "", "", Denied),
+            same(403, "UserDisabled", "", "", Denied),
+            same(403, "QuotaExceeded", "", "", Denied),
+            same(403, "SomethingNew", "", "", Denied),
+            same(
+                403,
+                "AccessDenied",
+                "Cannot download file, download bandwidth or transaction (Class B) cap exceeded.",
+                "",
+                Denied,
+            ),
+            same(
+                403,
+                "AccessDenied",
+                "User: arn:aws:iam::1:user/edge is not authorized to perform: kms:Decrypt",
+                "",
+                Denied,
+            ),
+            same(
+                403,
+                "",
+                "The billing account for the owning project is disabled in state absent",
+                "",
+                Denied,
+            ),
+            same(403, "SlowDown", "for this access key", "", Throttled),
+            same(403, "slowdown", "", "", Throttled),
+            same(403, "RequestLimitExceeded", "", "", Throttled),
+            same(403, "BandwidthLimitExceeded", "", "", Throttled),
+            same(404, "TooManyRequests", "", "", Throttled),
             (403, "", "", "us-east-1", Err(Denied), MISSING),
             (
                 403,

@@ -103,6 +103,15 @@ async fn a_fault_of_ours_has_a_name_and_no_status_of_the_stores_for_get_and_head
         ((401, "Unauthorized", "", &[]), 502, "credential"),
         ((400, "ExpiredToken", "", &[]), 502, "credential"),
         ((403, "InvalidObjectState", "", &[]), 502, "cold_storage"),
+        ((403, "SlowDown", "", &[]), 503, "throttled"),
+        ((403, "BandwidthLimitExceeded", "", &[]), 503, "throttled"),
+        ((403, "QuotaExceeded", "", &[]), 502, "denied"),
+        ((403, "UserDisabled", "", &[]), 502, "denied"),
+        (
+            (403, "AccessDenied", "Transaction cap exceeded", &[]),
+            502,
+            "denied",
+        ),
         ((400, "InvalidRequest", "", &[]), 502, "rejected"),
         ((405, "MethodNotAllowed", "", &[]), 502, "rejected"),
         ((411, "MissingContentLength", "", &[]), 502, "rejected"),
@@ -148,6 +157,34 @@ async fn a_fault_of_ours_has_a_name_and_no_status_of_the_stores_for_get_and_head
             let want = format!("{} 2", series(reason));
             assert!(text.contains(&want), "{said:?}: {want}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_raises_no_alarm_by_the_name_that_he_asks_for() {
+    let names = [
+        ("tom&signature.ts", "v/tom&amp;signature.ts"),
+        ("enc signature.ts", "v/enc%20signature.ts"),
+        ("enc clock.ts", "/media/v/enc%20clock.ts"),
+        ("no such bucket.ts", "no+such+bucket.ts"),
+        ("access key.ts", "v%2Faccess%20key.ts"),
+    ];
+    let origin = store().await;
+    let mut setup = Setup::s3(origin.addr());
+    setup.origin.push_str("missing_as = [404, 403]\n");
+    let edge = setup.start().await;
+    for (name, echoed) in names {
+        let body =
+            format!("<Error><Code>AccessDenied</Code><Message>not {echoed}</Message></Error>");
+        let reply = Reply::new(403, body).with_header("Content-Type", "application/xml");
+        origin.on("/media/*", Arc::new(move |_| reply.clone()));
+        for method in ["GET", "HEAD"] {
+            let got = ask(&edge, method, &format!("/v/{name}")).await.0;
+            assert_eq!(got, 404, "{method} {echoed}");
+        }
+    }
+    for reason in ["credential", "clock", "no_such_bucket"] {
+        assert_eq!(edge.metric(&series(reason)).await, 0.0, "{reason}");
     }
 }
 
