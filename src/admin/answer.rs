@@ -105,13 +105,25 @@ impl Wrong {
         let Some(time) = time else {
             return Ok(());
         };
-        let wrong = match time {
-            past if past <= now => "is over: nothing would be changed by this",
-            far if far > FARTHEST => "has more than ten digits: is it in milliseconds?",
-            _ => return Ok(()),
-        };
+        if time <= now {
+            let wrong = "is over: nothing would be changed by this";
+            return Err(Self::bad_time(time, wrong, now, field));
+        }
+        Self::check_unit(time, now, field)
+    }
+
+    /// Whether a time is in seconds.
+    pub fn check_unit(time: u64, now: u64, field: &'static str) -> Result<(), Self> {
+        if time <= FARTHEST {
+            return Ok(());
+        }
+        let wrong = "has more than ten digits: is it in milliseconds?";
+        Err(Self::bad_time(time, wrong, now, field))
+    }
+
+    fn bad_time(time: u64, wrong: &str, now: u64, field: &'static str) -> Self {
         let message = format!("{time} {wrong}; it is {now} now, in Unix seconds");
-        Err(Self::new("bad_time", field, message))
+        Self::new("bad_time", field, message)
     }
 
     pub fn with_status(self, status: StatusCode) -> Self {

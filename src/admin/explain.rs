@@ -54,6 +54,9 @@ fn judge(admin: &Admin, call: Body<Call>) -> Result<Explanation, Wrong> {
             Some(parse_country(text).ok_or_else(bad)?)
         }
     };
+    let clock = node.clock.unix_seconds();
+    let now = call.at.unwrap_or(clock);
+    Wrong::check_unit(now, clock, "at")?;
     let revocations = node.revocations.load();
     let question = Question {
         target: origin_form(&call.url),
@@ -61,7 +64,7 @@ fn judge(admin: &Admin, call: Body<Call>) -> Result<Explanation, Wrong> {
         zone: Some(zone),
         policy: zone.token.as_ref(),
         evidence: Evidence {
-            now: call.at.unwrap_or_else(|| node.clock.unix_seconds()),
+            now,
             client_ip,
             country,
             revoked: revocations.get(&zone.name),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::key::KeySource;
+use super::sign::FARTHEST;
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::Environment;
@@ -35,7 +36,7 @@ pub struct Arguments {
     #[arg(long, value_parser = super::sign::scheme, conflicts_with = "config")]
     scheme: Vec<Scheme>,
     /// Decide as if it were this time, in Unix seconds.
-    #[arg(long, value_name = "UNIX")]
+    #[arg(long, value_name = "UNIX", value_parser = clap::value_parser!(u64).range(..=FARTHEST))]
     at: Option<u64>,
     /// The viewer's address.
     #[arg(long, value_name = "IP", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]

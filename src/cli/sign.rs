@@ -13,7 +13,7 @@ use crate::token::sign::{Form, Options, sign};
 use crate::token::{Key, Scheme};
 
 /// An expiry has ten digits. In milliseconds it has 13.
-const FARTHEST: u64 = 9_999_999_999;
+pub(super) const FARTHEST: u64 = 9_999_999_999;
 
 #[derive(Args)]
 #[command(

@@ -185,9 +185,8 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
     }
     let hosts = table.list("hosts", "host names without a port", host_name);
     let state_dir = table.file("state_dir");
-    if let Some(why) = state_dir.as_deref().and_then(cannot_keep) {
-        let hint = "make the folder, and let the user that serves write there";
-        table.problem("state_dir", why, "a folder that can be written to", hint);
+    if let Some(folder) = &state_dir {
+        check_state_dir(&table, folder);
     }
     let audit_log = log_file(&table, "audit_log");
     table.finish().then_some(Admin {
@@ -296,11 +295,19 @@ fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
     })
 }
 
-/// Why takedowns cannot be read from a folder, or kept there.
-fn cannot_keep(folder: &Path) -> Option<String> {
+/// Whether takedowns and revocations can be read from a folder, and kept there.
+fn check_state_dir(table: &Section<'_>, folder: &Path) {
+    if let Some(why) = cannot_append(&folder.join(".check")) {
+        let hint = "make the folder, and let the user that serves write there";
+        table.problem("state_dir", why, "a folder that can be written to", hint);
+        return;
+    }
     let takedowns = crate::takedown::Takedowns::open(Some(folder)).err();
-    let unreadable = takedowns.or_else(|| crate::revocation::Revocations::open(Some(folder)).err());
-    unreadable.or_else(|| cannot_append(&folder.join(".check")))
+    let revocations = || crate::revocation::Revocations::open(Some(folder)).err();
+    if let Some(why) = takedowns.or_else(revocations) {
+        let hint = "put the file back from a backup; to begin with an empty list, write [] into it";
+        table.problem("state_dir", why, "the lists as they were kept", hint);
+    }
 }
 
 fn log_file(table: &Section<'_>, name: &'static str) -> Option<PathBuf> {

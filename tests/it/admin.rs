@@ -396,6 +396,10 @@ async fn explain_tells_what_the_edge_does_and_why() {
         (&told["reason"], &told["expires_in"]),
         (&json!("expired"), &json!(-100))
     );
+    let milliseconds = json!({ "url": "/v/a.m4s", "zone": "test", "at": late * 1_000 });
+    let (status, wrong) = call(&edge, "POST", "/v1/explain", &milliseconds).await;
+    let wrong = String::from_utf8_lossy(&wrong).into_owned();
+    assert!(status == 400 && wrong.contains("bad_time"), "{wrong}");
     assert_eq!(explain(&down, json!({})).await["reason"], "taken_down");
     // The command line, with the same configuration, says the same.
     let mut setup = Setup::s3(origin.addr());

@@ -445,3 +445,24 @@ fn a_reader_who_has_had_enough_ends_nothing_with_a_panic() {
         assert!(!said.contains("panicked"), "{said}");
     }
 }
+
+#[test]
+fn a_list_that_cannot_be_read_is_told_as_such_and_not_as_its_folder() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let text = std::fs::read_to_string(root().join("config/minimal.toml")).expect("a file");
+    let text = format!("{text}\n[admin]\nstate_dir = {:?}\n", folder.path());
+    assert!(parse(&text).is_ok());
+    for name in ["takedowns.json", "revocations.json"] {
+        for broken in ["", "{}", "[{"] {
+            let file = folder.path().join(name);
+            std::fs::write(&file, broken).expect("written");
+            let told = parse(&text).expect_err("a problem").to_string();
+            let says = [name, "allowed: the lists as they were kept", "backup"];
+            assert!(
+                says.iter().all(|it| told.contains(it)),
+                "{broken:?}: {told}"
+            );
+            std::fs::remove_file(&file).expect("removed");
+        }
+    }
+}
