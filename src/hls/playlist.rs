@@ -27,7 +27,7 @@ pub struct Playlist {
     pub sequence: u64,
     /// How many segments it has, those that a delta update skips included.
     pub segments: u64,
-    /// The last [`MAX_NEWEST`] URIs of segments, parts and initialisation
+    /// The last 16 URIs of segments, parts and initialisation
     /// sections.
     pub newest: Vec<String>,
 }
