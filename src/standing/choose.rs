@@ -11,20 +11,12 @@ pub const STILL: Duration = Duration::from_secs(2);
 /// Who has taken nothing for so long may be about to stand still: it is worth
 /// while to wait and see.
 const DOUBTFUL: Duration = Duration::from_millis(500);
+/// The same of who was seen to move: how long he pauses tells sooner.
+const PAUSED: Duration = Duration::from_millis(250);
 /// Who pins more than his share is ended when he has taken nothing for so long.
 const LARGE: Duration = Duration::from_millis(500);
-/// Bytes per second of each answer beyond which a viewer moves: who plays even
-/// the smallest stream is not far below.
-const MOVES: u64 = 32 << 10;
 /// How far it is looked for a wait that stands still.
 const LOOKED_AT: usize = 16;
-
-/// Whether a connection that took so many bytes in so long moves for all that
-/// wait on it.
-pub fn moves(taken: u64, waits: usize, stood: Duration) -> bool {
-    let least = MOVES as f64 * waits.max(1) as f64 * stood.as_secs_f64();
-    taken > 0 && taken as f64 >= least
-}
 
 /// Of the memory: what the waits of one holder may pin while others need it.
 const SHARE: usize = 16;
@@ -48,10 +40,10 @@ pub fn way(
     holder: Holder,
     bounds: Bounds,
     now: Instant,
-    moves: impl Fn(u64) -> bool,
+    mut moves: impl FnMut(u64) -> bool,
 ) -> Way {
     let still = |since: Instant| now.saturating_duration_since(since) >= STILL;
-    let longest = |waits: &BTreeSet<(Instant, u64)>| {
+    let mut longest = |waits: &BTreeSet<(Instant, u64)>| {
         let mut first = waits.iter().take(LOOKED_AT).copied();
         first.find(|(_, id)| !moves(*id))
     };
@@ -59,7 +51,7 @@ pub fn way(
     let count = own.map_or(0, BTreeSet::len);
     // Who has a port is one connection, and its streams are bounded by HTTP/2.
     if holder.port() == 0 && count >= bounds.of_one {
-        return match own.and_then(&longest) {
+        return match own.and_then(&mut longest) {
             Some((since, id)) if still(since) => Way::End(id, Needed::StreamsPerIp),
             _ => Way::Refused(Needed::StreamsPerIp),
         };
@@ -83,7 +75,10 @@ pub fn way(
 pub struct Pinned {
     pub id: u64,
     pub holder: Holder,
+    /// When it began, or was last seen to move.
     pub since: Instant,
+    /// Its viewer moves: it is not ended.
+    pub moves: bool,
     pub bytes: usize,
 }
 
@@ -101,7 +96,8 @@ pub struct Relief {
 pub fn relief(mut pinned: Vec<Pinned>, needed: usize, limit: usize, now: Instant) -> Relief {
     pinned.sort_by_key(|wait| std::cmp::Reverse(wait.since));
     let mut holders: HashMap<Holder, (usize, Vec<Pinned>)> = HashMap::new();
-    for wait in pinned {
+    let (moving, standing): (Vec<_>, Vec<_>) = pinned.into_iter().partition(|wait| wait.moves);
+    for wait in standing {
         let (bytes, waits) = holders.entry(wait.holder).or_default();
         *bytes += wait.bytes;
         waits.push(wait);
@@ -124,8 +120,10 @@ pub fn relief(mut pinned: Vec<Pinned>, needed: usize, limit: usize, now: Instant
         }
     }
     let mut left = holders.values().flat_map(|(_, waits)| waits.last());
+    let may_stand =
+        left.any(|wait| stood(wait) >= DOUBTFUL) || moving.iter().any(|wait| stood(wait) >= PAUSED);
     Relief {
-        later: freed < needed && left.any(|wait| stood(wait) >= DOUBTFUL),
+        later: freed < needed && may_stand,
         end,
     }
 }
@@ -211,15 +209,6 @@ mod tests {
         let ways = |moving: &[u64]| way(&extra, two, bounds, now, |id| moving.contains(&id));
         assert_eq!(ways(&[1]), Way::End(2, Needed::Streams));
         assert_eq!(ways(&[1, 2, 3]), Way::Refused(Needed::Streams));
-        let second = Duration::from_secs(1);
-        for (case, taken, waits, want) in [
-            ("nothing", 0, 1, false),
-            ("too little", 1 << 10, 1, false),
-            ("enough", 32 << 10, 1, true),
-            ("not for two", 32 << 10, 2, false),
-        ] {
-            assert_eq!(moves(taken, waits, second), want, "{case}");
-        }
     }
 
     #[test]
@@ -251,6 +240,7 @@ mod tests {
             id,
             holder: holder.parse().expect("an address"),
             since: now - Duration::from_millis(ms),
+            moves: false,
             bytes,
         };
         let (a, b) = ("192.0.2.1:0", "127.0.0.1:9");
@@ -262,6 +252,13 @@ mod tests {
             ]
         };
         let quick = || vec![pinned(1, a, 499, 90)];
+        let takes = |ms| {
+            let moves = |wait| Pinned {
+                moves: true,
+                ..wait
+            };
+            vec![moves(pinned(1, a, ms, 90))]
+        };
         let quiet = || vec![pinned(1, a, 600, 4), pinned(2, b, 10, 4)];
         let still = || {
             vec![
@@ -289,6 +286,8 @@ mod tests {
             ),
             ("unless he stands still", still(), 6, vec![2, 1], false),
             ("nor who takes something", quick(), 10, vec![], false),
+            ("nor who pauses", takes(1999), 10, vec![], true),
+            ("nor who goes on", takes(249), 10, vec![], false),
             ("nobody is there", vec![], 6, vec![], false),
         ] {
             let limit = 50 * SHARE;

@@ -4,9 +4,11 @@
 //! the wait of whoever has most is ended, before anybody else is refused.
 
 mod choose;
+mod progress;
 mod queue;
 
 pub use choose::STILL;
+pub use progress::Taken;
 pub use queue::Queue;
 
 use std::cell::OnceCell;
@@ -19,6 +21,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use choose::{Extra, Pinned, Way};
+use progress::Progress;
 use queue::Line;
 
 /// Whose waits count together: an address (its port is 0), or one connection
@@ -27,33 +30,6 @@ pub type Holder = SocketAddr;
 
 /// Bytes that come back when a wait ends, as of now.
 pub type Pins = Arc<dyn Fn() -> usize + Send + Sync>;
-
-/// Bytes that the other end of a connection has taken so far.
-#[derive(Clone)]
-pub struct Taken {
-    pub socket: i32,
-    pub read: Arc<dyn Fn() -> u64 + Send + Sync>,
-}
-
-/// The same from a moment on.
-struct Since {
-    taken: Taken,
-    before: u64,
-    at: Instant,
-}
-
-impl Since {
-    fn new(taken: Taken, at: Instant) -> Self {
-        let before = (taken.read)();
-        Self { taken, before, at }
-    }
-
-    /// Whether it moves fast enough for so many that wait on it.
-    fn moves(&self, waits: usize, now: Instant) -> bool {
-        let taken = (self.taken.read)().saturating_sub(self.before);
-        choose::moves(taken, waits, now.saturating_duration_since(self.at))
-    }
-}
 
 /// What a wait was ended for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,11 +112,11 @@ struct Waits {
 
 struct Entry {
     holder: Holder,
-    since: Instant,
+    begun: Instant,
+    progress: Progress,
     /// It counts against bounds; whether it waits for its viewer.
     extra: Option<bool>,
     pins: Option<Pins>,
-    taken: Option<Since>,
     signal: Arc<Signal>,
 }
 
@@ -171,16 +147,7 @@ impl Standing {
     pub fn enter(self: &Arc<Self>, wait: Wait, now: Instant) -> Result<Stand, Needed> {
         let mut waits = self.waits();
         if let Some(bounds) = wait.bounds {
-            let way = match bounds.for_viewer {
-                true => {
-                    let on = OnceCell::new();
-                    let on = || on.get_or_init(|| waits.by_connection());
-                    let moves = |id: u64| waits.moves(id, on(), now);
-                    choose::way(&waits.extra, wait.holder, bounds, now, moves)
-                }
-                // The origin keeps these: nobody is ended for another's.
-                false => choose::way(&waits.aside, wait.holder, bounds, now, |_| true),
-            };
+            let way = waits.way(wait.holder, bounds, now);
             match way {
                 Way::Free => {}
                 Way::End(id, needed) => self.end(&mut waits, id, needed),
@@ -194,10 +161,10 @@ impl Standing {
         let signal = Arc::<Signal>::default();
         let entry = Entry {
             holder: wait.holder,
-            since: now,
+            begun: now,
+            progress: Progress::new(wait.taken, now),
             extra: wait.bounds.map(|bounds| bounds.for_viewer),
             pins: wait.pins,
-            taken: wait.taken.map(|taken| Since::new(taken, now)),
             signal: Arc::clone(&signal),
         };
         waits.add(id, entry);
@@ -259,7 +226,7 @@ impl Waits {
     fn add(&mut self, id: u64, entry: Entry) {
         if let Some(for_viewer) = entry.extra {
             let own = self.counted(for_viewer).entry(entry.holder).or_default();
-            own.insert((entry.since, id));
+            own.insert((entry.begun, id));
         }
         self.all.insert(id, entry);
     }
@@ -269,7 +236,7 @@ impl Waits {
         if let Some(for_viewer) = entry.extra {
             let counted = self.counted(for_viewer);
             if let Some(own) = counted.get_mut(&entry.holder) {
-                own.remove(&(entry.since, id));
+                own.remove(&(entry.begun, id));
                 if own.is_empty() {
                     counted.remove(&entry.holder);
                 }
@@ -285,41 +252,58 @@ impl Waits {
         }
     }
 
-    /// Whether the viewer of a wait takes bytes, however long that one write
-    /// is. `on`: waits on each connection.
-    fn moves(&self, id: u64, on: &HashMap<i32, usize>, now: Instant) -> bool {
-        let since = self.all.get(&id).and_then(|entry| entry.taken.as_ref());
-        since.is_some_and(|since| {
-            let waits = on.get(&since.taken.socket).copied();
-            since.moves(waits.unwrap_or(1), now)
-        })
-    }
-
-    fn by_connection(&self) -> HashMap<i32, usize> {
-        let mut on = HashMap::new();
-        let sockets = self.all.values().filter_map(|entry| entry.taken.as_ref());
-        for since in sockets {
-            *on.entry(since.taken.socket).or_default() += 1;
+    fn way(&mut self, holder: Holder, bounds: Bounds, now: Instant) -> Way {
+        if !bounds.for_viewer {
+            // The origin keeps these: nobody is ended for another's.
+            return choose::way(&self.aside, holder, bounds, now, |_| true);
         }
-        on
+        let (extra, all, on) = (&self.extra, &mut self.all, OnceCell::new());
+        let moves = |id: u64| {
+            let on = on.get_or_init(|| by_connection(all));
+            all.get_mut(&id).is_some_and(|entry| entry.moves(on, now))
+        };
+        choose::way(extra, holder, bounds, now, moves)
     }
 
-    /// Every wait that pins memory and whose viewer takes nothing.
-    fn pinned(&self, now: Instant) -> Vec<Pinned> {
-        let on = self.by_connection();
-        let waits = self.all.iter().filter_map(|(id, entry)| {
-            let bytes = entry.pins.as_ref().map_or(0, |pins| pins());
-            let stands = bytes > 0 && !self.moves(*id, &on, now);
-            stands.then_some(Pinned {
-                id: *id,
-                holder: entry.holder,
-                since: entry.since,
-                bytes,
-            })
-        });
+    /// Every wait that pins memory.
+    fn pinned(&mut self, now: Instant) -> Vec<Pinned> {
+        let on = by_connection(&self.all);
+        let waits = self.all.iter_mut();
+        let waits = waits.filter_map(|(id, entry)| entry.pinned(*id, &on, now));
         let queues = self.queues.iter();
         let queued = queues.filter_map(|(id, line)| line.pinned(*id, now));
         waits.chain(queued).collect()
+    }
+}
+
+/// Waits on each connection.
+fn by_connection(all: &HashMap<u64, Entry>) -> HashMap<i32, usize> {
+    let mut on = HashMap::new();
+    for socket in all.values().filter_map(|entry| entry.progress.socket()) {
+        *on.entry(socket).or_default() += 1;
+    }
+    on
+}
+
+impl Entry {
+    /// Whether its viewer takes bytes, however long that one write is. `on`:
+    /// waits on each connection.
+    fn moves(&mut self, on: &HashMap<i32, usize>, now: Instant) -> bool {
+        let socket = self.progress.socket();
+        let waits = socket.and_then(|socket| on.get(&socket).copied());
+        self.progress.moves(waits.unwrap_or(1), now)
+    }
+
+    fn pinned(&mut self, id: u64, on: &HashMap<i32, usize>, now: Instant) -> Option<Pinned> {
+        let bytes = self.pins.as_ref().map_or(0, |pins| pins());
+        let moves = bytes > 0 && self.moves(on, now);
+        (bytes > 0).then(|| Pinned {
+            id,
+            holder: self.holder,
+            since: self.progress.since(),
+            moves,
+            bytes,
+        })
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::choose::{Pinned, moves};
+use super::choose::Pinned;
+use super::progress::Progress;
 use super::{Holder, Needed, Signal, Standing, Taken};
 use crate::clock::timer_now;
 
@@ -20,17 +21,20 @@ pub struct Queue {
 /// The same, as others see it.
 pub(super) struct Line {
     holder: Holder,
-    taken: Option<Taken>,
     waiting: Mutex<Waiting>,
     pub(super) signal: Signal,
 }
 
 struct Waiting {
     bytes: usize,
-    /// When the last of it left, or the first of it came.
-    since: Instant,
-    /// What the connection had taken then.
-    taken: u64,
+    /// Since the last of it left, or the first of it came.
+    progress: Progress,
+}
+
+impl Waiting {
+    fn begin_anew(&mut self) {
+        self.progress.begin_anew(timer_now().into_std());
+    }
 }
 
 impl Queue {
@@ -40,15 +44,10 @@ impl Queue {
         holder: Holder,
         taken: Option<Taken>,
     ) -> (Self, Arc<Line>) {
-        let since = timer_now().into_std();
+        let progress = Progress::new(taken, timer_now().into_std());
         let line = Arc::new(Line {
             holder,
-            taken,
-            waiting: Mutex::new(Waiting {
-                bytes: 0,
-                since,
-                taken: 0,
-            }),
+            waiting: Mutex::new(Waiting { bytes: 0, progress }),
             signal: Signal::default(),
         });
         let queue = Self {
@@ -63,8 +62,7 @@ impl Queue {
     pub fn keep(&self, bytes: Bytes) -> Bytes {
         let mut waiting = self.line.waiting();
         if waiting.bytes == 0 {
-            waiting.since = timer_now().into_std();
-            waiting.taken = self.line.taken();
+            waiting.begin_anew();
         }
         waiting.bytes += bytes.len();
         drop(waiting);
@@ -85,22 +83,18 @@ impl Drop for Queue {
 }
 
 impl Line {
-    /// What is queued of a connection that takes nothing. Whether it is of
+    /// What is queued of a connection. Whether it is of
     /// bodies that are stored no more is not known.
     pub(super) fn pinned(&self, id: u64, now: Instant) -> Option<Pinned> {
-        let waiting = self.waiting();
-        let taken = self.taken().saturating_sub(waiting.taken);
-        let stood = now.saturating_duration_since(waiting.since);
-        (waiting.bytes > 0 && !moves(taken, 1, stood)).then_some(Pinned {
+        let mut waiting = self.waiting();
+        let moves = waiting.bytes > 0 && waiting.progress.moves(1, now);
+        (waiting.bytes > 0).then(|| Pinned {
             id,
             holder: self.holder,
-            since: waiting.since,
+            since: waiting.progress.since(),
+            moves,
             bytes: waiting.bytes,
         })
-    }
-
-    fn taken(&self) -> u64 {
-        self.taken.as_ref().map_or(0, |taken| (taken.read)())
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -123,7 +117,10 @@ impl Drop for Kept {
     fn drop(&mut self) {
         let mut waiting = self.line.waiting();
         waiting.bytes -= self.bytes.len();
-        waiting.since = timer_now().into_std();
+        // Of what is empty nobody asks: what comes next begins anew.
+        if waiting.bytes > 0 {
+            waiting.begin_anew();
+        }
     }
 }
 
@@ -132,6 +129,7 @@ mod tests {
     use super::super::STILL;
     use super::*;
     use futures_util::FutureExt;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     #[tokio::test]
     async fn a_connection_that_takes_nothing_is_ended_and_one_that_does_is_not() {
@@ -142,7 +140,7 @@ mod tests {
             queue.keep(Bytes::new()),
         ];
         assert_eq!(&kept[0][..], b"12345");
-        let since = queue.line.waiting().since;
+        let since = queue.line.waiting().progress.since();
         assert!(!standing.relieve(1, 160, since), "it may be under way");
         assert!(standing.relieve(1, 160, since + STILL));
         assert_eq!(queue.ended().now_or_never(), Some(Needed::Memory));
@@ -150,5 +148,26 @@ mod tests {
         assert_eq!(queue.line.waiting().bytes, 0);
         drop(queue);
         assert!(standing.waits().queues.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_a_connection_took_before_does_not_excuse_that_it_stands_still_now() {
+        static TAKEN: AtomicU64 = AtomicU64::new(0);
+        let taken = Taken {
+            socket: -1,
+            read: |_| TAKEN.load(Relaxed),
+        };
+        let standing = Arc::<Standing>::default();
+        let queue = standing.queue(([127, 0, 0, 1], 1).into(), Some(taken));
+        let mut kept: Vec<Bytes> = [b"first", b"other"]
+            .map(|bytes| queue.keep(Bytes::from_static(bytes)))
+            .into();
+        TAKEN.store(100 << 20, Relaxed);
+        let came = queue.line.waiting().progress.since();
+        assert!(!standing.relieve(1, 160, came + STILL), "it moved");
+        kept.remove(0);
+        let left = queue.line.waiting().progress.since();
+        assert!(standing.relieve(1, 160, left + STILL));
+        assert_eq!(queue.ended().now_or_never(), Some(Needed::Memory));
     }
 }
