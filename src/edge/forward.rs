@@ -1,5 +1,7 @@
 //! Which headers of a viewer go to the origin.
 
+use std::borrow::Cow;
+
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, RANGE};
 
 use super::request::Request;
@@ -31,10 +33,9 @@ pub fn forwarded(
     };
     let passes = |name: &HeaderName| match zone.cache.policy {
         _ if secret(name) || is_said_by(zone, name) => false,
+        CachePolicy::Origin if !is_s3 => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
         // What an object store reads of a request beyond that is its own API.
-        _ if is_s3 => vary.contains(name) && !is_of_an_edge(name),
-        CachePolicy::Hls => vary.contains(name) && !is_of_an_edge(name) && *name != HOST,
-        CachePolicy::Origin => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
+        _ => vary.contains(name) && !is_of_an_edge(name) && *name != HOST,
     };
     let mut entries = request.entries();
     entries.retain(|(name, _)| passes(name));
@@ -44,14 +45,13 @@ pub fn forwarded(
 
 /// Whether the zone says this header itself (`origin.headers`).
 pub fn is_said_by(zone: &Zone, name: &HeaderName) -> bool {
-    let plain = |name: &HeaderName| name.as_str().replace('_', "-");
     let mut own = zone.origin.headers.iter();
     own.any(|(own, _)| own == name || plain(own) == plain(name))
 }
 
 /// What the edge answers itself, or says anew of each request.
 fn is_ours(name: &HeaderName) -> bool {
-    let text = &*name.as_str().replace('_', "-");
+    let text = &*plain(name);
     is_of_an_edge(name)
         || *name == RANGE
         || text.starts_with("if-")
@@ -65,9 +65,17 @@ fn is_ours(name: &HeaderName) -> bool {
 /// an origin answer for another path, method, host or client than the one that
 /// was verified.
 pub fn is_of_an_edge(name: &HeaderName) -> bool {
-    // To CGI and its kin `X_Real_IP` is `X-Real-IP` (RFC 3875 §4.1.18).
-    let text = &*name.as_str().replace('_', "-");
+    let text = &*plain(name);
     EDGE_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) || EDGE_NAMES.contains(&text)
+}
+
+/// To CGI and its kin `X_Real_IP` is `X-Real-IP` (RFC 3875 §4.1.18).
+fn plain(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    match name.contains('_') {
+        true => name.replace('_', "-").into(),
+        false => name.into(),
+    }
 }
 
 /// `x-minio-` and `x-goog-` are what `x-amz-` is to other stores.

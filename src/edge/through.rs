@@ -223,7 +223,7 @@ pub fn rewrite(
         .headers
         .keys()
         .filter(|name| {
-            (is_of_an_edge(name) || is_said_by(&through.zone, name)) || through.trace.drops(name)
+            is_of_an_edge(name) || is_said_by(&through.zone, name) || through.trace.drops(name)
         })
         .cloned()
         .collect();

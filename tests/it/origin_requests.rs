@@ -86,6 +86,25 @@ async fn an_object_store_sees_no_header_query_or_credential_of_a_viewer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zone_that_keeps_hosts_apart_tells_its_origin_one_host() {
+    let (store, packager) = (s3().await, packager().await);
+    store.put("/media/v/a.ts", &b"segment"[..], "video/mp2t");
+    for (setup, origin) in [
+        (Setup::s3(store.addr()), &store),
+        (Setup::http(packager.addr()), &packager),
+    ] {
+        let mut setup = setup;
+        setup.cache = "vary = [\"host\"]\n".into();
+        let reply = setup.start().await.get("/v/a.ts").await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let seen = &origin.requests()[0];
+        let hosts = seen.headers.iter().filter(|(name, _)| name == "host");
+        let hosts: Vec<&str> = hosts.map(|(_, value)| value.as_str()).collect();
+        assert_eq!(hosts, [origin.addr().to_string()]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_packager_is_told_who_asks_and_gets_its_own_headers() {
     let origin = packager().await;
     let mut setup = Setup::http(origin.addr());
