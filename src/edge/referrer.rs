@@ -1,7 +1,7 @@
 //! What an origin is told of a viewer's URLs: the page that he comes from, and
 //! whatever else a header names.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, REFERER};
 
@@ -35,20 +35,28 @@ pub fn through_without_tokens(
     upstream: &mut pingora::http::RequestHeader,
 ) -> pingora::Result<()> {
     let own = |it: &str| is_own(node, Some(host), it);
-    let changed = |(name, value): (&HeaderName, &HeaderValue)| match told(name, value, own) {
-        Told::AsItIs => None,
-        Told::Other(_) | Told::Nothing => Some(name.clone()),
+    let anew = |name: &HeaderName| {
+        let mut is_changed = false;
+        let values = upstream.headers.get_all(name).iter();
+        let values = values.filter_map(|value| match told(name, value, own) {
+            Told::AsItIs => Some(value.clone()),
+            Told::Other(other) => {
+                is_changed = true;
+                Some(other)
+            }
+            Told::Nothing => {
+                is_changed = true;
+                None
+            }
+        });
+        let values: Vec<HeaderValue> = values.collect();
+        is_changed.then(|| (name.clone(), values))
     };
-    let names: HashSet<HeaderName> = upstream.headers.iter().filter_map(changed).collect();
-    for name in names {
-        let values: Vec<HeaderValue> = upstream.headers.get_all(&name).iter().cloned().collect();
+    let changed: Vec<_> = upstream.headers.keys().filter_map(anew).collect();
+    for (name, values) in changed {
         upstream.remove_header(&name);
         for value in values {
-            match told(&name, &value, own) {
-                Told::AsItIs => upstream.append_header(name.clone(), value)?,
-                Told::Other(other) => upstream.append_header(name.clone(), other)?,
-                Told::Nothing => false,
-            };
+            upstream.append_header(name.clone(), value)?;
         }
     }
     Ok(())
@@ -69,23 +77,23 @@ fn told(name: &HeaderName, value: &HeaderValue, own: impl Fn(&str) -> bool) -> T
     if is_its_own(name) {
         return Told::AsItIs;
     }
-    let bytes = value.as_bytes();
-    let other = match value.to_str() {
-        Ok(text) if *name == REFERER => referer_for_origin(text, own).into_owned().into_bytes(),
+    let text = match value.to_str() {
+        Ok(text) => Cow::Borrowed(text),
         // A URL is ASCII (RFC 3986 §2).
         Err(_) if *name == REFERER => return Told::Nothing,
-        Ok(text) => redact(text).into_owned().into_bytes(),
         // Each byte a character, and back.
-        Err(_) => {
-            let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
-            let kept = redact(&text);
-            kept.chars()
-                .filter_map(|it| u8::try_from(it).ok())
-                .collect()
-        }
+        Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
     };
-    match HeaderValue::from_bytes(&other) {
-        Ok(_) if other == bytes => Told::AsItIs,
+    let other = match *name == REFERER {
+        true => referer_for_origin(&text, own),
+        false => redact(&text),
+    };
+    let Cow::Owned(other) = other else {
+        return Told::AsItIs;
+    };
+    let bytes = other.chars().filter_map(|it| u8::try_from(it).ok());
+    match HeaderValue::from_bytes(&bytes.collect::<Vec<u8>>()) {
+        Ok(other) if other == value => Told::AsItIs,
         Ok(other) => Told::Other(other),
         Err(_) => Told::Nothing,
     }
