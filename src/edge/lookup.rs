@@ -12,7 +12,7 @@ use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site};
 use crate::cache::demand::Demand;
 use crate::cache::key::Key;
-use crate::cache::lifetime::{Bypass, State, live_media};
+use crate::cache::lifetime::{Bypass, State};
 use crate::cache::live::Named;
 use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
@@ -302,16 +302,16 @@ impl<'a> Query<'a> {
             zone: admitted.zone,
             path: &admitted.target.path,
             key: &self.key,
+            kind: self.kind,
         };
-        news.passed(self.kind, headers, body);
+        news.passed(headers, body);
     }
 
     /// Media of a live stream: how long they are what they are.
     pub fn live_media(&self) -> Option<Duration> {
         let Visit { node, admitted, .. } = self.visit;
-        let (zone, path) = (admitted.zone, &admitted.target.path);
-        let live = node.pulls.store.live.beside(zone.realm, path);
-        live_media(self.kind, live, !zone.cache.names_never_return)
+        let path = &admitted.target.path;
+        node.pulls.live_media(self.kind, admitted.zone, path)
     }
 
     /// How much longer this request may wait for its first byte.

@@ -34,14 +34,16 @@ pub enum Pace {
 
 /// The folders of what a playlist or a manifest names, as far as they are told
 /// by references with a slash: each ends with one, and none stands twice.
-pub fn folders(body: &[u8], most: usize) -> Vec<&str> {
+pub fn folders(kind: Kind, body: &[u8], most: usize) -> Vec<&str> {
+    match kind {
+        Kind::Manifest => folders_of(manifest::references(body), most),
+        _ => folders_of(uris(body), most),
+    }
+}
+
+fn folders_of<'b>(references: impl Iterator<Item = &'b str>, most: usize) -> Vec<&'b str> {
     let mut found = Vec::new();
-    let is_manifest = memchr::memmem::find(body, b"<MPD").is_some();
-    let named: Box<dyn Iterator<Item = &str>> = match is_manifest {
-        true => Box::new(manifest::references(body)),
-        false => Box::new(uris(body)),
-    };
-    for reference in named {
+    for reference in references {
         let path = reference.split(['?', '#', '$']).next().unwrap_or_default();
         let folder = path.rfind('/').map(|slash| &path[..=slash]);
         if let Some(folder) = folder.filter(|folder| !found.contains(folder)) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 
+use super::Pulls;
 use super::answer::{self, Good, Told};
 use super::flight::{Landing, LiveHead};
 use super::news::News;
@@ -20,7 +21,8 @@ use crate::cache::object::{ENTRY_OVERHEAD, Hits, Name, Object};
 use crate::cache::purge::tags;
 use crate::hls::{Kind, Pace};
 use crate::origin::{Exchange, Framing, Validators};
-use crate::zone::CachePolicy;
+use crate::path::CanonicalPath;
+use crate::zone::{CachePolicy, Zone};
 
 /// A status of the origin that is not stored is for everybody who asks within
 /// this: under `hls` nothing of a viewer has brought it about, and one broken
@@ -79,6 +81,7 @@ impl Pull {
             zone: &self.job.zone,
             path: &self.job.request.path,
             key: &self.job.key,
+            kind: self.job.kind,
         }
     }
 
@@ -290,8 +293,15 @@ impl Pull {
 
     fn live_media(&self) -> Option<Duration> {
         let (zone, path) = (&self.job.zone, &self.job.request.path);
-        let live = self.pulls.store.live.beside(zone.realm, path);
-        lifetime::live_media(self.job.kind, live, !zone.cache.names_never_return)
+        self.pulls.live_media(self.job.kind, zone, path)
+    }
+}
+
+impl Pulls {
+    /// Media of a live stream: how long they are what they are.
+    pub fn live_media(&self, kind: Kind, zone: &Zone, path: &CanonicalPath) -> Option<Duration> {
+        let live = self.store.live.beside(zone.realm, path);
+        lifetime::live_media(kind, live, !zone.cache.names_never_return)
     }
 }
 

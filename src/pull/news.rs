@@ -29,6 +29,7 @@ pub struct News<'p> {
     pub zone: &'p Zone,
     pub path: &'p CanonicalPath,
     pub key: &'p Key,
+    pub kind: Kind,
 }
 
 /// The body of a playlist that passes by, as much of it as is read.
@@ -52,8 +53,8 @@ impl Passing {
 
 impl News<'_> {
     /// Reads one that passed by to its end.
-    pub fn passed(&self, kind: Kind, headers: &HeaderMap, body: &Passing) {
-        let mut told = answer::told(kind, headers, &body.bytes);
+    pub fn passed(&self, headers: &HeaderMap, body: &Passing) {
+        let mut told = answer::told(self.kind, headers, &body.bytes);
         // Its segments cannot be counted.
         told.window = told.window.filter(|_| !body.cut);
         let jumps = |window| self.pulls.store.live.jumps_backwards(self.key, window);
@@ -131,7 +132,7 @@ impl News<'_> {
 
     fn folders(&self, references: &References<'_>, body: &[u8]) -> Vec<String> {
         let mut found = vec![self.path.folder().to_owned()];
-        for folder in folders(body, MAX_FOLDERS) {
+        for folder in folders(self.kind, body, MAX_FOLDERS) {
             // Any name in it does.
             let inside = references.path(&format!("{folder}x"));
             let folder = inside.map(|path| path.folder().to_owned());
