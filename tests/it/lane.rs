@@ -266,6 +266,8 @@ async fn both_ways_give_the_same_answer_to_the_same_bytes() {
     setup
         .listen
         .push_str("keepalive = \"2s\"\nhead_timeout = \"2s\"\n");
+    // What is stored stays fresh for as long as a busy machine takes.
+    setup.cache = "ttl = { missing = \"1h\" }\n".into();
     let lane = setup.start().await;
     setup.lane = false;
     let proxy = setup.start().await;
