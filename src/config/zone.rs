@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::origin::origin;
 use super::section::Section;
+use crate::cache::head::is_hop_by_hop;
 use crate::cache::lifetime::Overrides;
 use crate::origin::Settings;
 use crate::path::EmptySegments;
@@ -260,13 +262,25 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
         policy: policy.unwrap_or_default(),
         query: query_rule(&table),
         methods: methods.unwrap_or_default(),
-        vary: table.list("vary", "header names", |text| text.parse().ok()),
+        vary: table.list(
+            "vary",
+            "names of headers that a viewer says and that go on as he said them",
+            |text| text.parse().ok().filter(goes_on),
+        ),
         store_set_cookie: table.flag("store_set_cookie", false),
         request_directives: request_directives.unwrap_or_default(),
         names_never_return: table.flag("names_never_return", false),
         ttl: overrides(&table),
     };
     table.finish().then_some(rules)
+}
+
+/// What frames a message, or the edge asks the origin in its own words, is no
+/// viewer's: it would be said twice.
+fn goes_on(name: &HeaderName) -> bool {
+    let own = ["accept-encoding", "content-length", "expect", "range"];
+    let text = name.as_str();
+    !(is_hop_by_hop(name) || own.contains(&text) || text.starts_with("if-"))
 }
 
 fn query_rule(table: &Section<'_>) -> QueryRule {

@@ -25,7 +25,7 @@ use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use super::watch::{Turn, Watch};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
-use crate::origin::{Failure, Origin, unconnected};
+use crate::origin::{Failure, Origin, connection_says, unconnected};
 use crate::path::encode;
 use crate::per_address::Guest;
 use crate::zone::{CachePolicy, Zone};
@@ -219,11 +219,16 @@ pub fn rewrite(
         upstream.remove_header(&AUTHORIZATION);
         upstream.remove_header(&COOKIE);
     }
+    let came = &session.req_header().headers;
     let theirs: Vec<HeaderName> = upstream
         .headers
         .keys()
         .filter(|name| {
-            is_of_an_edge(name) || is_said_by(&through.zone, name) || through.trace.drops(name)
+            is_of_an_edge(name)
+                || is_said_by(&through.zone, name)
+                || through.trace.drops(name)
+                // RFC 9110 §7.6.1.
+                || connection_says(came, name.as_str())
         })
         .cloned()
         .collect();

@@ -166,8 +166,13 @@ impl Origin {
         let mut peer = self.peer(&target);
         peer.options.read_timeout = Some(deadlines.between_bytes);
         peer.options.write_timeout = Some(deadlines.between_bytes);
-        // What the origin switched to would be nobody's to verify or to end.
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::deny_upgrades();
+        // What the origin switched to would be nobody's to verify or to end. What
+        // Connection lists is the edge's to drop: Pingora gives up a request that
+        // lists Host, which looks like the origin's failure.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy {
+            strip_connection_nominated: false,
+            ..HttpUpstreamRequestPolicy::deny_upgrades()
+        };
         Ok((peer, self.settings.host(target.endpoint), index))
     }
 

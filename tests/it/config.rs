@@ -241,6 +241,20 @@ fn sign_makes_no_url_whose_end_was_written_in_milliseconds() {
 }
 
 #[test]
+fn answers_are_kept_apart_only_by_what_goes_on_as_viewers_say_it() {
+    let with = |name: &str| format!("{GOOD}[zone.cache]\nvary = [\"{name}\"]\n");
+    for name in ["accept-language", "x-lang", "host", "cookie"] {
+        assert!(parse(&with(name)).is_ok(), "{name}");
+    }
+    let own = "Connection keep-alive te Transfer-Encoding upgrade Accept-Encoding \
+               content-length expect Range if-range If-None-Match";
+    for name in own.split_whitespace() {
+        let text = parse(&with(name)).expect_err(name).to_string();
+        assert!(text.contains("zone[0].cache.vary"), "{name}: {text}");
+    }
+}
+
+#[test]
 fn all_problems_come_at_once_with_a_hint() {
     let text = GOOD
         .replace("bucket = ", "buckett = ")

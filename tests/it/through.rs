@@ -260,6 +260,39 @@ async fn a_strangers_trace_goes_no_further_than_an_edge_that_traces() {
     }
 }
 
+/// RFC 9110 §7.6.1: what Connection lists goes no further, whatever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_connection_lists_stays_here_and_the_request_goes_on() {
+    let many = (0..100).map(|n| format!("x-{n}")).collect::<Vec<_>>();
+    let many = many.join(", ");
+    for list in ["Host", "x-a, X-FORWARDED-FOR", "\"x\"", ":path", &many] {
+        for method in ["POST", "GET"] {
+            let mut origin = Slow::start(EMPTY).await;
+            origin.answers.add_permits(1);
+            let mut setup = Setup::http(origin.address);
+            setup.cache = "methods = \"any\"\npolicy = \"origin\"\n".into();
+            let edge = setup.start().await;
+            let listed = format!("{list}, X-Mine");
+            let headers = [
+                ("Content-Length", "0"),
+                ("Connection", &listed),
+                ("X-Mine", "mine"),
+            ];
+            let reply = edge.send(method, "/form", &headers).await;
+            assert_eq!(reply.status, 200, "{method}, {list}");
+            let head = origin.heads.recv().await.expect("a request");
+            let lines = head.to_ascii_lowercase();
+            assert_eq!(
+                lines.matches("\r\nhost:").count(),
+                1,
+                "{method}, {list}: {head}"
+            );
+            assert!(lines.contains("\r\nx-forwarded-for:"), "{head}");
+            assert!(!lines.contains("x-mine"), "{method}, {list}: {head}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_limits_the_answer_to_a_post_too() {
     const BYTES: usize = 3_000;
