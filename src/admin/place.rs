@@ -40,7 +40,7 @@ pub fn prefix(
     zone: Option<&str>,
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
-    place(admin, &starless(text), zone, field)
+    said_of(admin, &starless(text), zone, field)
 }
 
 /// A URL without the `*` that ends its path: "and whatever begins so".
@@ -64,13 +64,30 @@ pub fn place(
     field: &'static str,
 ) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
     let site = site(admin, text, zone, field)?;
-    let target = target(text, site.zone.empty_segments).map_err(|bad| {
+    let path = path_of(text, site.zone.empty_segments, field)?;
+    Ok((site, path))
+}
+
+/// The same for what is said of an object, or of all that begins so: that holds
+/// however many slashes a zone would serve it with.
+pub fn said_of(
+    admin: &Admin,
+    text: &str,
+    zone: Option<&str>,
+    field: &'static str,
+) -> Result<(Arc<Site>, CanonicalPath), Wrong> {
+    let site = site(admin, text, zone, field)?;
+    Ok((site, path_of(text, EmptySegments::Kept, field)?))
+}
+
+fn path_of(text: &str, empty: EmptySegments, field: &'static str) -> Result<CanonicalPath, Wrong> {
+    let target = target(text, empty).map_err(|bad| {
         let message = format!("{:?} has no canonical path: {bad}", origin_form(text));
         Wrong::new("bad_path", field, message)
     })?;
     match target.raw_path.contains('*') {
         true => Err(starred(text, field)),
-        false => Ok((site, target.path)),
+        false => Ok(target.path),
     }
 }
 

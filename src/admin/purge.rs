@@ -16,7 +16,7 @@ use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, of_origin};
-use super::place::{at_most, few, find, place, prefix, sites, starless};
+use super::place::{at_most, few, find, prefix, said_of, sites, starless};
 use crate::cache::purge::{Mode, Purge, Purges};
 
 /// What `POST /v1/purge` takes.
@@ -98,7 +98,7 @@ pub async fn url(
         let url = query.url.unwrap_or_default();
         let begin = starless(&url);
         let is_prefix = begin != url || url.ends_with('/');
-        let (site, path) = place(&admin, &begin, None, "url")?;
+        let (site, path) = said_of(&admin, &begin, None, "url")?;
         let path = path.as_str().to_owned();
         let purge = match is_prefix {
             true => Purge::Prefix(path),
@@ -213,7 +213,7 @@ fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
     for (text, is_prefix, field) in urls.chain(prefixes) {
         let (site, path) = match is_prefix {
             true => prefix(admin, text, zone, field)?,
-            false => place(admin, text, zone, field)?,
+            false => said_of(admin, text, zone, field)?,
         };
         let purge = match is_prefix {
             true => Purge::Prefix(path.as_str().to_owned()),

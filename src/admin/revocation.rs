@@ -14,7 +14,7 @@ use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, of_keys, of_tokens};
-use super::place::{at_most, few, find, place, prefix, sites, target};
+use super::place::{at_most, few, find, prefix, said_of, sites, target};
 use super::proof::unproven;
 use crate::edge::{Node, Site};
 use crate::path::EmptySegments;
@@ -203,7 +203,7 @@ type Named = Vec<(Arc<Site>, What)>;
 fn tokens(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
     let mut everywhere = Vec::new();
     for url in &call.urls {
-        place(admin, url, call.zone.as_deref(), "urls")?;
+        said_of(admin, url, call.zone.as_deref(), "urls")?;
         everywhere.push(What::Token(token_of(url)?));
     }
     let all = sites(admin, None)?;

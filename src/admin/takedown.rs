@@ -14,7 +14,7 @@ use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, of_origin};
-use super::place::{at_most, few, place, prefix, starless, target};
+use super::place::{at_most, few, prefix, said_of, starless, target};
 use crate::edge::Node;
 use crate::path::{CanonicalPath, EmptySegments};
 use crate::state_file::Kept as _;
@@ -105,7 +105,7 @@ fn named(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static 
     let zone = call.zone.as_deref();
     let (site, path) = match field {
         PREFIXES => prefix(admin, text, zone, field)?,
-        _ => place(admin, text, zone, field)?,
+        _ => said_of(admin, text, zone, field)?,
     };
     let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
     let names = sites.iter().map(|site| site.zone.name.clone());

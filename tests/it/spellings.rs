@@ -163,6 +163,41 @@ async fn what_is_said_of_a_path_holds_for_its_slashes_where_the_zone_keeps_them(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_by_a_url_with_several_slashes_holds_where_a_zone_takes_none() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = zones(&origin, &folder, "").start().await;
+    let status = async || of_path(&edge, "one.test", "/v/s1/a.ts").await;
+    let calls = [
+        ("/v1/takedowns", "urls", "http://one.test/v//s1/a.ts", 451),
+        ("/v1/takedowns", "prefixes", "http://one.test//v/s1//", 451),
+        ("/v1/revocations", "prefixes", "http://one.test/v//s1/", 403),
+    ];
+    for (list, field, url, want) in calls {
+        let said = json!({ field: [url], "reason": "x" });
+        call(&edge, "POST", list, said.clone()).await;
+        assert_eq!(status().await, want, "{url}");
+        assert_eq!(call(&edge, "DELETE", list, said).await["lifted"], 1);
+        assert_eq!(status().await, 200, "{url}");
+    }
+    for said in [
+        json!({ "urls": ["http://one.test//v/s1//a.ts"] }),
+        json!({ "prefixes": ["http://one.test/v//s1/"] }),
+    ] {
+        let answer = call(&edge, "POST", "/v1/purge", said.clone()).await;
+        assert_eq!(answer["purged"], 1, "{said}");
+        assert_eq!(status().await, 200);
+    }
+    let path = "/purge?url=http%3A%2F%2Fone.test%2Fv%2F%2Fs1%2Fa.ts";
+    assert_eq!(edge.call("POST", path, KEY, "").await.status, 200);
+    let target = signed(&edge.clock, "/v/s1/a.ts");
+    let reply = edge.send("GET", &target, &[("Host", "one.test")]).await;
+    assert_eq!(reply.cache(), "MISS");
+    // What looks at one object names it as viewers do.
+    let path = "/v1/cache/inspect?url=http%3A%2F%2Fone.test%2Fv%2F%2Fs1%2Fa.ts";
+    assert_eq!(edge.call("GET", path, KEY, "").await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_purge_names_the_zones_that_it_leaves_and_the_vendors_leaves_none() {
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = zones(&origin, &folder, "").start().await;
