@@ -9,7 +9,7 @@ use super::origin::origin;
 use super::section::Section;
 use crate::cache::head::is_hop_by_hop;
 use crate::cache::lifetime::Overrides;
-use crate::origin::Settings;
+use crate::origin::{Settings, is_said_by_us};
 use crate::path::EmptySegments;
 use crate::token::{self, Key, Scheme};
 use crate::zone::{Access, CachePolicy, CacheRules, Methods, QueryRule, Referrer, Zone};
@@ -278,9 +278,7 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
 /// What frames a message, or the edge asks the origin in its own words, is no
 /// viewer's: it would be said twice.
 fn goes_on(name: &HeaderName) -> bool {
-    let own = ["accept-encoding", "content-length", "expect", "range"];
-    let text = name.as_str();
-    !(is_hop_by_hop(name) || own.contains(&text) || text.starts_with("if-"))
+    !is_hop_by_hop(name) && !is_said_by_us(name.as_str())
 }
 
 fn query_rule(table: &Section<'_>) -> QueryRule {

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue, RANGE};
+use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue};
 
 use super::request::Request;
 use super::{Node, referrer};
 use crate::cache::head::is_hop_by_hop;
+use crate::origin::{connection_options, is_said_by_us};
 use crate::zone::{CachePolicy, Zone};
 
 /// Under `hls` only what the zone keys by; under `origin` every end-to-end
@@ -20,12 +21,7 @@ pub fn forwarded(
     // An object store reads our credentials, never a viewer's.
     let is_s3 = zone.origin.is_s3();
     let secret = |name: &HeaderName| is_s3 && (*name == AUTHORIZATION || *name == COOKIE);
-    // RFC 9110 §7.6.1.
-    let options: Vec<&str> = request
-        .texts(&CONNECTION)
-        .flat_map(|line| line.split(','))
-        .map(str::trim)
-        .collect();
+    let options: Vec<&str> = connection_options(request.texts(&CONNECTION)).collect();
     let listed = |name: &HeaderName| {
         options
             .iter()
@@ -52,13 +48,7 @@ pub fn is_said_by(zone: &Zone, name: &HeaderName) -> bool {
 /// What the edge answers itself, or says anew of each request.
 fn is_ours(name: &HeaderName) -> bool {
     let text = &*plain(name);
-    is_of_an_edge(name)
-        || *name == RANGE
-        || text.starts_with("if-")
-        || matches!(
-            text,
-            "host" | "accept-encoding" | "content-length" | "expect"
-        )
+    is_of_an_edge(name) || text == "host" || is_said_by_us(text)
 }
 
 /// What is no viewer's to say: what edges tell origins of viewers, and what makes

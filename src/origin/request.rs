@@ -129,6 +129,13 @@ impl Request {
     }
 }
 
+/// Whether a header is about the body, the part or the condition that is asked
+/// for: [`Request::to_wire`] says these in its own words, or goes without.
+pub fn is_said_by_us(name: &str) -> bool {
+    let own = ["accept-encoding", "content-length", "expect", "range"];
+    own.contains(&name) || name.starts_with("if-")
+}
+
 /// The request of a health check: unsigned, because it asks for no object.
 pub fn health_check(settings: &Settings, endpoint: &Endpoint) -> Vec<u8> {
     let path = settings.health.path.as_deref().unwrap_or("/");

@@ -141,9 +141,14 @@ pub fn connection_says(headers: &HeaderMap, token: &str) -> bool {
         .get_all(http::header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok());
-    lines
-        .flat_map(|line| line.split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
+    connection_options(lines).any(|option| option.eq_ignore_ascii_case(token))
+}
+
+/// What lines of Connection list (RFC 9110 §7.6.1).
+pub fn connection_options<'l>(
+    lines: impl Iterator<Item = &'l str>,
+) -> impl Iterator<Item = &'l str> {
+    lines.flat_map(|line| line.split(',')).map(str::trim)
 }
 
 /// Where a chunked body stands (RFC 9112 §7.1).

@@ -265,13 +265,13 @@ async fn a_strangers_trace_goes_no_further_than_an_edge_that_traces() {
 async fn whatever_connection_lists_stays_here_and_the_request_goes_on() {
     let many = (0..100).map(|n| format!("x-{n}")).collect::<Vec<_>>();
     let many = many.join(", ");
+    let mut origin = Slow::start(EMPTY).await;
+    let mut setup = Setup::http(origin.address);
+    setup.cache = "methods = \"any\"\npolicy = \"origin\"\n".into();
+    let edge = setup.start().await;
     for list in ["Host", "x-a, X-FORWARDED-FOR", "\"x\"", ":path", &many] {
         for method in ["POST", "GET"] {
-            let mut origin = Slow::start(EMPTY).await;
             origin.answers.add_permits(1);
-            let mut setup = Setup::http(origin.address);
-            setup.cache = "methods = \"any\"\npolicy = \"origin\"\n".into();
-            let edge = setup.start().await;
             let listed = format!("{list}, X-Mine");
             let headers = [
                 ("Content-Length", "0"),
