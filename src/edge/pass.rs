@@ -27,6 +27,8 @@ use crate::zone::CachePolicy;
 
 /// Memory of one passing response, besides the socket's own.
 pub(super) const PASS_BUFFER_BYTES: usize = 64 << 10;
+/// The first is small: there are viewers who never take it.
+const FIRST_PASS_BYTES: usize = 16 << 10;
 
 impl Server<'_> {
     /// Asks the origin for this viewer alone, or takes over the open answer.
@@ -59,17 +61,17 @@ impl Server<'_> {
             None => match self.query.recent_failure_of(&request) {
                 Some(failure) => return self.failed(failure, None, sender, record).await,
                 None => {
-                    let opened = Box::pin(async {
+                    let opened = async {
                         leave = Some(self.visit.admitted.origin.pass().await?);
-                        self.open(request.clone()).await
-                    });
+                        Box::pin(self.open(request.clone())).await
+                    };
                     self.patiently(opened, sender).await?
                 }
             },
         };
         let detail = Detail::forward(record.cache, true, Some(reason.name()));
         match exchange {
-            Ok(exchange) => self.exchange(exchange, detail, sender, record).await,
+            Ok(exchange) => Box::pin(self.exchange(exchange, detail, sender, record)).await,
             Err(failure) => {
                 self.visit.admitted.origin.count(failure);
                 self.query.note_failure_of(&request, failure);
@@ -204,7 +206,11 @@ impl Server<'_> {
         let mut steady = Steady::new(&self.visit.node.pulls.counts);
         let mut begun = Some(head);
         loop {
-            buffer.resize(PASS_BUFFER_BYTES, 0);
+            let most = match begun {
+                Some(_) => FIRST_PASS_BYTES,
+                None => PASS_BUFFER_BYTES,
+            };
+            buffer.resize(most, 0);
             let asked = || self.query.request();
             let read = steady.read(&mut exchange, &mut buffer, asked);
             let read = match begun {

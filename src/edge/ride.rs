@@ -84,7 +84,9 @@ impl Server<'_> {
             Arrival::Handed(Bypass::Cookie, None) if !self.visit.request.contains(&COOKIE) => {
                 self.again(sender, record).await
             }
-            Arrival::Handed(reason, exchange) => self.pass(reason, exchange, sender, record).await,
+            Arrival::Handed(reason, exchange) => {
+                Box::pin(self.pass(reason, exchange, sender, record)).await
+            }
             Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
         }
     }
@@ -107,7 +109,7 @@ impl Server<'_> {
     /// request; in the end it asks for itself.
     async fn again(&self, sender: &mut Sender<'_>, record: &mut Record) -> Result<(), Cut> {
         if self.looks == MAX_LOOKS {
-            return self.pass(Bypass::Vary, None, sender, record).await;
+            return Box::pin(self.pass(Bypass::Vary, None, sender, record)).await;
         }
         let query = Query::of(self.visit);
         let server = Server {

@@ -16,11 +16,6 @@ use crate::cache::object::Object;
 use crate::clock::timer_now;
 use crate::standing::{Bounds, Needed, Pins, Stand, Taken, Wait};
 
-/// A wait for the origin holds a request's head and no answer: so many of them
-/// cost what one for the viewer does (19 KiB against 37 KiB measured, and no
-/// pace of a viewer keeps them).
-const WAITS_FOR_ORIGIN: usize = 4;
-
 /// What a viewer's machine has taken of a connection, as the kernel counts. A
 /// write tells less: with a send buffer of megabytes a socket takes the next
 /// only when a third of it is free, seconds later for a viewer who reads on.
@@ -84,7 +79,7 @@ impl<'s> Waits<'s> {
             return done.map_err(|_| Lost::Gone);
         }
         self.slow = true;
-        let stand = self.stand(1)?;
+        let stand = self.stand(true)?;
         tokio::select! {
             biased;
             done = timeout(patience, write) => match done {
@@ -105,7 +100,7 @@ impl<'s> Waits<'s> {
         if let Some(done) = coming.as_mut().now_or_never() {
             return Ok(done);
         }
-        let stand = self.stand(WAITS_FOR_ORIGIN)?;
+        let stand = self.stand(false)?;
         tokio::select! {
             biased;
             done = coming => Ok(done),
@@ -113,13 +108,12 @@ impl<'s> Waits<'s> {
         }
     }
 
-    /// `room`: so many times the bounds of a wait for the viewer.
-    fn stand(&self, room: usize) -> Result<Stand, Lost> {
+    fn stand(&self, for_viewer: bool) -> Result<Stand, Lost> {
         let listen = &self.node.listen;
         let bounds = Bounds {
-            of_one: listen.max_streams_per_ip * room,
-            of_all: listen.max_streams * room,
-            for_viewer: room == 1,
+            of_one: listen.max_streams_per_ip,
+            of_all: listen.max_streams,
+            for_viewer,
         };
         let holder = self.node.limits.holder(self.entry.peer);
         // Who has a port is not counted by his address: a proxy that is trusted,

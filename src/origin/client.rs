@@ -271,10 +271,14 @@ impl Origin {
 
     /// A connection, and whether it is a kept one.
     async fn connect(&self, peer: &HttpPeer, kept_too: bool) -> Result<(Stream, bool), Trouble> {
-        let connected = match kept_too {
-            true => self.connector.get_stream(peer).await,
-            false => self.connector.new_stream(peer).await.map(|it| (it, false)),
-        };
+        // Boxed: who waits for an answer need not carry what a handshake does.
+        let connected = Box::pin(async {
+            match kept_too {
+                true => self.connector.get_stream(peer).await,
+                false => self.connector.new_stream(peer).await.map(|it| (it, false)),
+            }
+        });
+        let connected = connected.await;
         connected.map_err(|error| unconnected(&error))
     }
 }

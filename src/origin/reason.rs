@@ -76,7 +76,7 @@ impl Origin {
         if let Some(recent) = self.reasons.recent(status, now).filter(|_| often) {
             return with_region(recent, &words);
         }
-        let said = self.ask_for_words(request, index).await;
+        let said = Box::pin(self.ask_for_words(request, index)).await;
         self.reasons.note(status, now, &said);
         with_region(said, &words)
     }

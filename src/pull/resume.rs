@@ -68,7 +68,7 @@ impl<'p> Steady<'p> {
         let patience = timer_now() + exchange.patience();
         let mut pause = FIRST_PAUSE;
         loop {
-            match exchange.ask_again(&rest).await {
+            match Box::pin(exchange.ask_again(&rest)).await {
                 Ok(answer) if resume::continues(&exchange.head, &answer.head, self.at) => {
                     exchange.go_on_with(answer);
                     self.counts.resumed.fetch_add(1, Relaxed);

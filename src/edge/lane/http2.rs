@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::paced::Paced;
 use super::stream::Connection;
 use super::{Lane, peer_of};
 use crate::edge::REQUESTS_PER_CONNECTION;
@@ -30,6 +31,15 @@ const MOST_REJECTED: usize = 32;
 /// cost is counted with the connection. Others count against
 /// `listen.max_streams` while they wait.
 const OWN_STREAMS: usize = 4;
+
+/// A head of more bytes is no player's: its stream is never the connection's own.
+const OWN_HEAD_BYTES: usize = 4 << 10;
+
+fn is_long(session: &HttpSession) -> bool {
+    let lines = session.req_header().headers.iter();
+    let bytes = lines.map(|(name, value)| name.as_str().len() + value.len());
+    bytes.sum::<usize>() > OWN_HEAD_BYTES
+}
 
 /// Requests that run on one connection.
 #[derive(Default)]
@@ -75,7 +85,8 @@ impl Lane {
         });
         let (peer, socket) = (peer_of(&stream), stream.id());
         // Who says nothing behind the TLS handshake is as slow as a slow head.
-        let shaking = handshake(stream, self.proxy.h2_options.clone());
+        let paced = Box::new(Paced::new(stream));
+        let shaking = handshake(paced, self.proxy.h2_options.clone());
         let Ok(Ok(mut http2)) = timeout(self.node.listen.head_timeout, shaking).await else {
             return;
         };
@@ -120,7 +131,10 @@ impl Lane {
                         ending = true;
                         http2.graceful_shutdown();
                     }
-                    let (guard, extra) = running.begin();
+                    let (guard, beyond) = running.begin();
+                    let extra = beyond || is_long(&session);
+                    // One place for it, whichever future it goes through.
+                    let session = Box::new(session);
                     let proxy = Arc::clone(&self.proxy);
                     let (connection, shutdown) = (Arc::clone(&connection), shutdown.clone());
                     tokio::spawn(async move {
@@ -131,7 +145,7 @@ impl Lane {
                             _ => connection.serve(session, extra).await,
                         };
                         if let Some(session) = left {
-                            let session = ServerSession::new_http2(session);
+                            let session = ServerSession::new_http2(*session);
                             let request = Box::pin(proxy.process_new_http(session, &shutdown));
                             watched(&connection.node, request).await;
                         }

@@ -10,6 +10,7 @@ mod hit;
 mod http2;
 mod inbox;
 mod outbox;
+mod paced;
 mod stream;
 
 pub use head::BadHead;

@@ -58,7 +58,11 @@ impl Stream<'_> {
 impl Connection {
     /// Walks the road of a request to its end; gives it back where it goes on
     /// through Pingora's proxy, which walks it once more.
-    pub async fn serve(&self, mut session: HttpSession, extra: bool) -> Option<HttpSession> {
+    pub async fn serve(
+        &self,
+        mut session: Box<HttpSession>,
+        extra: bool,
+    ) -> Option<Box<HttpSession>> {
         let node = &*self.node;
         let _active = Active::new(&*node.active);
         // The session needs no head any more, and what is read has one owner.
