@@ -11,7 +11,6 @@ pub use choose::STILL;
 pub use progress::Taken;
 pub use queue::Queue;
 
-use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -104,6 +103,8 @@ pub struct Standing {
 #[derive(Default)]
 struct Waits {
     all: HashMap<u64, Entry>,
+    /// Waits on each connection.
+    on: HashMap<i32, usize>,
     /// Waits for viewers, and for the origin.
     extra: Extra,
     aside: Extra,
@@ -228,11 +229,22 @@ impl Waits {
             let own = self.counted(for_viewer).entry(entry.holder).or_default();
             own.insert((entry.begun, id));
         }
+        if let Some(socket) = entry.progress.socket() {
+            *self.on.entry(socket).or_default() += 1;
+        }
         self.all.insert(id, entry);
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.all.remove(&id)?;
+        if let Some(socket) = entry.progress.socket()
+            && let Some(waits) = self.on.get_mut(&socket)
+        {
+            *waits -= 1;
+            if *waits == 0 {
+                self.on.remove(&socket);
+            }
+        }
         if let Some(for_viewer) = entry.extra {
             let counted = self.counted(for_viewer);
             if let Some(own) = counted.get_mut(&entry.holder) {
@@ -257,32 +269,19 @@ impl Waits {
             // The origin keeps these: nobody is ended for another's.
             return choose::way(&self.aside, holder, bounds, now, |_| true);
         }
-        let (extra, all, on) = (&self.extra, &mut self.all, OnceCell::new());
-        let moves = |id: u64| {
-            let on = on.get_or_init(|| by_connection(all));
-            all.get_mut(&id).is_some_and(|entry| entry.moves(on, now))
-        };
+        let (extra, all, on) = (&self.extra, &mut self.all, &self.on);
+        let moves = |id: u64| all.get_mut(&id).is_some_and(|entry| entry.moves(on, now));
         choose::way(extra, holder, bounds, now, moves)
     }
 
     /// Every wait that pins memory.
     fn pinned(&mut self, now: Instant) -> Vec<Pinned> {
-        let on = by_connection(&self.all);
-        let waits = self.all.iter_mut();
-        let waits = waits.filter_map(|(id, entry)| entry.pinned(*id, &on, now));
+        let (waits, on) = (self.all.iter_mut(), &self.on);
+        let waits = waits.filter_map(|(id, entry)| entry.pinned(*id, on, now));
         let queues = self.queues.iter();
         let queued = queues.filter_map(|(id, line)| line.pinned(*id, now));
         waits.chain(queued).collect()
     }
-}
-
-/// Waits on each connection.
-fn by_connection(all: &HashMap<u64, Entry>) -> HashMap<i32, usize> {
-    let mut on = HashMap::new();
-    for socket in all.values().filter_map(|entry| entry.progress.socket()) {
-        *on.entry(socket).or_default() += 1;
-    }
-    on
 }
 
 impl Entry {

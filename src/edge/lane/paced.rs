@@ -1,6 +1,6 @@
-//! A connection of HTTP/2, read one request at a time: h2 decodes all that has
-//! arrived before it gives out the first request, and a head of few bytes may
-//! stand for 16 KiB. What is not read waits in the socket, at its sender's cost.
+//! A connection of HTTP/2, read a few requests at a time: h2 decodes all that has
+//! arrived before it gives out the first request, and a hundred long heads are
+//! megabytes. What is not read waits in the socket, at its sender's cost.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -13,6 +13,9 @@ use pingora::protocols::{
     TimingDigest, UniqueID, UniqueIDType, raw_connect::ProxyDigest,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+use super::LINGER;
 
 /// RFC 9113 §3.4.
 const PREFACE: usize = 24;
@@ -21,13 +24,24 @@ const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
+/// Bytes of heads that are decoded before the first of them is taken up: a byte
+/// is a header line at the most, some 100 bytes of memory. The 20 that may be
+/// reset before they are taken up, which h2 counts, are among them.
+const HEADS_AT_ONCE: usize = 1 << 10;
+/// Bytes that are read behind the end: what a viewer had under way.
+const LINGER_BYTES: usize = 2 << 20;
 
-/// Pauses behind each request.
+/// Pauses behind so many bytes of heads.
 #[derive(Debug)]
 pub struct Paced {
     stream: Stream,
     frames: Frames,
+    /// Bytes of heads since the last pause.
+    heads: usize,
     paused: bool,
+    /// Bytes read behind its end, and how much longer they are.
+    unread: usize,
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl Paced {
@@ -35,7 +49,10 @@ impl Paced {
         Self {
             stream,
             frames: Frames::default(),
+            heads: 0,
             paused: false,
+            unread: 0,
+            linger: None,
         }
     }
 }
@@ -69,27 +86,44 @@ impl Frames {
         }
     }
 
-    /// Goes on by bytes, at most as many as are wanted; whether they end the
-    /// head of a request.
-    fn advance(&mut self, bytes: &[u8]) -> bool {
-        if self.known < FRAME_HEAD {
+    /// Goes on by bytes, at most as many as are wanted.
+    fn advance(&mut self, bytes: &[u8]) -> Passed {
+        let is_payload = self.known == FRAME_HEAD;
+        if is_payload {
+            self.left -= bytes.len();
+        } else {
             self.head[self.known..self.known + bytes.len()].copy_from_slice(bytes);
             self.known += bytes.len();
             if self.known < FRAME_HEAD {
-                return false;
+                return Passed::default();
             }
             let [high, middle, low, ..] = self.head;
             self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
-        } else {
-            self.left -= bytes.len();
         }
-        if self.left > 0 {
-            return false;
-        }
-        self.known = 0;
         let [_, _, _, kind, flags, ..] = self.head;
-        matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0
+        let is_head = matches!(kind, HEADERS | CONTINUATION);
+        let is_over = self.left == 0;
+        if is_over {
+            self.known = 0;
+        }
+        Passed {
+            of_head: if is_head && is_payload {
+                bytes.len()
+            } else {
+                0
+            },
+            ends_head: is_over && is_head && flags & END_HEADERS != 0,
+        }
     }
+}
+
+/// What bytes were.
+#[derive(Debug, Default)]
+struct Passed {
+    /// So many of them belong to heads.
+    of_head: usize,
+    /// They end the head of a request.
+    ends_head: bool,
 }
 
 impl AsyncRead for Paced {
@@ -101,6 +135,7 @@ impl AsyncRead for Paced {
         let this = self.get_mut();
         if std::mem::take(&mut this.paused) {
             // h2 gives out what it has, if it has any, and comes back.
+            this.heads = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -108,7 +143,11 @@ impl AsyncRead for Paced {
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(wanted));
         ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
         let read = part.filled().len();
-        this.paused = read > 0 && this.frames.advance(part.filled());
+        if read > 0 {
+            let passed = this.frames.advance(part.filled());
+            this.heads += passed.of_head;
+            this.paused = passed.ends_head && this.heads >= HEADS_AT_ONCE;
+        }
         buf.advance(read);
         Poll::Ready(Ok(()))
     }
@@ -140,7 +179,28 @@ impl AsyncWrite for Paced {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            this.linger = Some(Box::pin(sleep(LINGER)));
+        }
+        // With bytes unread the kernel resets the connection, and the last word
+        // that told its viewer why is lost.
+        let mut room = [0; 4096];
+        while this.unread < LINGER_BYTES {
+            let mut part = ReadBuf::new(&mut room);
+            match Pin::new(&mut this.stream).poll_read(cx, &mut part) {
+                Poll::Ready(Ok(())) if !part.filled().is_empty() => {
+                    this.unread += part.filled().len();
+                }
+                Poll::Ready(_) => break,
+                Poll::Pending => match &mut this.linger {
+                    Some(linger) => return linger.as_mut().poll(cx).map(Ok),
+                    None => break,
+                },
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -183,6 +243,7 @@ impl GetSocketDigest for Paced {
 mod tests {
     use futures_util::task::noop_waker_ref;
     use tokio::io::AsyncWriteExt;
+    use tokio::task::unconstrained;
 
     use super::*;
 
@@ -200,7 +261,10 @@ mod tests {
             let mut memory = vec![0; buffer];
             let mut buf = ReadBuf::new(&mut memory);
             match Pin::new(&mut *paced).poll_read(&mut cx, &mut buf) {
-                Poll::Ready(Ok(())) if buf.filled().is_empty() => return pieces,
+                Poll::Ready(Ok(())) if buf.filled().is_empty() => {
+                    pieces.push(piece);
+                    return pieces;
+                }
                 Poll::Ready(Ok(())) => piece.extend_from_slice(buf.filled()),
                 Poll::Ready(Err(error)) => panic!("{error}"),
                 Poll::Pending => pieces.push(std::mem::take(&mut piece)),
@@ -209,28 +273,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_pauses_behind_each_request_however_its_bytes_come() {
-        let requests = [
+    async fn reading_pauses_behind_a_kilobyte_of_heads_however_its_bytes_come() {
+        let long = [b'x'; 250];
+        let gulps = [
             [
                 &[b'P'; PREFACE][..],
                 &frame(4, 0, &[0; 6]),
-                &frame(HEADERS, 5, b"one"),
+                &frame(HEADERS, 5, b""),
+                &frame(HEADERS, 5, &long).repeat(5),
             ]
             .concat(),
-            frame(HEADERS, 5, b""),
-            [frame(HEADERS, 1, b"th"), frame(CONTINUATION, 4, b"ree")].concat(),
-            [frame(0, 1, &[b'd'; 200]), frame(HEADERS, 4, b"four")].concat(),
+            [
+                frame(HEADERS, 1, &long),
+                frame(CONTINUATION, 0, &long).repeat(4),
+                frame(CONTINUATION, 4, b"end"),
+            ]
+            .concat(),
+            // Each with a reset right behind it.
+            [frame(HEADERS, 5, &[b'y'; 40]), frame(3, 0, &[0; 4])]
+                .concat()
+                .repeat(20),
         ];
-        for buffer in [1, 2, 9, 64, 4096] {
-            let (mut viewer, edge) = tokio::io::duplex(4096);
-            viewer.write_all(&requests.concat()).await.unwrap();
+        for buffer in [1, 2, 9, 64, 8192] {
+            let (mut viewer, edge) = tokio::io::duplex(8192);
+            viewer.write_all(&gulps.concat()).await.unwrap();
             drop(viewer);
             let mut paced = Paced::new(Box::new(edge));
-            assert_eq!(
-                pieces(&mut paced, buffer),
-                requests,
-                "{buffer} bytes at once"
-            );
+            // tokio's own pauses are none of these.
+            let found = unconstrained(async { pieces(&mut paced, buffer) }).await;
+            assert!(found == gulps, "{buffer} bytes at once");
         }
     }
 }
