@@ -165,6 +165,7 @@ fn object(store: &Store) -> Arc<Object> {
         lines: HeadLines::of(&head),
         head,
         body: body.finish(),
+        decoded: None,
         kind: Kind::Segment,
         pace: None,
         freshness: Freshness {
@@ -177,7 +178,7 @@ fn object(store: &Store) -> Arc<Object> {
         fingerprint: "".into(),
         bypass: None,
         permit: None,
-        name: Name::new(7, path, Vec::new(), 0),
+        name: Name::new(7, path, Kind::Segment, Vec::new(), 0),
         hits: Default::default(),
         stored: std::sync::atomic::AtomicBool::new(false),
     })

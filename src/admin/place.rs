@@ -85,10 +85,16 @@ fn path_of(text: &str, empty: EmptySegments, field: &'static str) -> Result<Cano
         let message = format!("{:?} has no canonical path: {bad}", origin_form(text));
         Wrong::new("bad_path", field, message)
     })?;
-    match target.raw_path.contains('*') {
-        true => Err(starred(text, field)),
-        false => Ok(target.path),
+    if target.raw_path.contains('*') {
+        return Err(starred(text, field));
     }
+    // It would name nothing that anybody asks for, and keep the token.
+    let is_block = |segment: &str| segment.starts_with("bcdn_token=");
+    if target.path.as_str().split('/').any(is_block) {
+        let message = "a token's block stands behind the host, and one slash before it";
+        return Err(Wrong::new("bad_path", field, message));
+    }
+    Ok(target.path)
 }
 
 fn starred(text: &str, field: &'static str) -> Wrong {

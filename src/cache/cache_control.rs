@@ -1,10 +1,10 @@
 //! Pure: the directives of Cache-Control (RFC 9111 §5.2.2) that a shared cache
 //! obeys, and of CDN-Cache-Control (RFC 9213), which goes before it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, HeaderName};
+use http::header::{CACHE_CONTROL, DATE, EXPIRES, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
 const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
@@ -173,6 +173,22 @@ pub(super) fn split_outside_quotes(line: &str) -> impl Iterator<Item = &str> {
         quoted ^= c == '"';
         c == ',' && !quoted
     })
+}
+
+/// `Expires` less `Date` (or now). A bad date is in the past (RFC 9111 §5.3).
+pub fn expires_in(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    if !headers.contains_key(EXPIRES) {
+        return None;
+    }
+    let expires = date(headers, EXPIRES).unwrap_or(SystemTime::UNIX_EPOCH);
+    let from = date(headers, DATE).unwrap_or(now);
+    Some(expires.duration_since(from).unwrap_or_default())
+}
+
+pub fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
+    let lines = headers.get_all(name).into_iter();
+    let first = lines.filter_map(|line| line.to_str().ok()).next()?;
+    httpdate::parse_http_date(first).ok()
 }
 
 #[cfg(test)]

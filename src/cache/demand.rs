@@ -16,6 +16,9 @@ pub struct Demand {
     pub no_store: bool,
     /// Do not ask the origin.
     pub only_if_cached: bool,
+    /// Only what the origin has confirmed no longer ago: what a range lies
+    /// beyond may have grown.
+    pub confirmed_within: Option<Duration>,
     max_age: Option<Duration>,
     min_fresh: Option<Duration>,
 }
@@ -46,7 +49,9 @@ impl Demand {
 
     /// Whether a stored object is too old for the viewer.
     pub fn refuses(&self, freshness: &Freshness, now: Instant) -> bool {
+        let since = now.saturating_duration_since(freshness.stored_at);
         self.no_cache
+            || self.confirmed_within.is_some_and(|most| since > most)
             || self.max_age.is_some_and(|most| freshness.age(now) > most)
             || self
                 .min_fresh

@@ -3,10 +3,13 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, HeaderValue, VARY,
+};
 use pingora::http::ResponseHeader;
 
-use super::cache_control::{CacheControl, withheld};
+use super::cache_control::{CacheControl, expires_in, withheld};
+use super::coding;
 use super::lifetime::Lifetime;
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
@@ -46,9 +49,13 @@ pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
     for (name, value) in lines.take(MAX_ORIGIN_HEADERS) {
         append(&mut head, name.clone(), value.clone());
     }
-    if !head.headers.contains_key(CONTENT_TYPE) && facts.status == 200 {
-        let default = HeaderValue::from_static(facts.kind.content_type(facts.path));
-        insert(&mut head, CONTENT_TYPE, default);
+    if facts.status == 200
+        && let Some(kind) = content_type(facts)
+    {
+        insert(&mut head, CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
+    if let Some(coding) = coding::told(facts.origin) {
+        insert(&mut head, CONTENT_ENCODING, coding);
     }
     if facts.status == 200 {
         insert(
@@ -68,6 +75,42 @@ pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
         HeaderValue::from_static("warren"),
     );
     head
+}
+
+/// The type of what the origin names no type of, or one that says no more: object
+/// stores give it to what came without any.
+fn content_type(facts: &HeadFacts<'_>) -> Option<&'static str> {
+    const UNKNOWN: [&str; 3] = [
+        "application/octet-stream",
+        "binary/octet-stream",
+        "application/x-unknown-content-type",
+    ];
+    let known = facts.kind.content_type(facts.path);
+    let Some(said) = facts.origin.get(CONTENT_TYPE) else {
+        return Some(known.unwrap_or(UNKNOWN[0]));
+    };
+    let said = said.to_str().unwrap_or_default().split(';').next();
+    let said = said.unwrap_or_default().trim();
+    let says_nothing = said.is_empty() || UNKNOWN.iter().any(|it| said.eq_ignore_ascii_case(it));
+    known.filter(|_| says_nothing && !facts.as_it_came)
+}
+
+/// A stored head of which there are two forms.
+pub fn varies_by_coding(head: &mut ResponseHeader) {
+    insert(head, VARY, HeaderValue::from_static("Accept-Encoding"));
+}
+
+/// The head of what is stored coded, for who has it decoded: other bytes under
+/// the same name, so its entity-tag is weak.
+pub fn without_coding(head: &mut ResponseHeader) {
+    head.remove_header(&CONTENT_ENCODING);
+    head.remove_header("content-md5");
+    let tag = head.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
+    if let Some(weak) = tag.filter(|tag| !tag.starts_with("W/"))
+        && let Ok(weak) = HeaderValue::from_str(&format!("W/{weak}"))
+    {
+        insert(head, ETAG, weak);
+    }
 }
 
 /// Brings a stored head up to date with a 304 (RFC 9111 §3.2). What describes
@@ -100,7 +143,8 @@ fn pull_lines(head: &mut ResponseHeader, code: u16, facts: &HeadFacts<'_>) {
     let silent = code == 304
         && matches!(facts.kind, Kind::Segment | Kind::Init)
         && facts.live_media.is_none()
-        && !facts.origin.contains_key(CACHE_CONTROL);
+        && !facts.origin.contains_key(CACHE_CONTROL)
+        && !facts.origin.contains_key(EXPIRES);
     if !facts.as_it_came
         && !silent
         && let Some(control) = viewer_cache_control(facts)
@@ -173,16 +217,19 @@ fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
     };
     match facts.kind {
         _ if said.no_store || said.private => came(),
+        Kind::Segment | Kind::Init if said.no_cache => Some(HeaderValue::from_static("no-cache")),
         Kind::Segment | Kind::Init => {
-            // Of a live stream no longer than it is fresh here.
-            let fresh = facts.lifetime.map(|lifetime| lifetime.fresh);
-            let live = facts.live_media.map(|live| fresh.unwrap_or(live).min(live));
-            let most = live.unwrap_or(VIEWER_SEGMENT_AGE);
-            let said = said.shared_max_age().filter(|said| *said < most);
-            match (said, live) {
-                (Some(shorter), _) => max_age(shorter, ""),
-                (None, Some(live)) => max_age(live, ""),
-                (None, None) => max_age(VIEWER_SEGMENT_AGE, ", immutable"),
+            let most = facts.live_media.unwrap_or(VIEWER_SEGMENT_AGE);
+            let said = said.shared_max_age();
+            let said = said.or_else(|| expires_in(facts.origin, facts.pulled_at));
+            // No longer than it is fresh here, unless that is said to CDNs alone.
+            let targeted = CacheControl::of(facts.origin).targeted;
+            let here = facts.lifetime.map(|lifetime| lifetime.fresh);
+            let here = here.filter(|_| !targeted);
+            let age = [said, here].into_iter().flatten().fold(most, Duration::min);
+            match age == VIEWER_SEGMENT_AGE && facts.live_media.is_none() {
+                true => max_age(age, ", immutable"),
+                false => max_age(age, ""),
             }
         }
         Kind::Playlist | Kind::Manifest => match facts.lifetime {
@@ -261,26 +308,36 @@ fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
         return false;
     }
     let text = name.as_str();
-    let never = [
+    // What the edge says of each answer anew.
+    let ours = [
         "age",
         "accept-ranges",
-        "alt-svc",
-        "cache-tag",
+        "content-encoding",
         "content-length",
         "content-range",
         "date",
-        "server",
         "set-cookie",
+    ];
+    if ours.contains(&text) || text.starts_with("access-control-") || stays_here(name) {
+        return false;
+    }
+    facts.as_it_came || !matches!(text, "cache-control" | "expires" | "pragma" | "vary")
+}
+
+/// What an origin says to an edge, or of itself.
+pub fn stays_here(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let names = [
+        "alt-svc",
+        "cache-tag",
+        "server",
         "strict-transport-security",
         "surrogate-control",
         "surrogate-key",
         "via",
     ];
-    let prefixes = ["x-amz-", "x-amzn-", "x-minio-", "access-control-", "cdn-"];
-    if never.contains(&text) || prefixes.iter().any(|prefix| text.starts_with(prefix)) {
-        return false;
-    }
-    facts.as_it_came || !matches!(text, "cache-control" | "expires" | "pragma" | "vary")
+    let prefixes = ["x-amz-", "x-amzn-", "x-minio-", "cdn-"];
+    names.contains(&text) || prefixes.iter().any(|prefix| text.starts_with(prefix))
 }
 
 /// RFC 9110 §7.6.1 and RFC 9112.

@@ -62,10 +62,12 @@ pub enum Bypass {
     Head,
     /// The viewer says `no-store`, and the zone lets him.
     RequestNoStore,
+    /// A range that the pull under way would reach too late.
+    FarAhead,
 }
 
 impl Bypass {
-    pub const ALL: [Bypass; 15] = [
+    pub const ALL: [Bypass; 16] = [
         Bypass::NoStore,
         Bypass::Private,
         Bypass::SetCookie,
@@ -81,6 +83,7 @@ impl Bypass {
         Bypass::NoLength,
         Bypass::Head,
         Bypass::RequestNoStore,
+        Bypass::FarAhead,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -100,6 +103,7 @@ impl Bypass {
             Bypass::NoLength => "no_length",
             Bypass::Head => "head",
             Bypass::RequestNoStore => "request_no_store",
+            Bypass::FarAhead => "far_ahead",
         }
     }
 }

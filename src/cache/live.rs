@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 
 use super::key::Key;
+use crate::hls::Kind;
 use crate::path::CanonicalPath;
 
 /// Entries of each memory here.
 const MEMORY_ENTRIES: u64 = 10_000;
+/// Names that tell less than the playlists that list them.
+const MEMORY_NAMES: u64 = 50_000;
 /// A live folder or a name is forgotten after this without news.
 const NAME_FOR: Duration = Duration::from_secs(3600);
 /// No negative answer is fresh for longer ([`super::lifetime`]).
@@ -25,8 +28,8 @@ pub struct Live {
     /// Paths with a stored negative answer, and when a playlist last said
     /// otherwise.
     missing: Cache<Place, Option<Instant>>,
-    /// Where each playlist stood last.
-    windows: Cache<Key, Window>,
+    /// Where each playlist stood last, and when that came.
+    windows: Cache<Key, (Window, Instant)>,
 }
 
 /// The segments of a playlist, by number.
@@ -52,8 +55,44 @@ pub enum Named {
     Key,
     /// A part that is not there yet.
     HintedPart,
-    /// A segment, a part or an initialisation section of a live stream.
+    /// A segment or a part of a live stream.
     LiveMedia,
+    LiveInit,
+    /// A segment of a stream that has ended.
+    Media,
+    Init,
+    /// By a list of variants, by its type or by its own first bytes.
+    Playlist,
+    Manifest,
+}
+
+impl Named {
+    /// `None`: a name tells it already, or nothing here does.
+    pub const fn of_list(kind: Kind) -> Option<Self> {
+        match kind {
+            Kind::Playlist => Some(Self::Playlist),
+            Kind::Manifest => Some(Self::Manifest),
+            _ => None,
+        }
+    }
+
+    const fn kind(self) -> Kind {
+        match self {
+            Self::Key => Kind::Key,
+            Self::HintedPart | Self::LiveMedia | Self::Media => Kind::Segment,
+            Self::LiveInit | Self::Init => Kind::Init,
+            Self::Playlist => Kind::Playlist,
+            Self::Manifest => Kind::Manifest,
+        }
+    }
+
+    /// A live playlist is taken to be what names it.
+    const fn is_live(self) -> bool {
+        match self {
+            Self::Key | Self::HintedPart | Self::LiveMedia | Self::LiveInit => true,
+            Self::Media | Self::Init | Self::Playlist | Self::Manifest => false,
+        }
+    }
 }
 
 /// A path beside a live playlist, or named by one.
@@ -69,7 +108,7 @@ impl Default for Live {
     fn default() -> Self {
         Self {
             folders: memory(NAME_FOR),
-            named: memory(NAME_FOR),
+            named: memory_of(MEMORY_NAMES, NAME_FOR),
             missing: memory(MISSING_FOR),
             windows: memory(NAME_FOR),
         }
@@ -81,7 +120,15 @@ where
     K: std::hash::Hash + Eq + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    let builder = Cache::builder().max_capacity(MEMORY_ENTRIES);
+    memory_of(MEMORY_ENTRIES, time)
+}
+
+fn memory_of<K, V>(entries: u64, time: Duration) -> Cache<K, V>
+where
+    K: std::hash::Hash + Eq + Send + Sync + 'static,
+    V: Clone + Send + Sync + 'static,
+{
+    let builder = Cache::builder().max_capacity(entries);
     builder.time_to_live(time).build()
 }
 
@@ -122,8 +169,11 @@ impl Live {
 
     pub fn beside(&self, realm: u32, path: &CanonicalPath) -> Option<Beside> {
         let target = self.folder(realm, path)?;
-        let named = self.named.contains_key(&(realm, path.clone()));
-        Some(Beside { target, named })
+        let named = self.named.get(&(realm, path.clone()));
+        Some(Beside {
+            target,
+            named: named.is_some_and(Named::is_live),
+        })
     }
 
     pub fn note_name(&self, realm: u32, path: CanonicalPath, named: Named) {
@@ -132,6 +182,11 @@ impl Live {
 
     pub fn is_named(&self, realm: u32, path: &CanonicalPath, named: Named) -> bool {
         self.named.get(&(realm, path.clone())) == Some(named)
+    }
+
+    /// What a path is, where its name does not tell.
+    pub fn kind(&self, realm: u32, path: &CanonicalPath) -> Option<Kind> {
+        self.named.get(&(realm, path.clone())).map(Named::kind)
     }
 
     /// A negative answer of a path has been stored.
@@ -166,21 +221,39 @@ impl Live {
     /// has gone backwards (RFC 8216 §6.2.2 forbids it): another broadcast under
     /// the names of the one before. Of one key alone: its pulls follow each
     /// other, while those of several delivery directives overtake.
-    pub fn goes_backwards(&self, key: &Key, window: Window) -> bool {
+    pub fn goes_backwards(&self, key: &Key, window: Window, now: Instant) -> bool {
         let before = self.windows.get(key);
-        self.windows.insert(key.clone(), window);
-        before.is_some_and(|before| window.first < before.first || window.next < before.next)
+        self.windows.insert(key.clone(), (window, now));
+        before.is_some_and(|(before, _)| window.is_behind(before))
     }
 
-    /// The same of playlists that pass to their viewers, one beside the other: a
-    /// slow one may end behind a newer one, but not a whole window behind.
-    pub fn jumps_backwards(&self, key: &Key, window: Window) -> bool {
+    /// The same of playlists that pass to their viewers, one beside the other: one
+    /// that was asked for behind the last is newer; of another, which may end
+    /// behind a newer one, a whole window tells.
+    pub fn jumps_backwards(
+        &self,
+        key: &Key,
+        window: Window,
+        asked_at: Instant,
+        now: Instant,
+    ) -> bool {
         let before = self.windows.get(key);
-        let jumps = before.is_some_and(|before| window.next <= before.first);
-        if jumps || before.is_none_or(|before| window.first > before.first) {
-            self.windows.insert(key.clone(), window);
+        let jumps = before.is_some_and(|(before, came)| match asked_at > came {
+            true => window.is_behind(before),
+            false => window.next <= before.first,
+        });
+        let is_newer =
+            |(before, came): (Window, Instant)| asked_at > came || window.first > before.first;
+        if jumps || before.is_none_or(is_newer) {
+            self.windows.insert(key.clone(), (window, now));
         }
         jumps
+    }
+}
+
+impl Window {
+    fn is_behind(self, before: Self) -> bool {
+        self.first < before.first || self.next < before.next
     }
 }
 
@@ -188,6 +261,7 @@ impl Live {
 mod tests {
     use super::*;
     use crate::cache::key::NO_HEADERS;
+    use crate::clock::Clock;
 
     fn path(text: &str) -> CanonicalPath {
         CanonicalPath::parse(text).expect("a path")
@@ -235,9 +309,10 @@ mod tests {
 
     #[test]
     fn a_playlist_that_goes_backwards_is_told_once() {
-        let live = Live::default();
+        let (live, now) = (Live::default(), Clock::default().monotonic());
         let key = |text| Key::new(1, false, &path(text), [], NO_HEADERS);
-        let back = |first, next| live.goes_backwards(&key("/v/a.m3u8"), Window { first, next });
+        let back =
+            |first, next| live.goes_backwards(&key("/v/a.m3u8"), Window { first, next }, now);
         let sliding = [(3, 6), (4, 7), (4, 7), (0, 1), (1, 4)];
         let said = sliding.map(|(first, next)| back(first, next));
         assert_eq!(said, [false, false, false, true, false]);
@@ -247,8 +322,29 @@ mod tests {
         assert_eq!(said, [false, true, false]);
         let other = Window { first: 0, next: 1 };
         assert!(
-            !live.goes_backwards(&key("/v/b.m3u8"), other),
+            !live.goes_backwards(&key("/v/b.m3u8"), other, now),
             "another playlist"
         );
+    }
+
+    #[test]
+    fn of_playlists_that_pass_one_asked_for_later_is_newer() {
+        let (live, start) = (Live::default(), Clock::default().monotonic());
+        let key = Key::new(1, false, &path("/v/a.m3u8"), [], NO_HEADERS);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // First and next segment, asked for at, came at, goes backwards.
+        let table = [
+            (3, 8, 0, 1, false),
+            (3, 7, 0, 2, false),
+            (0, 4, 5, 6, true),
+            (0, 5, 7, 8, false),
+            (20, 25, 9, 10, false),
+            (0, 5, 9, 11, true),
+        ];
+        for (first, next, asked, came, want) in table {
+            let window = Window { first, next };
+            let found = live.jumps_backwards(&key, window, at(asked), at(came));
+            assert_eq!(found, want, "{window:?}");
+        }
     }
 }

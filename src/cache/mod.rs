@@ -4,6 +4,7 @@ pub mod body;
 pub mod budget;
 pub mod cache_control;
 mod chunk;
+pub mod coding;
 pub mod demand;
 pub mod head;
 pub mod key;

@@ -28,6 +28,8 @@ pub struct Object {
     /// The same as text.
     pub lines: HeadLines,
     pub body: Body,
+    /// The same without its coding, where it is stored with one.
+    pub decoded: Option<Arc<Object>>,
     pub kind: Kind,
     pub pace: Option<Pace>,
     pub freshness: Freshness,
@@ -76,6 +78,7 @@ impl Hits {
 pub struct Name {
     pub realm: u32,
     pub path: CanonicalPath,
+    pub kind: Kind,
     pub tags: Vec<String>,
     /// The last purge when its pull began.
     pub born: Epoch,
@@ -87,10 +90,17 @@ pub struct Name {
 const STALE: u64 = 1;
 
 impl Name {
-    pub fn new(realm: u32, path: CanonicalPath, tags: Vec<String>, born: Epoch) -> Self {
+    pub fn new(
+        realm: u32,
+        path: CanonicalPath,
+        kind: Kind,
+        tags: Vec<String>,
+        born: Epoch,
+    ) -> Self {
         Self {
             realm,
             path,
+            kind,
             tags,
             born,
             compared: AtomicU64::new(born << 1),
@@ -104,7 +114,13 @@ impl Name {
         if compared >> 1 == latest {
             return (compared & STALE != 0).then_some(Mode::Soft);
         }
-        let mode = purges.since(self.born, self.realm, self.path.as_str(), &self.tags);
+        let mode = purges.since(
+            self.born,
+            self.realm,
+            self.path.as_str(),
+            self.kind,
+            &self.tags,
+        );
         if mode != Some(Mode::Hard) {
             let stale = if mode.is_some() { STALE } else { 0 };
             self.compared.store(latest << 1 | stale, Relaxed);
@@ -116,7 +132,8 @@ impl Name {
 impl Object {
     /// Bytes for moka's scales.
     pub fn weight(&self) -> u32 {
-        u32::try_from(self.body.len())
+        let decoded = self.decoded.as_ref().map_or(0, |it| it.body.len());
+        u32::try_from(self.body.len() + decoded)
             .unwrap_or(u32::MAX)
             .saturating_add(ENTRY_OVERHEAD as u32)
     }

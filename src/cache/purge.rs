@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::hls::Kind;
 use crate::path_index::PathIndex;
 
 /// Purges are numbered; what was begun at one is older than the next.
@@ -104,22 +105,29 @@ impl Purges {
     }
 
     /// What purges since `born` have made of an object.
-    pub fn since(&self, born: Epoch, realm: u32, path: &str, tags: &[String]) -> Option<Mode> {
+    pub fn since(
+        &self,
+        born: Epoch,
+        realm: u32,
+        path: &str,
+        kind: Kind,
+        tags: &[String],
+    ) -> Option<Mode> {
         let realms = self.read();
         let realm = realms.get(&realm)?;
-        let mark = realm.of_path(path);
+        let mark = realm.of_path(path, kind);
         let tagged = tags.iter().filter_map(|tag| realm.tags.get(tag));
         tagged.fold(mark, |mark, more| mark.with(*more)).since(born)
     }
 
     /// The same of what is on its way: its tags are not known yet, so each tag
     /// that was purged may be one of them.
-    pub fn since_begun(&self, born: Epoch, realm: u32, path: &str) -> Option<Mode> {
+    pub fn since_begun(&self, born: Epoch, realm: u32, path: &str, kind: Kind) -> Option<Mode> {
         let realms = self.read();
         let realm = realms.get(&realm)?;
         let tagged = realm.tags.values();
         tagged
-            .fold(realm.of_path(path), |mark, more| mark.with(*more))
+            .fold(realm.of_path(path, kind), |mark, more| mark.with(*more))
             .since(born)
     }
 
@@ -150,24 +158,17 @@ impl Realm {
         }
     }
 
-    fn of_path(&self, path: &str) -> Mark {
+    fn of_path(&self, path: &str, kind: Kind) -> Mark {
         let mut mark = self.all;
         self.paths.any(path, |more| {
             mark = mark.with(*more);
             false
         });
-        let beside = folder_of_media(path).and_then(|folder| self.folders.get(folder));
+        let folder = path.rfind('/').map(|at| &path[..=at]);
+        let folder = folder.filter(|_| !kind.is_list());
+        let beside = folder.and_then(|folder| self.folders.get(folder));
         mark.with(beside.copied().unwrap_or_default())
     }
-}
-
-/// The folder of a path; `None` for a playlist.
-fn folder_of_media(path: &str) -> Option<&str> {
-    let at = path.rfind('/')?;
-    let extension = path[at..].rsplit_once('.').map(|(_, extension)| extension);
-    let is = |name: &str| extension.is_some_and(|it| it.eq_ignore_ascii_case(name));
-    let is_playlist = is("m3u8") || is("m3u") || is("mpd");
-    (!is_playlist).then(|| &path[..=at])
 }
 
 /// Headers that name tags, and what stands between two. An S3 store sends none
@@ -241,16 +242,23 @@ mod tests {
             ),
         ];
         for (name, born, realm, path, tags, want) in table {
-            assert_eq!(purges.since(born, realm, path, &tags), want, "{name}");
+            assert_eq!(
+                purges.since(born, realm, path, Kind::Other, &tags),
+                want,
+                "{name}"
+            );
         }
         assert_eq!(
-            purges.since_begun(old, 1, "/c"),
+            purges.since_begun(old, 1, "/c", Kind::Other),
             Some(Mode::Hard),
             "perhaps tagged"
         );
-        assert_eq!(purges.since_begun(purges.latest(), 1, "/c"), None);
+        assert_eq!(
+            purges.since_begun(purges.latest(), 1, "/c", Kind::Other),
+            None
+        );
         purges.add(1, &Purge::All, Mode::Soft);
-        assert_eq!(purges.since(3, 1, "/c", &[]), Some(Mode::Soft));
+        assert_eq!(purges.since(3, 1, "/c", Kind::Other, &[]), Some(Mode::Soft));
     }
 
     #[test]
@@ -261,8 +269,14 @@ mod tests {
         for at in 0..MAX_MARKS {
             purges.add(1, &Purge::Tag(at.to_string()), Mode::Soft);
         }
-        assert_eq!(purges.since(0, 1, "/anything", &[]), Some(Mode::Hard));
-        assert_eq!(purges.since(purges.latest(), 1, "/anything", &[]), None);
+        assert_eq!(
+            purges.since(0, 1, "/anything", Kind::Other, &[]),
+            Some(Mode::Hard)
+        );
+        assert_eq!(
+            purges.since(purges.latest(), 1, "/anything", Kind::Other, &[]),
+            None
+        );
     }
 
     #[test]
@@ -286,7 +300,7 @@ mod tests {
         match purge {
             Purge::Path(only) => path == only,
             Purge::Prefix(prefix) => path.starts_with(prefix.as_str()),
-            Purge::Media(folder) => folder_of_media(path) == Some(folder),
+            Purge::Media(folder) => path.rfind('/').map(|at| &path[..=at]) == Some(folder.as_str()),
             Purge::Tag(tag) => tags.contains(tag),
             Purge::All => true,
         }
@@ -317,7 +331,7 @@ mod tests {
                     want = Some(mode);
                 }
             }
-            prop_assert_eq!(marks.since(born, 7, &path, &tags), want);
+            prop_assert_eq!(marks.since(born, 7, &path, Kind::Other, &tags), want);
         }
     }
 }

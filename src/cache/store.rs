@@ -135,7 +135,7 @@ impl Store {
     pub fn count(&self, wanted: &Purges) -> usize {
         let all = self.small.iter().chain(self.large.iter());
         let names = |name: &Name| {
-            let found = wanted.since(0, name.realm, name.path.as_str(), &name.tags);
+            let found = wanted.since(0, name.realm, name.path.as_str(), name.kind, &name.tags);
             found.is_some() && name.purged(&self.purges) != Some(Mode::Hard)
         };
         all.filter(|(_, object)| names(&object.name)).count()

@@ -21,14 +21,12 @@ pub fn forwarded(
     // An object store reads our credentials, never a viewer's.
     let is_s3 = zone.origin.is_s3();
     let secret = |name: &HeaderName| is_s3 && (*name == AUTHORIZATION || *name == COOKIE);
-    let options: Vec<&str> = connection_options(request.texts(&CONNECTION)).collect();
-    let listed = |name: &HeaderName| {
-        options
-            .iter()
-            .any(|it| it.eq_ignore_ascii_case(name.as_str()))
-    };
+    let listed = |name: &HeaderName| lists(request, name);
     let passes = |name: &HeaderName| match zone.cache.policy {
         _ if secret(name) || is_said_by(zone, name) => false,
+        // Another spelling of a name may be that name to the origin, and is no
+        // part of any key.
+        CachePolicy::Origin if name.as_str().contains('_') && !vary.contains(name) => false,
         CachePolicy::Origin if !is_s3 => !is_hop_by_hop(name) && !is_ours(name) && !listed(name),
         // What an object store reads of a request beyond that is its own API.
         _ => vary.contains(name) && !is_of_an_edge(name) && *name != HOST,
@@ -37,6 +35,19 @@ pub fn forwarded(
     entries.retain(|(name, _)| passes(name));
     referrer::without_tokens(node, request, &mut entries);
     entries
+}
+
+/// Whether a viewer's Connection says that a header is for the edge alone.
+fn lists(request: &Request<'_>, name: &HeaderName) -> bool {
+    let mut options = connection_options(request.texts(&CONNECTION));
+    options.any(|option| option.eq_ignore_ascii_case(name.as_str()))
+}
+
+/// Whether a header that the zone keeps apart is sent on at all: only then is it
+/// part of a key.
+pub fn is_sent(request: &Request<'_>, zone: &Zone, name: &HeaderName) -> bool {
+    let drops = zone.cache.policy == CachePolicy::Origin && !zone.origin.is_s3();
+    !(drops && lists(request, name))
 }
 
 /// Whether the zone says this header itself (`origin.headers`).
@@ -71,8 +82,10 @@ fn plain(name: &HeaderName) -> Cow<'_, str> {
 /// `x-minio-` and `x-goog-` are what `x-amz-` is to other stores.
 const EDGE_PREFIXES: &[&str] = &[
     "cdn-",
+    "cloudfront-",
     "x-accel-",
     "x-amz-",
+    "x-appengine-",
     "x-bz-",
     "x-cos-",
     "x-envoy-",
@@ -96,15 +109,26 @@ const EDGE_NAMES: &[&str] = &[
     "x-proto",
     "x-scheme",
     "x-ssl",
+    "x-ssl-client-cert",
+    "x-ssl-client-verify",
+    "ssl-client-cert",
+    "ssl-client-verify",
     "x-url-scheme",
     "x-forwarded",
     "x-arr-ssl",
     "proxy",
     "proxy-host",
+    "proxy-url",
     "destination",
     "base-url",
+    "http-url",
     "request-uri",
+    "uri",
+    "url",
+    "script-name",
+    "x-backend-host",
     "x-base-url",
+    "x-dest-url",
     "x-host",
     "x-http-host",
     "x-invoke-path",
@@ -120,8 +144,10 @@ const EDGE_NAMES: &[&str] = &[
     "x-http-path-override",
     "x-host-override",
     "x-path",
+    "x-path-info",
     "x-proxy-url",
     "x-request-uri",
+    "x-requested-uri",
     "x-script-name",
     "x-uri",
     "x-url",

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{CACHE_CONTROL, HeaderName, PRAGMA};
+use http::header::{CACHE_CONTROL, HeaderName, PRAGMA, RANGE};
 
-use super::forward::forwarded;
+use super::conditional::Answer;
+use super::forward::{forwarded, is_sent};
 use super::request::Request;
+use super::serve::wanted;
 use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site};
 use crate::cache::demand::Demand;
@@ -21,12 +22,16 @@ use crate::hls::Kind;
 use crate::origin::{self, Failure};
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
-use crate::pull::{Job, Joined, News, Passing, Place, Rider};
+use crate::pull::{Job, Joined, News, Place, Reading, Rider};
 use crate::telemetry::CacheStatus;
 use crate::zone::{CachePolicy, Selected, Zone};
 
 /// The usual target duration, before a playlist has told its own.
 const UNKNOWN_TARGET: Duration = Duration::from_secs(6);
+
+/// What the origin has confirmed no longer ago has not grown since: ranges beyond
+/// it are no way to keep the origin busy.
+const GROWS_WITHIN: Duration = Duration::from_millis(250);
 
 /// How a request is going to be answered.
 pub enum Found {
@@ -37,8 +42,11 @@ pub enum Found {
         rider: Rider,
         stale: Option<Arc<Object>>,
     },
-    /// By a request of its own to the origin.
-    Pass(Bypass),
+    /// By a request of its own to the origin; `stale` as above.
+    Pass {
+        reason: Bypass,
+        stale: Option<Arc<Object>>,
+    },
     /// Not at all, or by what is stale: the key has failed a moment ago.
     Failed {
         failure: Failure,
@@ -83,7 +91,10 @@ impl<'a> Query<'a> {
         let told_https = visit.request.entry.https && zone.tells_scheme();
         let wire = Wire {
             told_https,
-            lines: |name| visit.request.values(name).collect(),
+            lines: |name| match is_sent(visit.request, zone, name) {
+                true => visit.request.values(name).collect(),
+                false => Vec::new(),
+            },
         };
         let (kind, selected, base) = place(store, zone, &target.path, target.query, &wire);
         let variation = match zone.cache.policy {
@@ -130,7 +141,8 @@ impl<'a> Query<'a> {
             })
         };
         let now = self.visit.request.entry.came;
-        let state = match self.demand.refuses(&object.freshness, now) {
+        let demand = self.demand_of(&object);
+        let state = match demand.refuses(&object.freshness, now) {
             true => State::Expired,
             false => object.state(now),
         };
@@ -152,19 +164,35 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// A file that a live playlist adds to grows under its name: before a viewer
+    /// is told that there is no such range, the origin is asked.
+    fn demand_of(&self, object: &Object) -> Demand {
+        let mut demand = self.demand;
+        demand.confirmed_within = self.is_beyond(object).then_some(GROWS_WITHIN);
+        demand
+    }
+
+    /// Whether the range that is asked for lies behind the end of an object.
+    pub fn is_beyond(&self, object: &Object) -> bool {
+        self.visit.request.contains(&RANGE)
+            && wanted(self.visit.request, object) == Answer::Unsatisfiable
+    }
+
     fn pull(&self, stale: Option<Arc<Object>>) -> Found {
         if self.demand.only_if_cached {
             return Found::Refused(Refused::OnlyIfCached);
         }
         if self.demand.no_store {
-            return Found::Pass(Bypass::RequestNoStore);
+            let (reason, stale) = (Bypass::RequestNoStore, None);
+            return Found::Pass { reason, stale };
         }
         if let Some(reason) = self.visit.node.pulls.store.passes(&self.key) {
-            return Found::Pass(reason);
+            return Found::Pass { reason, stale };
         }
         if self.visit.request.is_head() {
             // A HEAD never pulls a body that nobody asked for.
-            return Found::Pass(Bypass::Head);
+            let reason = Bypass::Head;
+            return Found::Pass { reason, stale };
         }
         if let Some(failure) = self.recent_failure() {
             return Found::Failed { failure, stale };
@@ -252,6 +280,7 @@ impl<'a> Query<'a> {
 
     fn join(&self, stale: Option<Arc<Object>>) -> Joined {
         let Visit { node, admitted, .. } = self.visit;
+        let demand = stale.as_deref().map(|object| self.demand_of(object));
         let job = self
             .place()
             .map(|place| |born| self.job(stale, place, born));
@@ -259,7 +288,7 @@ impl<'a> Query<'a> {
             key: &self.key,
             base: &self.base,
             kind: self.kind,
-            demand: self.demand,
+            demand: demand.unwrap_or(self.demand),
             realm: admitted.zone.realm,
             path: &admitted.target.path,
         };
@@ -291,11 +320,12 @@ impl<'a> Query<'a> {
     }
 
     pub fn is_playlist(&self) -> bool {
-        matches!(self.kind, Kind::Playlist | Kind::Manifest)
+        self.kind.is_list()
     }
 
     /// A playlist has passed by.
-    pub fn passed(&self, headers: &HeaderMap, body: &Passing) {
+    pub fn passed(&self, body: &Reading) {
+        let asked_at = self.visit.request.entry.came;
         let Visit { node, admitted, .. } = self.visit;
         let news = News {
             pulls: &node.pulls,
@@ -304,7 +334,7 @@ impl<'a> Query<'a> {
             key: &self.key,
             kind: self.kind,
         };
-        news.passed(headers, body);
+        news.passed(body, asked_at);
     }
 
     /// Media of a live stream: how long they are what they are.
@@ -385,10 +415,10 @@ pub fn place<'q, 'v>(
     query: Option<&'q str>,
     wire: &Wire<impl Fn(&'v HeaderName) -> Vec<&'v [u8]>>,
 ) -> (Kind, Selected<'q>, Key) {
-    let mut kind = Kind::of(path);
-    if kind == Kind::Other && store.live.is_named(zone.realm, path, Named::Key) {
-        kind = Kind::Key;
-    }
+    let kind = match Kind::of(path) {
+        Kind::Other => store.live.kind(zone.realm, path).unwrap_or(Kind::Other),
+        kind => kind,
+    };
     let packager = !zone.origin.is_s3();
     let rules = &zone.cache;
     let selected = rules.select(query, kind, packager, zone.token.is_some());

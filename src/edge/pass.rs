@@ -1,11 +1,13 @@
 //! Answers that are not stored: asked of the origin for one viewer alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LAST_MODIFIED, RANGE};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::account::Record;
 use super::headers::{self, Detail};
@@ -15,12 +17,14 @@ use super::respond;
 use super::sender::{Lost, Sender};
 use super::serve::{Cut, Server};
 use super::verify::Refused;
+use crate::cache::coding::{Coding, coding};
 use crate::cache::head::insert;
 use crate::cache::lifetime::Bypass;
+use crate::cache::object::Object;
 use crate::origin::{
     Exchange, Failure, Method as OriginMethod, Request as OriginRequest, entity_tag,
 };
-use crate::pull::{Good, Passing, Steady, viewer_head};
+use crate::pull::{Good, Reading, Steady, viewer_head};
 use crate::standing::Needed;
 use crate::telemetry::CacheStatus;
 use crate::zone::CachePolicy;
@@ -31,11 +35,12 @@ pub(super) const PASS_BUFFER_BYTES: usize = 64 << 10;
 const FIRST_PASS_BYTES: usize = 16 << 10;
 
 impl Server<'_> {
-    /// Asks the origin for this viewer alone, or takes over the open answer.
+    /// Asks the origin for this viewer alone, or takes over the open answer; where
+    /// the origin fails, what is stale may serve.
     pub(super) async fn pass(
         &self,
         reason: Bypass,
-        open: Option<Box<Exchange>>,
+        (open, stale): (Option<Box<Exchange>>, Option<Arc<Object>>),
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
@@ -53,28 +58,44 @@ impl Server<'_> {
         let Some(_pass) = node.limits.pass(visitor.client_ip) else {
             return self.refuse(Refused::TooManyPasses, sender, record).await;
         };
-        let request = self.request();
-        // Held to the end of the answer.
-        let mut leave = None;
-        let exchange = match open.filter(|_| request.range.is_none()) {
+        let (request, origin) = (self.request(), &self.visit.admitted.origin);
+        // Held to the end of the answer. One that is open already is given up
+        // where there is none for it: pulls for everybody keep their places.
+        let open = open.filter(|_| request.range.is_none());
+        let mut leave = open.as_ref().and_then(|_| origin.pass_now());
+        let open = open.filter(|_| leave.is_some());
+        let exchange = match open {
             Some(exchange) => Ok(*exchange),
             None => match self.query.recent_failure_of(&request) {
                 Some(failure) => return self.failed(failure, None, sender, record).await,
                 None => {
                     let opened = async {
-                        leave = Some(self.visit.admitted.origin.pass().await?);
+                        leave = Some(origin.pass().await?);
                         Box::pin(self.open(request.clone())).await
                     };
+                    let patience = self.patience_beside(stale.as_deref());
+                    let opened = timeout(patience, opened)
+                        .map(|it| it.unwrap_or(Err(Failure::AnswerTimeout)));
                     self.patiently(opened, sender).await?
                 }
             },
         };
+        let now = node.clock.monotonic();
+        let stale = stale.filter(|object| object.freshness.covers_errors(now));
         let detail = Detail::forward(record.cache, true, Some(reason.name()));
         match exchange {
+            Ok(exchange) if exchange.head.status >= 500 && stale.is_some() => {
+                drop(exchange);
+                self.failed(Failure::ServerError, stale, sender, record)
+                    .await
+            }
             Ok(exchange) => Box::pin(self.exchange(exchange, detail, sender, record)).await,
             Err(failure) => {
                 self.visit.admitted.origin.count(failure);
                 self.query.note_failure_of(&request, failure);
+                if stale.is_some() {
+                    return self.failed(failure, stale, sender, record).await;
+                }
                 record.reason = Some(failure.name());
                 let stamp = self.visit.stamp(record.cache, None, detail);
                 let wait = self.visit.admitted.origin.retry_after(failure);
@@ -154,7 +175,9 @@ impl Server<'_> {
         let status = exchange.head.status;
         let stamp = self.visit.stamp(record.cache, None, detail);
         let refused = match status {
-            300..=399 if hls && status != 304 => Some(respond::failed(Failure::Redirect, &stamp)),
+            // Nothing is asked here that it could confirm.
+            304 => Some(respond::failed(Failure::UnexpectedRange, &stamp)),
+            300..=399 if hls => Some(respond::failed(Failure::Redirect, &stamp)),
             416 => Some(respond::unsatisfiable(
                 length_of_unsatisfied(&exchange),
                 &stamp,
@@ -201,7 +224,8 @@ impl Server<'_> {
         headers::stamp(&mut head, code, &stamp);
         // What it tells of live media is known though it is not stored.
         let reads = hls && self.query.is_playlist() && status == 200 && !is_head;
-        let mut passing = reads.then(Passing::default);
+        let is_plain = coding(&exchange.head.headers) == Coding::Identity;
+        let mut passing = (reads && is_plain).then(Reading::default);
         let mut buffer = BytesMut::new();
         let mut steady = Steady::new(&self.visit.node.pulls.counts);
         let mut begun = Some(head);
@@ -235,7 +259,7 @@ impl Server<'_> {
             }
             if count == 0 || is_head {
                 if let Some(passing) = &passing {
-                    self.query.passed(&exchange.head.headers, passing);
+                    self.query.passed(passing);
                 }
                 return Ok(sender.end().await?);
             }

@@ -23,6 +23,9 @@ use crate::telemetry::CacheStatus;
 
 /// Looks in the cache for one request, each behind a pull that others began.
 const MAX_LOOKS: u8 = 4;
+/// A range that begins so long behind what has arrived is asked for by itself: a
+/// seek to the end of a film does not wait for the film.
+const SEEK_PATIENCE: Duration = Duration::from_secs(1);
 /// How long an origin's answer is waited for where an old playlist would do.
 const LEAST_BESIDE_STALE: Duration = Duration::from_millis(500);
 const MOST_BESIDE_STALE: Duration = Duration::from_secs(2);
@@ -85,7 +88,7 @@ impl Server<'_> {
                 self.again(sender, record).await
             }
             Arrival::Handed(reason, exchange) => {
-                Box::pin(self.pass(reason, exchange, sender, record)).await
+                Box::pin(self.pass(reason, (exchange, None), sender, record)).await
             }
             Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
         }
@@ -93,7 +96,7 @@ impl Server<'_> {
 
     /// How long an answer is waited for where an old playlist would do: a player
     /// that waits longer for the next one runs out of media.
-    fn patience_beside(&self, stale: Option<&Object>) -> Duration {
+    pub(super) fn patience_beside(&self, stale: Option<&Object>) -> Duration {
         let now = self.visit.node.clock.monotonic();
         let usable = stale.filter(|object| object.freshness.covers_errors(now));
         match usable.and_then(|object| object.pace) {
@@ -109,7 +112,7 @@ impl Server<'_> {
     /// request; in the end it asks for itself.
     async fn again(&self, sender: &mut Sender<'_>, record: &mut Record) -> Result<(), Cut> {
         if self.looks == MAX_LOOKS {
-            return Box::pin(self.pass(Bypass::Vary, None, sender, record)).await;
+            return Box::pin(self.pass(Bypass::Vary, (None, None), sender, record)).await;
         }
         let query = Query::of(self.visit);
         let server = Server {
@@ -131,7 +134,8 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         record.reason = Some(failure.name());
         let now = self.visit.node.clock.monotonic();
-        let usable = stale.filter(|object| object.freshness.covers_errors(now));
+        let usable = stale
+            .filter(|object| object.freshness.covers_errors(now) && !self.query.is_beyond(object));
         let Some(object) = usable else {
             record.cache = CacheStatus::Miss;
             let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);
@@ -192,8 +196,21 @@ impl Server<'_> {
         let mut next = match range.is_empty() {
             true => None,
             false => {
-                let first = rider.next(range.start, range.end);
-                match self.patiently(first, sender).await? {
+                let before = rider.available();
+                let soon = timeout(SEEK_PATIENCE, rider.next(range.start, range.end));
+                let first = match sender.waiting(soon).await? {
+                    Ok(first) => first,
+                    Err(_) if is_far(range.start, before, rider.available()) => {
+                        drop(rider);
+                        return Box::pin(self.pass(Bypass::FarAhead, (None, None), sender, record))
+                            .await;
+                    }
+                    Err(_) => {
+                        let first = rider.next(range.start, range.end);
+                        self.patiently(first, sender).await?
+                    }
+                };
+                match first {
                     Ok(bytes) => bytes,
                     Err(failure) => return self.failed(failure, stale, sender, record).await,
                 }
@@ -219,5 +236,30 @@ impl Server<'_> {
             sender.end().await?;
         }
         Ok(())
+    }
+}
+
+/// Whether a place in a body that arrives is not reached within [`SEEK_PATIENCE`]:
+/// so many bytes had arrived before the last one, and now.
+const fn is_far(at: u64, before: u64, now: u64) -> bool {
+    at.saturating_sub(now) > now.saturating_sub(before)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_far_where_the_pull_would_take_longer_to_it_than_was_waited() {
+        let table = [
+            (40 << 20, 0, 2 << 20, true),
+            (4 << 20, 0, 2 << 20, false),
+            (4 << 20, 1 << 20, 2 << 20, true),
+            (3 << 20, 3 << 20, 3 << 20, false),
+            (3 << 20, 2 << 20, 2 << 20, true),
+        ];
+        for (at, before, now, want) in table {
+            assert_eq!(is_far(at, before, now), want, "{at} {before} {now}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use tokio::time::timeout;
 
@@ -22,6 +22,7 @@ use super::respond::{self, Response};
 use super::sender::{Lost, Sender};
 use super::verify::Refused;
 use super::waits::Source;
+use crate::cache::coding::takes_gzip;
 use crate::cache::head::insert;
 use crate::cache::object::Object;
 use crate::origin::Failure;
@@ -76,7 +77,9 @@ impl Server<'_> {
             Found::Riding { rider, stale } => {
                 Box::pin(self.ride(rider, stale, sender, record)).await
             }
-            Found::Pass(reason) => Box::pin(self.pass(reason, None, sender, record)).await,
+            Found::Pass { reason, stale } => {
+                Box::pin(self.pass(reason, (None, stale), sender, record)).await
+            }
             Found::Failed { failure, stale } => self.failed(failure, stale, sender, record).await,
             Found::Refused(refused) => self.refuse(refused, sender, record).await,
         }
@@ -114,6 +117,7 @@ impl Server<'_> {
         record: &mut Record,
     ) -> Result<(), Cut> {
         record.cache = status;
+        record.kind = object.kind;
         record.fingerprint = Some(object.fingerprint.clone());
         object.hits.count(drawn(self.visit.request_id));
         let age = object.freshness.age(self.visit.node.clock.monotonic());
@@ -123,6 +127,7 @@ impl Server<'_> {
                 .short(respond::missing(object.status, &stamp), sender, record)
                 .await;
         }
+        let object = form(self.visit.request, object);
         let length = object.body.len();
         let wanted = wanted(self.visit.request, object);
         if let Answer::Parts(parts) = wanted {
@@ -221,6 +226,13 @@ impl<'a> Visit<'a> {
         let ttl = i64::try_from(fresh).unwrap_or(i64::MAX) - i64::try_from(age).unwrap_or(i64::MAX);
         Detail::hit(ttl, &hit.object.fingerprint, hit.status, hit.failure)
     }
+}
+
+/// The form of a stored object that a viewer takes.
+pub fn form<'o>(request: &Request<'_>, object: &'o Arc<Object>) -> &'o Arc<Object> {
+    let decoded = object.decoded.as_ref();
+    let decoded = decoded.filter(|_| !takes_gzip(request.texts(&ACCEPT_ENCODING)));
+    decoded.unwrap_or(object)
 }
 
 /// How a request is answered with a stored object.

@@ -24,7 +24,7 @@ use super::sender::Lost;
 use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use super::watch::{Turn, Watch};
-use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop};
+use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop, stays_here};
 use crate::origin::{Failure, Origin, connection_says, unconnected};
 use crate::path::encode;
 use crate::per_address::Guest;
@@ -42,8 +42,9 @@ pub struct Through {
     changing: Option<Changing>,
     /// What the origin is told of the viewer's trace.
     trace: Told,
-    /// The place among `max_pulls`, and when it is given up at the latest.
-    place: Option<(OwnedSemaphorePermit, Instant)>,
+    /// The places among `max_pulls` and among those that pass, and when they are
+    /// given up at the latest.
+    place: Option<([OwnedSemaphorePermit; 2], Instant)>,
     /// As the token limits the answer: its pace, what has been sent of it, and
     /// since when.
     pace: Pace,
@@ -93,9 +94,11 @@ impl Through {
     /// Waits for a place, from which on the request has `total_timeout`.
     async fn enter(&mut self, node: &Node, session: &Session) -> Result<(), Failure> {
         if self.place.is_none() {
+            // It goes at its viewer's pace, as what passes does.
+            let leave = self.origin.pass().await?;
             let place = self.origin.place().await?;
             let total = self.origin.settings().deadlines.total;
-            self.place = Some((place, node.clock.monotonic() + total));
+            self.place = Some(([leave, place], node.clock.monotonic() + total));
             if let Some(watch) = &self.watch {
                 watch.begin(&self.origin, socket_of(session));
             }
@@ -257,8 +260,11 @@ pub fn rewrite(
 
 /// Gives an origin's answer the headers of every other response.
 pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
-    let hops = response.headers.keys();
-    let hops = hops.filter(|name| is_hop_by_hop(name) && **name != TRANSFER_ENCODING);
+    let names = response.headers.keys();
+    let hops = names.filter(|name| {
+        let hop = is_hop_by_hop(name) || connection_says(&response.headers, name.as_str());
+        (hop || stays_here(name)) && **name != TRANSFER_ENCODING
+    });
     for name in hops.cloned().collect::<Vec<_>>() {
         response.remove_header(&name);
     }

@@ -62,7 +62,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> W
         Found::Hit(hit) => Warmed::Already(hit.object),
         Found::Riding { mut rider, .. } => landed(rider.end().await),
         Found::Failed { failure, .. } => Warmed::Failed(failure.name()),
-        Found::Pass(reason) => Warmed::Failed(reason.name()),
+        Found::Pass { reason, .. } => Warmed::Failed(reason.name()),
         Found::Refused(refused) => Warmed::Failed(refused.name()),
     }
 }

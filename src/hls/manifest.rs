@@ -14,6 +14,21 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Whether a body begins as a manifest: an XML declaration at the most stands
+    /// before its element.
+    pub fn begins(start: &[u8]) -> bool {
+        let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
+        let start = start.trim_ascii_start();
+        let behind = match start.strip_prefix(b"<?xml") {
+            Some(rest) => match memchr::memchr(b'>', rest) {
+                Some(end) => rest[end + 1..].trim_ascii_start(),
+                None => return false,
+            },
+            None => start,
+        };
+        behind.starts_with(b"<MPD")
+    }
+
     /// `None` where the body has no `MPD` element.
     pub fn scan(body: &[u8]) -> Option<Self> {
         let start = memchr::memmem::find(body, b"<MPD")?;
@@ -47,6 +62,11 @@ pub(super) fn references(body: &[u8]) -> impl Iterator<Item = &str> {
         let found = text.split(beginning).skip(1);
         found.filter_map(|rest| rest.split(['"', '\'', '<']).next())
     })
+}
+
+/// Files that a manifest names whole, and not by a template.
+pub fn files(body: &[u8]) -> impl Iterator<Item = &str> {
+    references(body).filter(|name| !name.contains('$') && !name.ends_with('/'))
 }
 
 fn attribute<'e>(element: &'e str, name: &str) -> Option<&'e str> {

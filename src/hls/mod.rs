@@ -7,12 +7,12 @@ mod manifest;
 mod playlist;
 
 pub use kind::Kind;
-pub use manifest::Manifest;
-pub use playlist::{Playlist, uris};
+pub use manifest::{Manifest, files};
+pub use playlist::{Playlist, lines, uris};
 
 use std::time::Duration;
 
-/// Bodies above this are no playlists: not scanned, and not stored as one.
+/// Of longer playlists the beginning and the end are read.
 pub const MAX_PLAYLIST_BYTES: usize = 1 << 20;
 
 /// The longest target duration or update period believed; a longer one is read

@@ -13,6 +13,16 @@ const MAX_URIS: usize = 64;
 /// Names remembered of a live playlist: those that may not be there yet.
 const MAX_NEWEST: usize = 16;
 
+/// Tags that stand in a multivariant playlist alone (RFC 8216 §4.3.4): one may
+/// have I-frame variants, or renditions, and nothing else.
+const MULTIVARIANT: [&[u8]; 5] = [
+    b"#EXT-X-STREAM-INF:",
+    b"#EXT-X-I-FRAME-STREAM-INF:",
+    b"#EXT-X-MEDIA:",
+    b"#EXT-X-SESSION-DATA:",
+    b"#EXT-X-CONTENT-STEERING:",
+];
+
 /// The facts of one playlist body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Playlist {
@@ -22,6 +32,8 @@ pub struct Playlist {
     /// `URI` values of EXT-X-PRELOAD-HINT for parts: they are asked for before
     /// they are there, and a packager holds its answer until they are.
     pub hint_uris: Vec<String>,
+    /// `URI` values of EXT-X-MAP.
+    pub map_uris: Vec<String>,
     /// Of a media playlist: EXT-X-MEDIA-SEQUENCE, 0 where there is none (RFC 8216
     /// §4.3.3.2).
     pub sequence: u64,
@@ -42,18 +54,28 @@ pub fn uris(body: &[u8]) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The lines of a playlist that are no tag: its segments, or its variants.
+pub fn lines(body: &[u8]) -> impl Iterator<Item = &str> {
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let is_uri = |line: &&[u8]| !line.is_empty() && !line.starts_with(b"#");
+    lines
+        .filter(is_uri)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+}
+
 impl Playlist {
-    /// `None` where the body does not begin with `#EXTM3U` (RFC 8216 §4.3.1.1),
-    /// such as an error page sent with 200.
+    /// Whether a body begins as a playlist must (RFC 8216 §4.3.1.1).
+    pub fn begins(body: &[u8]) -> bool {
+        behind_first_tag(body).is_some()
+    }
+
+    /// `None` where the body does not begin as a playlist, such as an error page
+    /// sent with 200.
     pub fn scan(body: &[u8]) -> Option<Self> {
-        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-        let after = body.strip_prefix(b"#EXTM3U")?;
-        if !after.is_empty() && !after[0].is_ascii_whitespace() {
-            return None;
-        }
+        let after = behind_first_tag(body)?;
         let (mut ended, mut multivariant, mut parts) = (false, false, false);
         let (mut target, mut sequence, mut segments) = (None, 0, 0u64);
-        let (mut key_uris, mut hint_uris) = (Vec::new(), Vec::new());
+        let (mut key_uris, mut hint_uris, mut map_uris) = (Vec::new(), Vec::new(), Vec::new());
         for line in after.split(|byte| *byte == b'\n') {
             let line = line.trim_ascii_end();
             if let Some(value) = line.strip_prefix(b"#EXT-X-TARGETDURATION:") {
@@ -68,7 +90,7 @@ impl Playlist {
                 segments = segments.saturating_add(count);
             } else if line == b"#EXT-X-ENDLIST" {
                 ended = true;
-            } else if line.starts_with(b"#EXT-X-STREAM-INF:") {
+            } else if MULTIVARIANT.iter().any(|tag| line.starts_with(tag)) {
                 multivariant = true;
             } else if line.starts_with(b"#EXT-X-PART-INF:") {
                 parts = true;
@@ -76,6 +98,8 @@ impl Playlist {
                 remember(&mut key_uris, uri);
             } else if let Some(uri) = hint_uri(line) {
                 remember(&mut hint_uris, uri);
+            } else if let Some(uri) = map_uri(line) {
+                remember(&mut map_uris, uri);
             }
         }
         let target = target.unwrap_or(UNKNOWN_TARGET).min(MAX_TARGET);
@@ -90,10 +114,18 @@ impl Playlist {
             newest: newest(after, &key_uris, &hint_uris),
             key_uris,
             hint_uris,
+            map_uris,
             sequence,
             segments,
         })
     }
+}
+
+fn behind_first_tag(body: &[u8]) -> Option<&[u8]> {
+    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let after = body.strip_prefix(b"#EXTM3U")?;
+    let ends = after.first().is_none_or(u8::is_ascii_whitespace);
+    ends.then_some(after)
 }
 
 /// The last URIs that are neither a key's nor a hint's.
@@ -138,6 +170,10 @@ fn hint_uri(line: &[u8]) -> Option<&str> {
     let attributes = line.strip_prefix(b"#EXT-X-PRELOAD-HINT:")?;
     let part = memchr::memmem::find(attributes, b"TYPE=PART").is_some();
     uri(attributes).filter(|_| part)
+}
+
+fn map_uri(line: &[u8]) -> Option<&str> {
+    uri(line.strip_prefix(b"#EXT-X-MAP:")?)
 }
 
 fn uri(attributes: &[u8]) -> Option<&str> {

@@ -144,6 +144,11 @@ impl Origin {
         }
     }
 
+    /// The same, where there is one now.
+    pub fn pass_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.passes).try_acquire_owned().ok()
+    }
+
     /// How each of the endpoints does, in their order.
     pub fn endpoint_states(&self) -> Vec<EndpointState> {
         self.endpoints.states(self.clock.monotonic())

@@ -287,9 +287,9 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
+impl Exchange {
     /// A connection whose answer was read to its end goes back to the pool.
-    fn drop(&mut self) {
+    pub fn give_back(&mut self) {
         let reusable =
             self.body == BodyState::Done && self.head.keep_alive && self.ahead.is_empty();
         if !reusable || self.head.status == 0 {
@@ -298,5 +298,11 @@ impl Drop for Exchange {
         if let Some(stream) = self.stream.take() {
             self.origin.release(stream, &self.peer);
         }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.give_back();
     }
 }

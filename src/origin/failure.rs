@@ -241,8 +241,9 @@ impl Failure {
                 Some("set origin.ca_file, or give the endpoint a certificate for its name")
             }
             Failure::Denied => Some(
-                "allow s3:GetObject to the key; where missing objects are meant, allow \
-                 s3:ListBucket or write missing_as = [404, 403]",
+                "allow s3:GetObject to the key, or set origin.access_key where there is none; \
+                 where missing objects are meant, allow s3:ListBucket or write \
+                 missing_as = [404, 403]",
             ),
             Failure::ColdStorage => Some("restore the object from its archive"),
             Failure::Dns

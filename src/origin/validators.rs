@@ -31,6 +31,18 @@ impl Validators {
     }
 
     /// Nothing tells this state from the next.
+    /// Those of another form of the same.
+    pub fn weak(self) -> Self {
+        let weak = |tag: String| match tag.starts_with("W/") {
+            true => tag,
+            false => format!("W/{tag}"),
+        };
+        Self {
+            etag: self.etag.map(weak),
+            ..self
+        }
+    }
+
     pub fn is_none(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }

@@ -4,18 +4,17 @@
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{
-    AGE, CONTENT_ENCODING, CONTENT_RANGE, DATE, EXPIRES, HeaderName, HeaderValue, SET_COOKIE,
-};
+use http::header::{AGE, CONTENT_RANGE, DATE, HeaderValue, SET_COOKIE};
 
 use pingora::http::ResponseHeader;
 
-use crate::cache::cache_control::CacheControl;
+use super::reading::Reading;
+use crate::cache::cache_control::{CacheControl, date};
 use crate::cache::head::{HeadFacts, render};
 use crate::cache::lifetime::{self, Answer, Bypass, Lifetime};
 use crate::cache::live::Window;
 use crate::clock::unix_seconds;
-use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Manifest, Pace, Playlist};
+use crate::hls::{Kind, Manifest, Pace, Playlist};
 use crate::origin::{Failure, Framing, Head};
 use crate::path::CanonicalPath;
 use crate::zone::{CachePolicy, CacheRules, Zone};
@@ -39,7 +38,6 @@ pub enum Course {
 /// What was asked, as far as the answer is judged by it.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked {
-    pub kind: Kind,
     /// With validators of what is stored.
     pub to_confirm: bool,
     /// Something is stored that may be served where the origin fails.
@@ -77,21 +75,10 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
     if !hls && asked.with_credentials && !control.despite_authorization {
         return Course::Private(Bypass::Authorization);
     }
-    let most = match asked.kind {
-        Kind::Playlist | Kind::Manifest if hls => max_object.min(MAX_PLAYLIST_BYTES as u64),
-        _ => max_object,
-    };
     match head.length() {
-        Some(length) if length > most => Course::Private(Bypass::TooLarge),
+        Some(length) if length > max_object => Course::Private(Bypass::TooLarge),
         _ => Course::Share,
     }
-}
-
-fn lines(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
 }
 
 /// How old the answer was on arrival.
@@ -121,20 +108,6 @@ fn delta_seconds(value: &HeaderValue) -> Option<u64> {
     digits.then(|| text.parse().unwrap_or(MAX_AGE).min(MAX_AGE))
 }
 
-fn date(headers: &HeaderMap, name: HeaderName) -> Option<SystemTime> {
-    httpdate::parse_http_date(lines(headers, name).next()?).ok()
-}
-
-/// `Expires` less `Date` (or now). A bad date is in the past (RFC 9111 §5.3).
-pub fn expires_in(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    if !headers.contains_key(EXPIRES) {
-        return None;
-    }
-    let expires = date(headers, EXPIRES).unwrap_or(SystemTime::UNIX_EPOCH);
-    let from = date(headers, DATE).unwrap_or(now);
-    Some(expires.duration_since(from).unwrap_or_default())
-}
-
 /// What a playlist's or manifest's body tells.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
@@ -142,32 +115,31 @@ pub struct Told {
     /// URIs of keys, and of parts that are not there yet.
     pub keys: Vec<String>,
     pub hints: Vec<String>,
+    /// URIs of initialisation sections.
+    pub maps: Vec<String>,
     /// Of a media playlist: where it stands, and its newest names.
     pub window: Option<Window>,
     pub newest: Vec<String>,
 }
 
 /// Reads a playlist's or manifest's body; other kinds tell nothing.
-pub fn told(kind: Kind, headers: &HeaderMap, body: &[u8]) -> Told {
-    let coded = headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|coding| coding != "identity");
-    if coded || body.len() > MAX_PLAYLIST_BYTES {
-        return Told::default();
-    }
+pub fn told(kind: Kind, body: &Reading) -> Told {
+    let text = &body.text;
     match kind {
-        Kind::Playlist => Playlist::scan(body).map_or_else(Told::default, |playlist| Told {
+        Kind::Playlist => Playlist::scan(text).map_or_else(Told::default, |playlist| Told {
             pace: Some(playlist.pace),
             keys: playlist.key_uris,
             hints: playlist.hint_uris,
-            window: (playlist.pace != Pace::Multivariant).then(|| Window {
+            maps: playlist.map_uris,
+            // Of a part of it the segments cannot be counted.
+            window: (playlist.pace != Pace::Multivariant && !body.cut).then(|| Window {
                 first: playlist.sequence,
                 next: playlist.sequence.saturating_add(playlist.segments),
             }),
             newest: playlist.newest,
         }),
         Kind::Manifest => Told {
-            pace: Manifest::scan(body).map(|manifest| manifest.pace),
+            pace: Manifest::scan(text).map(|manifest| manifest.pace),
             ..Told::default()
         },
         _ => Told::default(),
@@ -245,138 +217,109 @@ mod tests {
             ..CacheRules::default()
         };
         let private = |reason| Course::Private(reason);
-        let table: &[(&str, &str, &CacheRules, Kind, Course)] = &[
-            (
-                "whole",
-                "200 OK\r\nContent-Length: 5",
-                &hls,
-                Kind::Segment,
-                Course::Share,
-            ),
-            (
-                "confirmed",
-                "304 Not Modified",
-                &hls,
-                Kind::Segment,
-                Course::Confirmed,
-            ),
+        let table: &[(&str, &str, &CacheRules, Course)] = &[
+            ("whole", "200 OK\r\nContent-Length: 5", &hls, Course::Share),
+            ("confirmed", "304 Not Modified", &hls, Course::Confirmed),
             (
                 "part",
                 "206 Partial\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 Course::Fail(Failure::UnexpectedRange),
             ),
             (
                 "200 with Content-Range",
                 "200 OK\r\nContent-Length: 5\r\nContent-Range: bytes 0-4/9",
                 &hls,
-                Kind::Segment,
                 Course::Fail(Failure::UnexpectedRange),
             ),
             (
                 "redirect",
                 "302 Found\r\nLocation: /x\r\nContent-Length: 0",
                 &hls,
-                Kind::Segment,
                 Course::Fail(Failure::Redirect),
             ),
             (
                 "redirect, plain",
                 "302 Found\r\nLocation: /x\r\nContent-Length: 0",
                 &plain,
-                Kind::Other,
                 Course::Share,
             ),
             (
                 "no-store",
                 "200 OK\r\nCache-Control: no-store\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 private(Bypass::NoStore),
             ),
             (
                 "private",
                 "200 OK\r\nCache-Control: private\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 private(Bypass::Private),
             ),
             (
                 "cookie",
                 "200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 private(Bypass::SetCookie),
             ),
             (
                 "cookie, stored",
                 "200 OK\r\nSet-Cookie: a=b\r\nContent-Length: 5",
                 &cookies,
-                Kind::Segment,
                 Course::Share,
             ),
             (
                 "MinIO's Vary",
                 "200 OK\r\nVary: Origin, Accept-Encoding\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 Course::Share,
             ),
             (
                 "authorized",
                 "200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 5",
                 &plain,
-                Kind::Other,
                 private(Bypass::Authorization),
             ),
             (
                 "authorized, public",
                 "200 OK\r\nCache-Control: public, max-age=60\r\nContent-Length: 5",
                 &plain,
-                Kind::Other,
                 Course::Share,
             ),
             (
                 "too large",
                 "200 OK\r\nContent-Length: 101",
                 &hls,
-                Kind::Segment,
                 private(Bypass::TooLarge),
             ),
             (
                 "503",
                 "503 Service Unavailable\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 Course::Fail(Failure::ServerError),
             ),
             (
                 "503, plain",
                 "503 Service Unavailable\r\nContent-Length: 5",
                 &plain,
-                Kind::Other,
                 private(Bypass::Status),
             ),
             (
                 "503, plain, stale",
                 "503 Service Unavailable\r\nContent-Length: 5",
                 &plain,
-                Kind::Other,
                 Course::Fail(Failure::ServerError),
             ),
             (
                 "404",
                 "404 Not Found\r\nContent-Length: 5",
                 &hls,
-                Kind::Segment,
                 Course::Share,
             ),
         ];
-        for (name, text, rules, kind, want) in table {
+        for (name, text, rules, want) in table {
             let head = head(&format!("HTTP/1.1 {text}\r\n\r\n"));
             let asked = Asked {
-                kind: *kind,
                 to_confirm: *name == "confirmed",
                 has_stale: name.contains("stale"),
                 hides_errors: rules.policy == CachePolicy::Hls,
@@ -401,11 +344,12 @@ mod tests {
             Duration::from_secs(60)
         );
         assert_eq!(
-            expires_in(&parsed.headers, now),
+            crate::cache::cache_control::expires_in(&parsed.headers, now),
             Some(Duration::from_secs(9))
         );
         let never = head("HTTP/1.1 200 OK\r\nExpires: 0\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(expires_in(&never.headers, now), Some(Duration::ZERO));
+        let expires = crate::cache::cache_control::expires_in(&never.headers, now);
+        assert_eq!(expires, Some(Duration::ZERO));
     }
 
     #[test]

@@ -247,6 +247,11 @@ impl Rider {
         }
     }
 
+    /// Bytes of the body that have arrived.
+    pub fn available(&self) -> u64 {
+        self.flight.state().available
+    }
+
     /// The next bytes of `at..end` as soon as there are any; `None` at the end
     /// of the body. A failed pull is never an end.
     pub async fn next(&mut self, at: u64, end: u64) -> Result<Option<Bytes>, Failure> {

@@ -12,10 +12,11 @@ use super::Pulls;
 use super::answer::{self, Good, Told};
 use super::flight::{Landing, LiveHead};
 use super::news::News;
+use super::reading::Reading;
 use super::task::Pull;
 use crate::cache::body::Body;
-use crate::cache::cache_control::CacheControl;
-use crate::cache::head::{HeadFacts, HeadLines, update};
+use crate::cache::cache_control::{CacheControl, expires_in};
+use crate::cache::head::{HeadFacts, HeadLines, update, varies_by_coding, without_coding};
 use crate::cache::lifetime::{self, Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Hits, Name, Object};
 use crate::cache::purge::tags;
@@ -51,28 +52,52 @@ impl Pull {
     /// The body is whole.
     pub(super) fn land(&mut self, exchange: &Exchange, body: Body) {
         let headers = &exchange.head.headers;
-        let mut whole = Vec::new();
-        let told = match (self.job.kind, exchange.head.status) {
-            (Kind::Playlist | Kind::Manifest, 200) => {
-                whole.extend(body.slices(0..body.len()).flatten());
-                answer::told(self.job.kind, headers, &whole)
-            }
-            _ => Told::default(),
-        };
+        let is_list = self.job.kind.is_list() && exchange.head.status == 200;
+        let read = is_list.then(|| Reading::of(headers, &body)).flatten();
+        let read = read.unwrap_or_default();
+        let told = answer::told(self.job.kind, &read);
         let kept = self.keep(exchange, told.pace);
         if told.pace.is_some() {
-            let media = self.news().landed(&told, &whole);
+            let media = self.news().landed(&told, &read.text);
             if kept.is_ok() && matches!(told.pace, Some(Pace::Live { .. })) {
                 self.pull_ahead(&media);
             }
         }
         let head = self.viewer_head(exchange, kept.ok());
+        let mut head = head;
+        let decoded = read.decoded.filter(|_| told.pace.is_some()).map(|text| {
+            varies_by_coding(&mut head);
+            let mut plain = head.clone();
+            without_coding(&mut plain);
+            let validators = self.validators(headers).weak();
+            self.decoded(headers, plain, kept, Body::from(text), validators)
+        });
         let object = Object {
             body,
+            decoded,
             pace: told.pace,
             ..self.object(headers, head, kept)
         };
         self.store(object, false);
+    }
+
+    /// What a viewer has who does not take the coding that an object is stored in.
+    fn decoded(
+        &self,
+        headers: &HeaderMap,
+        head: ResponseHeader,
+        kept: Result<Lifetime, Bypass>,
+        body: Body,
+        validators: Validators,
+    ) -> Arc<Object> {
+        let bytes = usize::try_from(body.len()).unwrap_or(usize::MAX);
+        let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
+        Arc::new(Object {
+            body,
+            validators,
+            permit: self.pulls.store.budget.take(bytes),
+            ..self.object(headers, head, kept)
+        })
     }
 
     fn news(&self) -> News<'_> {
@@ -98,6 +123,7 @@ impl Pull {
             lines: HeadLines::of(&head),
             head,
             body: Body::default(),
+            decoded: None,
             kind: self.job.kind,
             pace: None,
             freshness: Freshness {
@@ -136,7 +162,8 @@ impl Pull {
             tags.clone_from(&stale.name.tags);
         }
         let path = self.job.request.path.clone();
-        Name::new(self.job.zone.realm, path, tags, self.job.born)
+        let realm = self.job.zone.realm;
+        Name::new(realm, path, self.job.kind, tags, self.job.born)
     }
 
     /// The origin said 304: the stored body lives on with a new lifetime.
@@ -169,8 +196,15 @@ impl Pull {
         };
         let mut head = stale.head.clone();
         update(&mut head, &for_viewer);
+        let decoded = stale.decoded.as_ref().map(|old| {
+            let mut head = old.head.clone();
+            update(&mut head, &for_viewer);
+            let (body, validators) = (old.body.clone(), old.validators.clone());
+            self.decoded(headers, head, kept, body, validators)
+        });
         let object = Object {
             body: stale.body.clone(),
+            decoded,
             pace: stale.pace,
             // A 304 confirms those that it was asked with, and brings none: to a
             // date, another state of the same second may be what it speaks of.
@@ -253,7 +287,7 @@ impl Pull {
             kind: self.job.kind,
             pace,
             cache_control,
-            expires_in: answer::expires_in(headers, self.pulls.clock.wall())
+            expires_in: expires_in(headers, self.pulls.clock.wall())
                 .filter(|_| !cache_control.targeted),
             age: self.age(headers),
             has_validator: !validators.is_none(),

@@ -8,13 +8,15 @@ mod answer;
 mod flight;
 mod landing;
 mod news;
+mod reading;
 mod reference;
 mod resume;
 mod task;
 
 pub use answer::{Good, viewer_head};
 pub use flight::{Arrival, Landing, LiveHead, Rider};
-pub use news::{News, Passing};
+pub use news::News;
+pub use reading::Reading;
 pub use resume::Steady;
 
 use std::collections::HashMap;
@@ -237,7 +239,7 @@ impl Pulls {
     /// Whether what a pull brings was purged while it was under way.
     fn is_overtaken(&self, born: Epoch, place: &Place<'_>) -> bool {
         let purges = &self.store.purges;
-        let since = || purges.since_begun(born, place.realm, place.path.as_str());
+        let since = || purges.since_begun(born, place.realm, place.path.as_str(), place.kind);
         born < purges.latest() && since().is_some()
     }
 

@@ -3,25 +3,23 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
-
-use http::HeaderMap;
+use std::time::{Duration, Instant};
 
 use super::Pulls;
 use super::answer::{self, Told};
+use super::reading::Reading;
 use super::reference::References;
 use crate::cache::key::Key;
 use crate::cache::live::Named;
 use crate::cache::purge::{Mode, Purge};
-use crate::hls::{Kind, MAX_PLAYLIST_BYTES, Pace, folders, uris};
+use crate::hls::{Kind, Pace, files, folders, lines, uris};
 use crate::path::CanonicalPath;
 use crate::zone::Zone;
 
 /// Folders of media that one playlist may name.
 const MAX_FOLDERS: usize = 64;
-/// What is kept of a passing playlist to be read: its beginning, and its end.
-const HEAD_BYTES: usize = 64 << 10;
-const TAIL_BYTES: usize = 192 << 10;
+/// Names that one playlist may tell the kinds of, where they do not themselves.
+const MAX_NAMES: usize = 4096;
 
 /// A playlist that has come.
 pub struct News<'p> {
@@ -32,41 +30,22 @@ pub struct News<'p> {
     pub kind: Kind,
 }
 
-/// The body of a playlist that passes by, as much of it as is read.
-#[derive(Default)]
-pub struct Passing {
-    bytes: Vec<u8>,
-    /// Of its middle something is gone.
-    cut: bool,
-}
-
-impl Passing {
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        if self.bytes.len() > 2 * (HEAD_BYTES + TAIL_BYTES) {
-            let behind = self.bytes.len() - TAIL_BYTES;
-            self.bytes.drain(HEAD_BYTES..behind);
-            self.cut = true;
-        }
-    }
-}
-
 impl News<'_> {
     /// Reads one that passed by to its end.
-    pub fn passed(&self, headers: &HeaderMap, body: &Passing) {
-        let mut told = answer::told(self.kind, headers, &body.bytes);
-        // Its segments cannot be counted.
-        told.window = told.window.filter(|_| !body.cut);
-        let jumps = |window| self.pulls.store.live.jumps_backwards(self.key, window);
+    pub fn passed(&self, body: &Reading, asked_at: Instant) {
+        let told = answer::told(self.kind, body);
+        let (live, now) = (&self.pulls.store.live, self.pulls.clock.monotonic());
+        let jumps = |window| live.jumps_backwards(self.key, window, asked_at, now);
         if told.pace.is_some() {
             let begins_anew = told.window.is_some_and(jumps);
-            self.take(&told, &body.bytes, begins_anew);
+            self.take(&told, &body.text, begins_anew);
         }
     }
 
     /// Reads one that has landed; the media that it names, newest last.
     pub(super) fn landed(&self, told: &Told, body: &[u8]) -> Vec<CanonicalPath> {
-        let backwards = |window| self.pulls.store.live.goes_backwards(self.key, window);
+        let (live, now) = (&self.pulls.store.live, self.pulls.clock.monotonic());
+        let backwards = |window| live.goes_backwards(self.key, window, now);
         let begins_anew = told.window.is_some_and(backwards);
         self.take(told, body, begins_anew)
     }
@@ -84,12 +63,28 @@ impl News<'_> {
                 }
                 let folders = self.folders(&references, body);
                 self.note_folders(folders, target, begins_anew);
+                self.note_kinds(&references, lines(body), Named::LiveMedia);
                 for path in &media {
                     live.note_name(realm, path.clone(), Named::LiveMedia);
                 }
+                self.note_maps(&references, told, Named::LiveInit);
             }
-            Some(Pace::Ended) => live.end_folder(realm, self.path),
-            Some(Pace::Multivariant) | None => {}
+            Some(Pace::Ended) => {
+                live.end_folder(realm, self.path);
+                match self.kind {
+                    Kind::Manifest => self.note_kinds(&references, files(body), Named::Media),
+                    _ => self.note_kinds(&references, lines(body), Named::Media),
+                }
+                self.note_maps(&references, told, Named::Init);
+            }
+            Some(Pace::Multivariant) => {
+                self.note_kinds(&references, uris(body), Named::Playlist);
+            }
+            None => {}
+        }
+        // It was known by its type or its body, and is by its name from now on.
+        if let Some(named) = Named::of_list(self.kind) {
+            self.note_kind(self.path.clone(), named);
         }
         let keys = told.keys.iter().map(|uri| (uri, Named::Key));
         let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
@@ -102,16 +97,45 @@ impl News<'_> {
         media
     }
 
+    /// What names are that do not tell it themselves.
+    fn note_kinds<'b>(
+        &self,
+        references: &References<'_>,
+        uris: impl Iterator<Item = &'b str>,
+        named: Named,
+    ) {
+        for path in uris.filter_map(|uri| references.path(uri)).take(MAX_NAMES) {
+            self.note_kind(path, named);
+        }
+    }
+
+    fn note_kind(&self, path: CanonicalPath, named: Named) {
+        if Kind::of(&path) == Kind::Other {
+            self.pulls
+                .store
+                .live
+                .note_name(self.zone.realm, path, named);
+        }
+    }
+
+    fn note_maps(&self, references: &References<'_>, told: &Told, named: Named) {
+        for path in told.maps.iter().filter_map(|uri| references.path(uri)) {
+            self.pulls
+                .store
+                .live
+                .note_name(self.zone.realm, path, named);
+        }
+    }
+
     fn tell(&self, told: &Told) {
         self.pulls.counts.live_restarts.fetch_add(1, Relaxed);
         let (zone, path) = (self.zone.name.as_str(), self.path.as_str());
         let at = told.window.map(|window| window.first);
-        tracing::warn!(
-            zone,
-            path,
-            at,
-            "a live playlist went backwards: its media are confirmed anew"
-        );
+        let done = match self.zone.cache.names_never_return {
+            true => "its media stay, as names_never_return says",
+            false => "its media are confirmed anew",
+        };
+        tracing::warn!(zone, path, at, "a live playlist went backwards: {done}");
     }
 
     /// Where the media of a live playlist are. What was stored there before it
@@ -155,5 +179,3 @@ impl News<'_> {
         }
     }
 }
-
-const _: () = assert!(MAX_PLAYLIST_BYTES >= 2 * (HEAD_BYTES + TAIL_BYTES));

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, COOKIE, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
@@ -127,6 +127,7 @@ impl Pull {
         let opened = self.job.origin.open_at(place, &request).await;
         self.told = opened.is_err();
         let exchange = opened?;
+        self.read_type(&exchange);
         let mut course = self.course(&exchange, confirm);
         let parted = match course {
             Course::Share | Course::Confirmed => self.part(&exchange.head.headers),
@@ -162,6 +163,15 @@ impl Pull {
                 Ok(())
             }
             Course::Share => self.share(exchange).await,
+        }
+    }
+
+    /// What neither its name nor a playlist tells of an object, its type may.
+    fn read_type(&mut self, exchange: &Exchange) {
+        let said = exchange.head.text(CONTENT_TYPE);
+        let kind = said.and_then(Kind::of_type);
+        if self.job.kind == Kind::Other && exchange.head.status == 200 {
+            self.job.kind = kind.unwrap_or(Kind::Other);
         }
     }
 
@@ -235,7 +245,6 @@ impl Pull {
     fn course(&self, exchange: &Exchange, to_confirm: bool) -> Course {
         let rules = &self.job.zone.cache;
         let asked = Asked {
-            kind: self.job.kind,
             to_confirm,
             has_stale: self.is_covered(),
             hides_errors: self.job.zone.hides_errors(),
@@ -263,6 +272,7 @@ impl Pull {
         if self.hides(&exchange) {
             // It is read so that the connection can be used again.
             exchange.drain().await;
+            exchange.give_back();
             self.land(&exchange, Body::default());
             return Ok(());
         }
@@ -271,11 +281,9 @@ impl Pull {
             self.flight.hand_over(Bypass::Budget, exchange);
             return Ok(());
         };
-        // The lifetime of a playlist, and so its head, is known at its end.
-        let live = !matches!(self.job.kind, Kind::Playlist | Kind::Manifest);
-        if live {
-            self.flight.stream(self.live_head(&exchange));
-        }
+        // The lifetime of a playlist, and so its head, is known at its end. What
+        // it is, its first bytes may tell.
+        let mut live = None;
         let pulls = Arc::clone(&self.pulls);
         let mut steady = Steady::new(&pulls.counts);
         loop {
@@ -292,9 +300,17 @@ impl Pull {
                 }
             };
             let asked = || self.job.request.clone();
-            let count = steady.read(&mut exchange, spare, asked).await?;
+            let count = steady.read(&mut exchange, &mut *spare, asked).await?;
             if count == 0 {
                 break;
+            }
+            if live.is_none() && self.job.kind == Kind::Other {
+                self.job.kind = Kind::of_body(&spare[..count]).unwrap_or(Kind::Other);
+            }
+            let is_first = live.is_none();
+            let live = *live.get_or_insert(!self.job.kind.is_list());
+            if live && is_first {
+                self.flight.stream(self.live_head(&exchange));
             }
             writer.advance(count);
             if writer.written() > self.pulls.max_object {
@@ -310,6 +326,8 @@ impl Pull {
                 self.flight.publish(sealed, tip, writer.written());
             }
         }
+        // Whoever is woken and asks for the next finds it there.
+        exchange.give_back();
         self.land(&exchange, writer.finish());
         Ok(())
     }

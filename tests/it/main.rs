@@ -35,6 +35,7 @@ mod door;
 mod files;
 mod http2;
 mod http_cache;
+mod kinds;
 mod lane;
 mod limits;
 mod listen;

@@ -121,7 +121,8 @@ async fn post(edge: &TestEdge) -> Connection {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn posts_have_places_among_max_pulls_and_the_others_wait() {
     let origin = Slow::start(EMPTY).await;
-    let edge = edge(&origin, "max_pulls = 2\n").await;
+    // Three quarters of them, and never all.
+    let edge = edge(&origin, "max_pulls = 3\n").await;
     let mut viewers = Vec::new();
     for _ in 0..12 {
         viewers.push(post(&edge).await);
@@ -337,6 +338,14 @@ async fn cold_objects_are_200(edge: &TestEdge) {
     }
 }
 
+/// Others wait for their places: in the end they make way.
+async fn some_are_ended(edge: &TestEdge) {
+    let mut tick = tokio::time::interval(Duration::from_millis(50));
+    while ended(edge).await < 1.0 {
+        tick.tick().await;
+    }
+}
+
 async fn ended(edge: &TestEdge) -> f64 {
     edge.metric("warren_viewers_ended_total{limit=\"max_pulls\"}")
         .await
@@ -354,7 +363,7 @@ async fn uploads_that_drip_or_stand_still_make_way_for_who_wants_their_places() 
                 .await;
             viewers.push(slow);
         }
-        origin.waiting(8).await;
+        origin.waiting(6).await;
         origin.answers.add_permits(99);
         let dripping = async {
             let mut tick = tokio::time::interval(Duration::from_millis(500));
@@ -367,9 +376,11 @@ async fn uploads_that_drip_or_stand_still_make_way_for_who_wants_their_places() 
         };
         tokio::select! {
             () = dripping => {}
-            () = cold_objects_are_200(&edge) => {}
+            () = async {
+                cold_objects_are_200(&edge).await;
+                some_are_ended(&edge).await;
+            } => {}
         }
-        assert!(ended(&edge).await >= 1.0);
     }
 }
 
@@ -391,7 +402,7 @@ async fn answers_to_posts_that_nobody_reads_make_way_for_who_wants_their_places(
         assert_eq!(viewer.head().await.0, 200);
     }
     cold_objects_are_200(&edge).await;
-    assert!(ended(&edge).await >= 1.0);
+    some_are_ended(&edge).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

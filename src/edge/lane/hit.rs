@@ -23,7 +23,7 @@ use crate::edge::lookup::{Query, Visit};
 use crate::edge::pacing::{Pace, SLICE_BYTES};
 use crate::edge::request::{Entry, Request};
 use crate::edge::sender::Lost;
-use crate::edge::serve::{piece, wanted};
+use crate::edge::serve::{form, piece, wanted};
 use crate::edge::verify::Visitor;
 use crate::edge::waits::{Source, Waits};
 use crate::edge::{Active, Node, drawn, new_request_id};
@@ -138,9 +138,10 @@ impl<'l> Reply<'l> {
         };
         let query = Query::of(visit);
         let hit = query.hit().filter(|hit| hit.object.status == 200)?;
-        let (status, range) = piece(&wanted(request, &hit.object), &hit.object)?;
+        let object = form(request, &hit.object);
+        let (status, range) = piece(&wanted(request, object), object)?;
         hit.object.hits.count(drawn(&request_id));
-        let whole = hit.object.body.len();
+        let whole = object.body.len();
         let came = request.entry.came;
         let stamp = visit.stamp(
             hit.status,
@@ -149,7 +150,7 @@ impl<'l> Reply<'l> {
         );
         let mut head = Vec::with_capacity(HEAD_CAPACITY);
         push_status(&mut head, status);
-        head.extend_from_slice(hit.object.lines.for_status(status));
+        head.extend_from_slice(object.lines.for_status(status));
         for (name, value) in size_lines(status, &range, whole).chain(stamp_lines(status, &stamp)) {
             push_name(&mut head, name);
             value.push(&mut head);
@@ -158,12 +159,12 @@ impl<'l> Reply<'l> {
         push_end(&mut head, request.entry.came_at, close);
         let body: Vec<Bytes> = match request.is_head() {
             true => Vec::new(),
-            false => hit.object.body.slices(range).collect(),
+            false => object.body.slices(range).collect(),
         };
         let record = Record {
             status,
             cache: hit.status,
-            kind: query.kind,
+            kind: object.kind,
             first_byte: Some(node.clock.monotonic().saturating_duration_since(came)),
             reason: hit.failure.map(crate::origin::Failure::name),
             token: admitted.token,

@@ -1,0 +1,110 @@
+//! What a thing is, where its name does not tell, and what of it is on its way.
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::edge::Setup;
+use crate::origin::{DevOrigin, DevOriginOptions, Object, generated_byte_block};
+
+const LIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
+
+async fn origin() -> DevOrigin {
+    let origin = DevOrigin::start(DevOriginOptions::default()).await;
+    origin.expect("the origin starts")
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_playlist_stored_with_gzip_is_kept_and_given_to_each_as_he_takes_it() {
+    let origin = origin().await;
+    let coded = gzip(LIST);
+    let object = Object::new(coded.clone(), "application/vnd.apple.mpegurl");
+    let object = object.with_header("content-encoding", "gzip,aws-chunked");
+    origin.put_object("/media/a.m3u8", object);
+    let edge = Setup::s3(origin.addr()).start().await;
+    let takes = [("accept-encoding", "br, gzip")];
+    for round in ["MISS", "HIT"] {
+        let reply = edge.get_with("/a.m3u8", &takes).await;
+        assert_eq!(reply.cache(), round);
+        assert_eq!(reply.header("content-encoding"), Some("gzip"));
+        assert_eq!(reply.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(reply.body, coded);
+    }
+    let plain = edge.get("/a.m3u8").await;
+    assert_eq!(
+        (plain.cache(), plain.header("content-encoding")),
+        ("HIT", None)
+    );
+    assert_eq!(plain.body, LIST.as_bytes());
+    let tag = plain.header("etag").expect("an entity-tag").to_owned();
+    assert!(tag.starts_with("W/"), "{tag}");
+    let same = edge.get_with("/a.m3u8", &[("if-none-match", &tag)]).await;
+    assert_eq!(same.status, 304);
+    // Bytes of two forms are never joined.
+    let part = [("range", "bytes=0-6"), ("if-range", tag.as_str())];
+    assert_eq!(edge.get_with("/a.m3u8", &part).await.status, 200);
+    edge.clock.advance(std::time::Duration::from_secs(130));
+    let later = edge.get("/a.m3u8").await;
+    assert_eq!(
+        (later.cache(), later.header("age")),
+        ("REVALIDATED", Some("0"))
+    );
+    assert_eq!(later.body, LIST.as_bytes());
+    assert_eq!(origin.count("a.m3u8"), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_playlist_is_one_pull_for_all_and_read_at_both_ends() {
+    let origin = origin().await;
+    let segments: String = (0..60_000)
+        .map(|n| format!("#EXTINF:6,\nsegment-{n}.ts\n"))
+        .collect();
+    let live = format!("#EXTM3U\n#EXT-X-TARGETDURATION:6\n{segments}");
+    let list = "application/vnd.apple.mpegurl";
+    origin.put("/media/live.m3u8", live.clone().into_bytes(), list);
+    let ended = format!("{live}#EXT-X-ENDLIST\n");
+    origin.put("/media/ended.m3u8", ended.into_bytes(), list);
+    let edge = Setup::s3(origin.addr()).start().await;
+    for (path, told) in [
+        ("/live.m3u8", "public, max-age=2"),
+        ("/ended.m3u8", "public, max-age=60"),
+    ] {
+        for round in ["MISS", "HIT"] {
+            let reply = edge.get(path).await;
+            assert_eq!((reply.status, reply.cache()), (200, round), "{path}");
+            assert_eq!(reply.header("cache-control"), Some(told), "{path}");
+        }
+        assert_eq!(origin.count(path), 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seek_far_ahead_of_a_pull_is_asked_for_by_itself() {
+    const LENGTH: usize = 16 << 20;
+    let origin = origin().await;
+    origin.put_generated("/media/film.mp4", LENGTH as u64, 1);
+    let gate = origin.hold("/film.mp4", Some(1 << 20));
+    let edge = Setup::s3(origin.addr()).start().await;
+    let mut whole = vec![0; LENGTH];
+    generated_byte_block(1, 0, &mut whole);
+    let start = edge.get_with("/film.mp4", &[("range", "bytes=0-1")]).await;
+    assert_eq!((start.status, &start.body[..]), (206, &whole[..2]));
+    let tail = edge
+        .get_with("/film.mp4", &[("range", "bytes=-65536")])
+        .await;
+    assert_eq!((tail.status, tail.cache()), (206, "BYPASS"));
+    assert!(tail.body == whole[LENGTH - 65_536..]);
+    // What is nearly there is waited for.
+    let near = edge
+        .get_with("/film.mp4", &[("range", "bytes=1000000-1000009")])
+        .await;
+    assert_eq!((near.status, near.cache()), (206, "MISS"));
+    gate.release();
+}
