@@ -150,6 +150,18 @@ impl BodyWriter {
         )
     }
 
+    /// Forgets all full pieces but the last so many; how many are gone by now.
+    pub fn forget_but(&mut self, kept: usize) -> usize {
+        let gone = self.sealed.len().saturating_sub(kept);
+        for piece in self.sealed[..gone].iter_mut().rev() {
+            if piece.is_empty() {
+                break;
+            }
+            *piece = Bytes::new();
+        }
+        gone
+    }
+
     fn seal(&mut self) {
         if let Some(full) = self.current.take() {
             self.sealed.push(full.written());

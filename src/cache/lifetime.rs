@@ -64,10 +64,12 @@ pub enum Bypass {
     RequestNoStore,
     /// A range that the pull under way would reach too late.
     FarAhead,
+    /// A body that has no length and does not come to an end.
+    Endless,
 }
 
 impl Bypass {
-    pub const ALL: [Bypass; 16] = [
+    pub const ALL: [Bypass; 17] = [
         Bypass::NoStore,
         Bypass::Private,
         Bypass::SetCookie,
@@ -84,6 +86,7 @@ impl Bypass {
         Bypass::Head,
         Bypass::RequestNoStore,
         Bypass::FarAhead,
+        Bypass::Endless,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -104,6 +107,7 @@ impl Bypass {
             Bypass::Head => "head",
             Bypass::RequestNoStore => "request_no_store",
             Bypass::FarAhead => "far_ahead",
+            Bypass::Endless => "endless",
         }
     }
 }

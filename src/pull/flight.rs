@@ -9,6 +9,7 @@ use pingora::http::ResponseHeader;
 use tokio::sync::watch;
 
 use crate::cache::body::slice_at;
+use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::origin::{Exchange, Failure, Validators};
@@ -20,6 +21,8 @@ pub struct Flight {
     changed: watch::Sender<u64>,
     /// What it brings was made invalid meanwhile: it is not to be stored.
     pub(super) invalid: AtomicBool,
+    /// What it brings has no end.
+    pub(super) endless: AtomicBool,
 }
 
 struct State {
@@ -27,6 +30,8 @@ struct State {
     /// Full pieces, then the one that still grows.
     pieces: Vec<Bytes>,
     available: u64,
+    /// Pieces at the beginning that nobody has any more.
+    forgotten: usize,
     /// How often the flight has moved to another key.
     moves: u32,
 }
@@ -79,12 +84,14 @@ impl Flight {
             phase: Phase::Waiting,
             pieces: Vec::new(),
             available: 0,
+            forgotten: 0,
             moves: 0,
         };
         let flight = Self {
             state: Mutex::new(state),
             changed: watch::channel(0).0,
             invalid: AtomicBool::new(false),
+            endless: AtomicBool::new(false),
         };
         Arc::new(flight)
     }
@@ -144,6 +151,16 @@ impl Flight {
             state.available = available;
         }
         self.wake();
+    }
+
+    /// Forgets so many pieces at the beginning.
+    pub(super) fn forget(&self, count: usize) {
+        let mut state = self.state();
+        let from = state.forgotten;
+        for piece in state.pieces.iter_mut().take(count).skip(from) {
+            *piece = Bytes::new();
+        }
+        state.forgotten = count.max(from);
     }
 
     pub(super) fn land(&self, landing: Landing) {
@@ -261,6 +278,10 @@ impl Rider {
                 let state = self.flight.state();
                 match &state.phase {
                     Phase::Failed(failure) => return Err(*failure),
+                    // Of a body without an end it is too far behind.
+                    _ if at < (state.forgotten * CHUNK_BYTES) as u64 => {
+                        return Err(Failure::TooLarge);
+                    }
                     Phase::Landed(landing) => {
                         return Ok(landing.object.body.slices(at..end).next());
                     }

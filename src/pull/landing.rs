@@ -56,7 +56,10 @@ impl Pull {
         let read = is_list.then(|| Reading::of(headers, &body)).flatten();
         let read = read.unwrap_or_default();
         let told = answer::told(self.job.kind, &read);
-        let kept = self.keep(exchange, told.pace);
+        let kept = match self.unkept {
+            Some(reason) => Err(reason),
+            None => self.keep(exchange, told.pace),
+        };
         if told.pace.is_some() {
             let media = self.news().landed(&told, &read.text);
             if kept.is_ok() && matches!(told.pace, Some(Pace::Live { .. })) {

@@ -5,6 +5,7 @@
 
 mod ahead;
 mod answer;
+mod endless;
 mod flight;
 mod landing;
 mod news;

@@ -1,6 +1,7 @@
 //! The detached task of a pull: open, decide by the head, stream while filling,
 //! check the end. What it brings becomes an object in `landing`.
 
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -9,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::answer::{self, Asked, Course};
 use super::flight::Flight;
@@ -37,7 +38,7 @@ pub(super) struct Pull {
     pub(super) invalidations: u64,
     /// It is on no map: for nobody but its starter.
     pub(super) alone: bool,
-    /// Why what was confirmed is kept no longer.
+    /// Why it is not kept, whatever its head says.
     pub(super) unkept: Option<Bypass>,
     /// The origin has told the operator of its failure.
     told: bool,
@@ -76,9 +77,18 @@ pub(super) async fn run(mut pull: Pull) {
         pull.job.origin.settings().deadlines.total,
     );
     let (began, came) = (clock.wall(), clock.monotonic());
-    let result = timeout(total, pull.fly())
-        .await
-        .unwrap_or(Err(Failure::TotalTimeout));
+    let flight = Arc::clone(&pull.flight);
+    let over = async {
+        sleep(total).await;
+        if flight.endless.load(Relaxed) {
+            pending::<()>().await;
+        }
+    };
+    let result = tokio::select! {
+        biased;
+        result = pull.fly() => result,
+        () = over => Err(Failure::TotalTimeout),
+    };
     if let Err(failure) = result {
         pull.report(failure);
         pull.flight.fail(failure);
@@ -284,6 +294,7 @@ impl Pull {
         // The lifetime of a playlist, and so its head, is known at its end. What
         // it is, its first bytes may tell.
         let mut live = None;
+        let (framing, came) = (exchange.head.framing, self.pulls.clock.monotonic());
         let pulls = Arc::clone(&self.pulls);
         let mut steady = Steady::new(&pulls.counts);
         loop {
@@ -313,7 +324,11 @@ impl Pull {
                 self.flight.stream(self.live_head(&exchange));
             }
             writer.advance(count);
-            if writer.written() > self.pulls.max_object {
+            let comes_for = self.pulls.clock.monotonic().saturating_duration_since(came);
+            if self.goes_on(framing, comes_for, &mut writer) {
+                return Ok(());
+            }
+            if writer.written() > self.pulls.max_object && self.unkept.is_none() {
                 return Err(self.outgrown());
             }
             // The last bytes are seen when the object is stored: who has got

@@ -1,11 +1,16 @@
 //! What a thing is, where its name does not tell, and what of it is on its way.
 
 use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::time::sleep;
 
-use crate::edge::Setup;
+use crate::edge::{Connection, Setup};
 use crate::origin::{DevOrigin, DevOriginOptions, Object, generated_byte_block};
 
 const LIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
@@ -50,7 +55,7 @@ async fn a_playlist_stored_with_gzip_is_kept_and_given_to_each_as_he_takes_it() 
     // Bytes of two forms are never joined.
     let part = [("range", "bytes=0-6"), ("if-range", tag.as_str())];
     assert_eq!(edge.get_with("/a.m3u8", &part).await.status, 200);
-    edge.clock.advance(std::time::Duration::from_secs(130));
+    edge.clock.advance(Duration::from_secs(130));
     let later = edge.get("/a.m3u8").await;
     assert_eq!(
         (later.cache(), later.header("age")),
@@ -107,4 +112,56 @@ async fn a_seek_far_ahead_of_a_pull_is_asked_for_by_itself() {
         .await;
     assert_eq!((near.status, near.cache()), (206, "MISS"));
     gate.release();
+}
+
+/// A radio station: it says what time it is, in ten digits, twenty times a second.
+async fn station() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let began = Instant::now();
+    tokio::spawn(async move {
+        while let Ok((mut listening, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                let _ = listening.read(&mut head).await;
+                let head = b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n";
+                let mut sent = listening.write_all(head).await;
+                while sent.is_ok() {
+                    let now = format!("{:010}", began.elapsed().as_millis()).repeat(200);
+                    sent = listening.write_all(now.as_bytes()).await;
+                    sleep(Duration::from_millis(50)).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+/// The first time that is told in a body.
+fn first_time(body: &[u8]) -> u128 {
+    let digits = std::str::from_utf8(&body[..10]).expect("digits");
+    digits.parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_without_an_end_goes_on_and_who_comes_later_hears_what_is_on() {
+    let mut setup = Setup::http(station().await);
+    setup.origin += "total_timeout = \"3s\"\n";
+    let edge = setup.start().await;
+    let listen = || async {
+        let mut listener = Connection::open(edge.http()).await;
+        // Without chunks: HTTP/1.0 knows none.
+        let request = b"GET /radio.mp3 HTTP/1.0\r\nHost: cdn.test\r\n\r\n";
+        listener.write(request).await;
+        assert_eq!(listener.head().await.0, 200);
+        listener
+    };
+    let (mut early, mut beside) = (listen().await, listen().await);
+    let start = first_time(&early.exactly(10).await.0);
+    assert_eq!(first_time(&beside.exactly(10).await.0), start, "one pull");
+    // Four seconds of it: longer than a pull may take.
+    assert_eq!(early.exactly(160_000).await.0.len(), 160_000);
+    let mut late = listen().await;
+    let now = first_time(&late.exactly(10).await.0);
+    assert!(now > start + 3_000, "{start} {now}");
 }
