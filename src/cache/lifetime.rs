@@ -252,20 +252,20 @@ pub fn live_media(kind: Kind, live: Option<Beside>, names_return: bool) -> Optio
 /// "Origin's, else": for what does not change under its name. Of a live stream
 /// it does, and is then confirmed: in the background where the origin lets it.
 fn immutable(answer: &Answer, set: Option<Duration>, otherwise: Duration) -> Lifetime {
-    let said = answer.origin_fresh();
+    let (said, control) = (answer.origin_fresh(), &answer.cache_control);
     let Some(live) = live_media(answer.kind, answer.live, answer.names_return) else {
         return Lifetime {
             fresh: said.or(set).unwrap_or(otherwise),
-            stale_while_revalidate: Duration::ZERO,
-            stale_if_error: HOUR,
+            stale_while_revalidate: control.stale_while_revalidate.unwrap_or_default(),
+            stale_if_error: control.stale_if_error.unwrap_or(HOUR),
         };
     };
     let most = set.unwrap_or(live);
-    let behind = answer.cache_control.stale_while_revalidate;
+    let behind = control.stale_while_revalidate;
     Lifetime {
         fresh: said.map_or(most, |said| said.min(most)),
         stale_while_revalidate: behind.unwrap_or_default().min(live),
-        stale_if_error: HOUR,
+        stale_if_error: control.stale_if_error.unwrap_or(HOUR),
     }
 }
 
@@ -297,10 +297,20 @@ fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> 
     let fresh = answer
         .origin_fresh()
         .map_or(fresh, |origin| origin.min(fresh));
+    let control = &answer.cache_control;
     Ok(Lifetime {
         fresh,
-        stale_while_revalidate,
-        stale_if_error,
+        stale_while_revalidate: match (control.stale_while_revalidate, pace) {
+            (None, _) => stale_while_revalidate,
+            // A player that has an older one of a live stream has nothing to play.
+            (Some(said), Pace::Live { target } | Pace::LowLatency { target }) => said.min(target),
+            (Some(said), Pace::Ended | Pace::Multivariant) => said,
+        },
+        // What the zone says of an outage goes before what the origin says.
+        stale_if_error: match (pace, overrides.live_stale_if_error) {
+            (Pace::Live { .. } | Pace::LowLatency { .. }, Some(own)) => own,
+            _ => control.stale_if_error.unwrap_or(stale_if_error),
+        },
     })
 }
 
@@ -414,6 +424,46 @@ mod tests {
             stale_while_revalidate: Duration::from_millis(swr_ms),
             stale_if_error: Duration::from_millis(sie_ms),
         })
+    }
+
+    #[test]
+    fn under_hls_what_an_origin_says_of_stale_answers_is_honoured() {
+        let said = "max-age=1, stale-while-revalidate=30, stale-if-error=600";
+        let ended = Some(Pace::Ended);
+        let own = Overrides {
+            live_stale_if_error: Some(secs(5)),
+            ..Overrides::default()
+        };
+        let none = Overrides::default();
+        let table = [
+            (
+                "segment",
+                answer(Kind::Segment, None, said),
+                none,
+                life(1000, 30_000, 600_000),
+            ),
+            (
+                "ended",
+                answer(Kind::Playlist, ended, said),
+                none,
+                life(1000, 30_000, 600_000),
+            ),
+            (
+                "live",
+                answer(Kind::Playlist, Some(LIVE), said),
+                none,
+                life(1000, 6_000, 600_000),
+            ),
+            (
+                "the zone's",
+                answer(Kind::Playlist, Some(LIVE), said),
+                own,
+                life(1000, 6_000, 5_000),
+            ),
+        ];
+        for (name, answer, overrides, want) in table {
+            assert_eq!(hls(&answer, &overrides), want, "{name}");
+        }
     }
 
     #[test]

@@ -81,19 +81,18 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
     }
 }
 
-/// How old the answer was on arrival.
+/// How old the answer was on arrival. An `Age` that is not one whole number says
+/// nothing (RFC 9111 §5.1).
 pub fn age_on_arrival(headers: &HeaderMap, policy: CachePolicy, now: SystemTime) -> Duration {
     let mut ages = headers.get_all(AGE).iter();
     let said = match (ages.next(), ages.next()) {
-        (None, _) => Some(0),
-        (Some(only), None) => delta_seconds(only),
-        (Some(_), Some(_)) => None,
+        (Some(only), None) => delta_seconds(only).unwrap_or_default(),
+        _ => 0,
     };
+    let said = Duration::from_secs(said);
     if policy == CachePolicy::Hls {
-        return Duration::from_secs(said.unwrap_or_default());
+        return said;
     }
-    // Who cannot say how old an answer is has not said that it is fresh.
-    let said = Duration::from_secs(said.unwrap_or(MAX_AGE));
     // RFC 9111 §4.2.3: the greater of what Age says and what Date implies.
     let apparent =
         date(headers, DATE).map(|date| unix_seconds(now).saturating_sub(unix_seconds(date)));
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_that_cannot_be_read_is_no_youth() {
+    fn an_age_that_cannot_be_read_says_nothing() {
         let secs = |lines: &str, policy| {
             let parsed = head(&format!(
                 "HTTP/1.1 200 OK\r\n{lines}Content-Length: 0\r\n\r\n"
@@ -364,11 +363,11 @@ mod tests {
             ("", 0),
             ("Age: 7\r\n", 7),
             ("Age: 99999999999999999999\r\n", MAX_AGE),
-            ("Age: -7\r\n", MAX_AGE),
-            ("Age: +7\r\n", MAX_AGE),
-            ("Age: 7.0\r\n", MAX_AGE),
-            ("Age: 7, 7\r\n", MAX_AGE),
-            ("Age: 0\r\nAge: 0\r\n", MAX_AGE),
+            ("Age: -7\r\n", 0),
+            ("Age: +7\r\n", 0),
+            ("Age: 7.0\r\n", 0),
+            ("Age: 7, 7\r\n", 0),
+            ("Age: 0\r\nAge: 0\r\n", 0),
         ];
         for (lines, want) in table {
             assert_eq!(secs(lines, CachePolicy::Origin), want, "{lines:?}");
