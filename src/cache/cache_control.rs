@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{CACHE_CONTROL, DATE, EXPIRES, HeaderName};
 use sfv::{BareItem, Dictionary, ListEntry, Parser};
 
-const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
+pub(super) const CDN_CACHE_CONTROL: HeaderName = HeaderName::from_static("cdn-cache-control");
 
 /// What an origin allows a shared cache.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -129,6 +129,15 @@ pub fn withheld(headers: &HeaderMap) -> Vec<String> {
         }
     }
     out
+}
+
+/// Whether a directive speaks of the headers that it names, and not of the whole.
+pub(super) fn is_qualified(directive: &str) -> bool {
+    let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+    let name = name.trim();
+    let may = ["private", "no-cache"];
+    may.iter().any(|it| name.eq_ignore_ascii_case(it))
+        && names(Some(value.trim().trim_matches('"'))).next().is_some()
 }
 
 /// The header names in a directive's value, in lower case.

@@ -7,6 +7,7 @@ mod chunk;
 pub mod coding;
 pub mod demand;
 pub mod head;
+pub mod ignore;
 pub mod key;
 pub mod lifetime;
 pub mod live;

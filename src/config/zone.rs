@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use super::origin::origin;
 use super::section::Section;
 use crate::cache::head::is_hop_by_hop;
+use crate::cache::ignore::Ignored;
 use crate::cache::lifetime::Overrides;
 use crate::origin::{Settings, is_said_by_us};
 use crate::path::EmptySegments;
@@ -270,9 +271,33 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
         store_set_cookie: table.flag("store_set_cookie", false),
         request_directives: request_directives.unwrap_or_default(),
         names_never_return: table.flag("names_never_return", false),
+        ignore_origin: ignore_origin(&table, policy),
         ttl: overrides(&table),
     };
     table.finish().then_some(rules)
+}
+
+fn ignore_origin(table: &Section<'_>, policy: Option<CachePolicy>) -> Vec<Ignored> {
+    const NAMES: &str = "any of no-cache, no-store, private, max-age and expires";
+    let ignored = table.list("ignore_origin", NAMES, Ignored::parse);
+    if !ignored.is_empty() && policy == Some(CachePolicy::Origin) {
+        let hint = "leave it out, or write policy = \"hls\"";
+        let found = "policy = \"origin\"";
+        table.problem(
+            "ignore_origin",
+            found,
+            "a zone that goes by its own lifetimes",
+            hint,
+        );
+    }
+    for one in ignored.iter().filter(|one| one.is_of_one_viewer()) {
+        let doubt = format!(
+            "{} is ignored: what the origin makes for one viewer goes to all who may ask for it",
+            one.name()
+        );
+        table.warn("ignore_origin", &doubt);
+    }
+    ignored
 }
 
 /// What frames a message, or the edge asks the origin in its own words, is no

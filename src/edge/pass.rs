@@ -19,8 +19,10 @@ use super::serve::{Cut, Server};
 use super::verify::Refused;
 use crate::cache::coding::{Coding, coding};
 use crate::cache::head::insert;
-use crate::cache::lifetime::Bypass;
+use crate::cache::ignore::forget;
+use crate::cache::lifetime::{Bypass, Lifetime};
 use crate::cache::object::Object;
+use crate::hls::Kind;
 use crate::origin::{
     Exchange, Failure, Method as OriginMethod, Request as OriginRequest, entity_tag,
 };
@@ -161,6 +163,20 @@ impl Server<'_> {
         }
     }
 
+    /// What the zone sets for media: viewers keep for no longer what passes, too.
+    fn set_lifetime(&self) -> Option<Lifetime> {
+        let set = &self.visit.admitted.zone.cache.ttl;
+        let fresh = match self.query.kind {
+            Kind::Segment => set.segment,
+            Kind::Init => set.init,
+            _ => None,
+        };
+        fresh.map(|fresh| Lifetime {
+            fresh,
+            ..Lifetime::default()
+        })
+    }
+
     /// Sends an answer straight from the origin, one buffer at a time: the
     /// viewer's pace is the origin's.
     async fn exchange(
@@ -171,6 +187,7 @@ impl Server<'_> {
         record: &mut Record,
     ) -> Result<(), Cut> {
         let zone = self.visit.admitted.zone;
+        forget(&mut exchange.head.headers, &zone.cache.ignore_origin);
         let hls = zone.cache.policy == CachePolicy::Hls;
         let status = exchange.head.status;
         let stamp = self.visit.stamp(record.cache, None, detail);
@@ -198,6 +215,7 @@ impl Server<'_> {
             &self.visit.admitted.target.path,
             &exchange.head,
             Good {
+                lifetime: self.set_lifetime(),
                 live_media: self.query.live_media(),
                 ..Good::default()
             },

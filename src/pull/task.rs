@@ -19,6 +19,7 @@ use super::{Job, Pulls};
 use crate::cache::body::{Body, BodyWriter};
 use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::cache_control::CacheControl;
+use crate::cache::ignore::forget;
 use crate::cache::lifetime::Bypass;
 use crate::cache::vary;
 use crate::hls::Kind;
@@ -136,7 +137,11 @@ impl Pull {
         };
         let opened = self.job.origin.open_at(place, &request).await;
         self.told = opened.is_err();
-        let exchange = opened?;
+        let mut exchange = opened?;
+        forget(
+            &mut exchange.head.headers,
+            &self.job.zone.cache.ignore_origin,
+        );
         self.read_type(&exchange);
         let mut course = self.course(&exchange, confirm);
         let parted = match course {

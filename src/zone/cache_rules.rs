@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::cache::cache_control::CacheControl;
+use crate::cache::ignore::Ignored;
 use crate::cache::lifetime::{self, Answer, Overrides};
 use crate::hls::{Kind, Pace};
 use crate::token::carrier::{carries, is_token_parameter};
@@ -51,6 +52,8 @@ pub struct CacheRules {
     pub request_directives: bool,
     /// No name of a live stream is ever used for another broadcast.
     pub names_never_return: bool,
+    /// What the origin says and the operator knows better.
+    pub ignore_origin: Vec<Ignored>,
     pub ttl: Overrides,
 }
 
