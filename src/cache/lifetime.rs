@@ -26,6 +26,8 @@ const MISSING_BESIDE_LIVE_FRESH: Duration = secs(1);
 const MISSING_NAMED_FRESH: Duration = Duration::from_millis(500);
 /// Longer than a packager takes to start again.
 const LIVE_STALE_IF_ERROR_LEAST: Duration = secs(30);
+/// RFC 9111 §4.2.4 names no end; what is older helps nobody.
+const UNREACHABLE_STALE: Duration = secs(86_400);
 /// Whatever target duration a playlist claims.
 const MISSING_FRESH_MOST: Duration = secs(60);
 
@@ -37,6 +39,8 @@ pub struct Lifetime {
     pub stale_while_revalidate: Duration,
     /// After `fresh`: served where the origin fails.
     pub stale_if_error: Duration,
+    /// After `fresh`: served where the origin gives no answer at all.
+    pub stale_if_unreachable: Duration,
 }
 
 /// Why an answer is not stored. The name is the `detail` of Cache-Status and a
@@ -177,6 +181,7 @@ pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
                 fresh,
                 stale_while_revalidate: Duration::ZERO,
                 stale_if_error: KEY_FRESH,
+                ..Lifetime::default()
             }
         }
     };
@@ -193,7 +198,7 @@ pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
 
 /// `policy = "origin"`: only what the origin's head says (RFC 9111 §4.2).
 /// Heuristic freshness is off.
-pub fn origin(answer: &Answer) -> Result<Lifetime, Bypass> {
+pub fn origin(answer: &Answer, stale_when_unreachable: bool) -> Result<Lifetime, Bypass> {
     refused_by_origin(&answer.cache_control)?;
     if !matches!(
         answer.status,
@@ -217,6 +222,10 @@ pub fn origin(answer: &Answer) -> Result<Lifetime, Bypass> {
         fresh,
         stale_while_revalidate: unless_strict(control.stale_while_revalidate),
         stale_if_error: unless_strict(control.stale_if_error),
+        stale_if_unreachable: match stale_when_unreachable && control.s_maxage.is_none() {
+            true => unless_strict(Some(UNREACHABLE_STALE)),
+            false => Duration::ZERO,
+        },
     })
 }
 
@@ -258,6 +267,7 @@ fn immutable(answer: &Answer, set: Option<Duration>, otherwise: Duration) -> Lif
             fresh: said.or(set).unwrap_or(otherwise),
             stale_while_revalidate: control.stale_while_revalidate.unwrap_or_default(),
             stale_if_error: control.stale_if_error.unwrap_or(HOUR),
+            ..Lifetime::default()
         };
     };
     let most = set.unwrap_or(live);
@@ -266,6 +276,7 @@ fn immutable(answer: &Answer, set: Option<Duration>, otherwise: Duration) -> Lif
         fresh: said.map_or(most, |said| said.min(most)),
         stale_while_revalidate: behind.unwrap_or_default().min(live),
         stale_if_error: control.stale_if_error.unwrap_or(HOUR),
+        ..Lifetime::default()
     }
 }
 
@@ -311,6 +322,7 @@ fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> 
             (Pace::Live { .. } | Pace::LowLatency { .. }, Some(own)) => own,
             _ => control.stale_if_error.unwrap_or(stale_if_error),
         },
+        ..Lifetime::default()
     })
 }
 
@@ -371,12 +383,23 @@ impl Freshness {
         self.state(now) != State::Expired
     }
 
+    /// Whether it may be served where the origin gives no answer at all.
+    pub fn covers_silence(&self, now: Instant) -> bool {
+        let Lifetime {
+            fresh,
+            stale_if_unreachable,
+            ..
+        } = self.lifetime;
+        self.covers_errors(now) || self.age(now) < fresh + stale_if_unreachable
+    }
+
     pub fn state(&self, now: Instant) -> State {
         let age = self.age(now);
         let Lifetime {
             fresh,
             stale_while_revalidate,
             stale_if_error,
+            ..
         } = self.lifetime;
         if age < fresh {
             State::Fresh
@@ -423,6 +446,7 @@ mod tests {
             fresh: Duration::from_millis(fresh_ms),
             stale_while_revalidate: Duration::from_millis(swr_ms),
             stale_if_error: Duration::from_millis(sie_ms),
+            ..Lifetime::default()
         })
     }
 
@@ -759,7 +783,7 @@ mod tests {
 
     #[test]
     fn the_origin_policy_stores_only_what_the_head_allows() {
-        let fresh = |answer| origin(&answer).map(|life| life.fresh);
+        let fresh = |answer| origin(&answer, true).map(|life| life.fresh);
         let nothing = answer(Kind::Other, None, "");
         assert_eq!(
             fresh(answer(Kind::Other, None, "max-age=5, s-maxage=9")),
@@ -804,6 +828,7 @@ mod tests {
             fresh: secs(10),
             stale_while_revalidate: secs(5),
             stale_if_error: secs(20),
+            ..Lifetime::default()
         };
         let freshness = Freshness {
             stored_at: start,

@@ -271,6 +271,7 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
         store_set_cookie: table.flag("store_set_cookie", false),
         request_directives: request_directives.unwrap_or_default(),
         names_never_return: table.flag("names_never_return", false),
+        stale_when_unreachable: table.flag("stale_when_unreachable", true),
         ignore_origin: ignore_origin(&table, policy),
         ttl: overrides(&table),
     };

@@ -83,10 +83,12 @@ impl Server<'_> {
             },
         };
         let now = node.clock.monotonic();
-        let stale = stale.filter(|object| object.freshness.covers_errors(now));
+        let covered = stale
+            .as_ref()
+            .is_some_and(|it| it.freshness.covers_errors(now));
         let detail = Detail::forward(record.cache, true, Some(reason.name()));
         match exchange {
-            Ok(exchange) if exchange.head.status >= 500 && stale.is_some() => {
+            Ok(exchange) if exchange.head.status >= 500 && covered => {
                 drop(exchange);
                 self.failed(Failure::ServerError, stale, sender, record)
                     .await

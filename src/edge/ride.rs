@@ -134,8 +134,13 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         record.reason = Some(failure.name());
         let now = self.visit.node.clock.monotonic();
-        let usable = stale
-            .filter(|object| object.freshness.covers_errors(now) && !self.query.is_beyond(object));
+        let usable = stale.filter(|object| {
+            let covers = match failure.is_silence() {
+                true => object.freshness.covers_silence(now),
+                false => object.freshness.covers_errors(now),
+            };
+            covers && !self.query.is_beyond(object)
+        });
         let Some(object) = usable else {
             record.cache = CacheStatus::Miss;
             let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);

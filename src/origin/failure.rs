@@ -161,6 +161,21 @@ impl Failure {
         }
     }
 
+    /// The origin has given no answer.
+    pub const fn is_silence(self) -> bool {
+        matches!(
+            self,
+            Failure::Dns
+                | Failure::ConnectFailed
+                | Failure::ConnectRefused
+                | Failure::ConnectTimeout
+                | Failure::Reset
+                | Failure::FirstByteTimeout
+                | Failure::AnswerTimeout
+                | Failure::CircuitOpen
+        )
+    }
+
     /// Whether time mends it: a viewer is told when to ask again.
     pub const fn heals(self) -> bool {
         self.status() == 503

@@ -149,7 +149,7 @@ pub fn told(kind: Kind, body: &Reading) -> Told {
 pub fn keep(answer: &Answer, framing: Framing, rules: &CacheRules) -> Result<Lifetime, Bypass> {
     let lifetime = match rules.policy {
         CachePolicy::Hls => lifetime::hls(answer, &rules.ttl)?,
-        CachePolicy::Origin => lifetime::origin(answer)?,
+        CachePolicy::Origin => lifetime::origin(answer, rules.stale_when_unreachable)?,
     };
     match framing {
         // A cut body looks like a whole one here.

@@ -52,6 +52,9 @@ pub struct CacheRules {
     pub request_directives: bool,
     /// No name of a live stream is ever used for another broadcast.
     pub names_never_return: bool,
+    /// What is stored is served where the origin gives no answer (RFC 9111
+    /// §4.2.4).
+    pub stale_when_unreachable: bool,
     /// What the origin says and the operator knows better.
     pub ignore_origin: Vec<Ignored>,
     pub ttl: Overrides,
