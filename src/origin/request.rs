@@ -120,7 +120,9 @@ impl Request {
         }
         // Signed last, when nothing changes any more.
         if let Some(signer) = signer {
-            for (name, value) in signer.sign(self.method.as_str(), &host, &path, now) {
+            for (name, value) in
+                signer.sign(self.method.as_str(), &host, &path, &settings.headers, now)
+            {
                 wire.header(name, &value);
             }
         }

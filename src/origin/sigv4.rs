@@ -1,14 +1,16 @@
 //! Pure: AWS Signature Version 4 in the Authorization header, for GET and HEAD
 //! without a body.
 //!
-//! Only host, the payload hash, the date and a session token are signed, so
-//! that Range and conditions may change after signing; some MinIO versions
-//! answer SignatureDoesNotMatch to a signed Range.
+//! Only host, the payload hash, the date, a session token and the zone's own
+//! `x-amz-` headers are signed, so that Range and conditions may change after
+//! signing; some MinIO versions answer SignatureDoesNotMatch to a signed Range.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 
 use super::Credentials;
@@ -39,22 +41,41 @@ impl Signer {
     }
 
     /// `host` with its port where that is not the scheme's; `path` as it will
-    /// be sent, encoded; no query.
-    pub fn sign(&self, method: &str, host: &str, path: &str, now: SystemTime) -> SignedHeaders {
+    /// be sent, encoded; no query. `own`: the zone's own headers, of which those
+    /// that a store reads must be signed.
+    pub fn sign(
+        &self,
+        method: &str,
+        host: &str,
+        path: &str,
+        own: &[(HeaderName, HeaderValue)],
+        now: SystemTime,
+    ) -> SignedHeaders {
         let date = amz_date(now);
         let day = &date[..8];
         let token = self.credentials.session_token.as_ref();
-        let (token_line, token_name) = match token {
-            Some(token) => (
-                format!("x-amz-security-token:{}\n", token.as_str()),
-                ";x-amz-security-token",
-            ),
-            None => (String::new(), ""),
-        };
-        let names = format!("host;x-amz-content-sha256;x-amz-date{token_name}");
-        let canonical = format!(
-            "{method}\n{path}\n\nhost:{host}\nx-amz-content-sha256:{EMPTY_PAYLOAD}\nx-amz-date:{date}\n{token_line}\n{names}\n{EMPTY_PAYLOAD}"
-        );
+        let mut signed: BTreeMap<&str, String> = BTreeMap::new();
+        for (name, value) in own.iter().filter(|(name, _)| is_a_stores(name)) {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            let value = value.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+            let line = signed.entry(name.as_str()).or_default();
+            if !line.is_empty() {
+                line.push(',');
+            }
+            line.push_str(&value);
+        }
+        signed.insert("host", host.to_owned());
+        signed.insert("x-amz-content-sha256", EMPTY_PAYLOAD.to_owned());
+        signed.insert("x-amz-date", date.clone());
+        if let Some(token) = token {
+            signed.insert("x-amz-security-token", token.to_string());
+        }
+        let names = signed.keys().copied().collect::<Vec<_>>().join(";");
+        let lines = signed
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"));
+        let lines: String = lines.collect();
+        let canonical = format!("{method}\n{path}\n\n{lines}\n{names}\n{EMPTY_PAYLOAD}");
         let scope = format!("{day}/{}/s3/aws4_request", self.region);
         let to_sign = format!(
             "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
@@ -97,6 +118,11 @@ impl Signer {
         *cached = Some((day.to_owned(), key));
         key
     }
+}
+
+/// AWS refuses those of a request that are not signed.
+fn is_a_stores(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-amz-")
 }
 
 fn hmac(key: &[u8], message: &[u8]) -> Hash {

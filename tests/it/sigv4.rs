@@ -8,11 +8,26 @@ use aws_sigv4::http_request::{
     sign,
 };
 use aws_sigv4::sign::v4;
+use http::{HeaderName, HeaderValue};
 use warren::origin::sigv4::Signer;
 use warren::path::encode;
 use zeroize::Zeroizing;
 
-fn oracle(method: &str, host: &str, path: &str, token: Option<&str>, now: SystemTime) -> String {
+/// Headers of a zone; a store reads two of them.
+const OWN: [(&str, &str); 3] = [
+    ("x-amz-request-payer", "requester"),
+    ("x-own", "1"),
+    ("x-amz-meta-two", "a  b"),
+];
+
+fn oracle(
+    method: &str,
+    host: &str,
+    path: &str,
+    token: Option<&str>,
+    own: &[(&str, &str)],
+    now: SystemTime,
+) -> String {
     let identity = Credentials::new(
         "AKEXAMPLE",
         "secret/key+x",
@@ -35,10 +50,12 @@ fn oracle(method: &str, host: &str, path: &str, token: Option<&str>, now: System
         .expect("parameters")
         .into();
     let url = format!("http://{host}{path}");
+    let signed = own.iter().copied();
+    let signed = signed.filter(|(name, _)| name.starts_with("x-amz-"));
     let request = SignableRequest::new(
         method,
         &url,
-        [("host", host)].into_iter(),
+        [("host", host)].into_iter().chain(signed),
         SignableBody::Bytes(b""),
     )
     .expect("a request");
@@ -75,14 +92,23 @@ fn every_signature_is_the_one_that_aws_makes() {
             .flat_map(|key| days.iter().map(move |day| (key, *day)))
         {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-            for (method, host) in [("GET", "minio:9000"), ("HEAD", "bucket.s3.example")] {
+            for (method, host, own) in [
+                ("GET", "minio:9000", &OWN[..0]),
+                ("HEAD", "bucket.s3.example", &OWN[..0]),
+                ("GET", "minio:9000", &OWN[..]),
+            ] {
                 let path = encode(key);
-                let ours = signer.sign(method, host, &path, now);
+                let headers = own.iter().map(|(name, value)| {
+                    let name = HeaderName::from_static(name);
+                    (name, HeaderValue::from_static(value))
+                });
+                let headers: Vec<_> = headers.collect();
+                let ours = signer.sign(method, host, &path, &headers, now);
                 let ours = ours
                     .iter()
                     .find(|(name, _)| *name == "authorization")
                     .map(|(_, value)| value.as_str());
-                let theirs = oracle(method, host, &path, token, now);
+                let theirs = oracle(method, host, &path, token, own, now);
                 assert_eq!(ours, Some(theirs.as_str()), "{method} {key} at {seconds}");
             }
         }
