@@ -127,6 +127,15 @@ impl Server<'_> {
     async fn open(&self, request: OriginRequest) -> Result<Exchange, Failure> {
         let origin = &self.visit.admitted.origin;
         let answer = origin.open(&request).await?;
+        if request.method == OriginMethod::Head && matches!(answer.head.status, 405 | 501) {
+            // It knows no HEAD; the head of a GET is the same (RFC 9110 §9.3.2).
+            drop(answer);
+            let get = OriginRequest {
+                method: OriginMethod::Get,
+                ..request
+            };
+            return origin.open(&get).await;
+        }
         let holds = |condition: &String| {
             let tag = entity_tag(&answer.head.headers);
             let date = answer.head.text(LAST_MODIFIED);
