@@ -25,9 +25,9 @@ const HEADERS: u8 = 0x1;
 const CONTINUATION: u8 = 0x9;
 const END_HEADERS: u8 = 0x4;
 /// Bytes of heads that are decoded before the first of them is taken up: a byte
-/// is a header line at the most, some 100 bytes of memory. The 20 that may be
+/// is a header line at the most, some 100 bytes of memory. The few that may be
 /// reset before they are taken up, which h2 counts, are among them.
-const HEADS_AT_ONCE: usize = 1 << 10;
+const HEADS_AT_ONCE: usize = 256;
 /// Bytes that are read behind the end: what a viewer had under way.
 const LINGER_BYTES: usize = 2 << 20;
 
@@ -273,8 +273,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_pauses_behind_a_kilobyte_of_heads_however_its_bytes_come() {
-        let long = [b'x'; 250];
+    async fn reading_pauses_behind_a_few_heads_however_their_bytes_come() {
+        let long = [b'x'; 60];
         let gulps = [
             [
                 &[b'P'; PREFACE][..],
@@ -292,7 +292,7 @@ mod tests {
             // Each with a reset right behind it.
             [frame(HEADERS, 5, &[b'y'; 40]), frame(3, 0, &[0; 4])]
                 .concat()
-                .repeat(20),
+                .repeat(6),
         ];
         for buffer in [1, 2, 9, 64, 8192] {
             let (mut viewer, edge) = tokio::io::duplex(8192);
