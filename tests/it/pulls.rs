@@ -303,6 +303,29 @@ async fn a_large_object_passes_through_and_a_range_of_it_is_only_that() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_nothing_of_cold_large_objects_leaves_places_for_pulls() {
+    const BYTES: u64 = 48 << 20;
+    let origin = origin().await;
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "16MiB";
+    setup.origin += "max_pulls = 4\n";
+    let edge = setup.start().await;
+    let mut idle = Vec::new();
+    for n in 0..8 {
+        let path = format!("/film-{n}.mp4");
+        origin.put_generated(&format!("/media{path}"), BYTES, SEED);
+        idle.push(asking(&edge, &path, &[]).await);
+    }
+    for viewer in idle.iter_mut().take(3) {
+        assert_eq!(viewer.head().await.0, 200);
+    }
+    origin.put("/media/cold.ts", &b"cold"[..], "video/mp2t");
+    // Before one of them is cut for standing still, which takes three seconds.
+    let cold = tokio::time::timeout(std::time::Duration::from_secs(2), edge.get("/cold.ts"));
+    assert_eq!(cold.await.expect("a place at once").status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crawl_beyond_the_memory_never_fails_and_never_exceeds_it() {
     let origin = origin().await;
     let mut setup = Setup::s3(origin.addr());
