@@ -86,8 +86,9 @@ def pinned(command, seconds):
     return done.stdout
 
 
-def wrk(server, path, connections, seconds):
-    out = pinned(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", server.base + target(server, path)], seconds)
+def wrk(server, path, connections, seconds, headers=()):
+    said = [part for header in headers for part in ("-H", header)]
+    out = pinned(["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *said, server.base + target(server, path)], seconds)
     answers, time_text = re.search(r"(\d+) requests in ([\d.]+\w+),", out).groups()
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     p50, p99 = (milliseconds(re.search(rf"(?m)^\s+{n}%\s+(\S+)", out)[1]) for n in (50, 99))
