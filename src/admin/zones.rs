@@ -118,6 +118,7 @@ fn origin(settings: &Settings) -> Value {
             .collect::<serde_json::Map<_, _>>(),
         "missing_as": settings.missing_as,
         "max_pulls": settings.max_pulls,
+        "prefix": settings.prefix,
         "ca_file": settings.ca_file,
         "health_path": settings.health.path,
         "health_interval": settings.health.interval.as_secs_f64(),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::section::Section;
 use crate::origin::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
+use crate::path::{CanonicalPath, encode};
 
 /// Requests to one origin at a time, unless the zone says else: enough for a
 /// busy node, few enough not to drown a small MinIO.
@@ -38,6 +39,11 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         let hint = "write endpoints = [\"http://minio:9000\"] under [zone.origin]";
         table.problem("endpoints", "no endpoint", "at least one URL", hint);
     }
+    let prefix = table.parsed("prefix", "a folder such as \"/public/media\"", |text| {
+        let folder = text.trim_end_matches('/');
+        let path = CanonicalPath::parse(&encode(folder)).ok()?;
+        Some(path.as_str().to_owned())
+    });
     let missing_as = missing_as(&table);
     let defaults = Deadlines::default();
     let time = |name, default| table.duration(name).unwrap_or(default);
@@ -59,6 +65,7 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
     let settings = Settings {
         kind: kind?,
         endpoints,
+        prefix: prefix.unwrap_or_default(),
         headers,
         missing_as,
         deadlines,

@@ -62,7 +62,8 @@ impl Through {
     /// `guest`: the viewer's place among those of his address.
     pub fn new(visit: &Visit<'_>, guest: Guest) -> Self {
         let admitted = visit.admitted;
-        let path = encode(admitted.target.path.as_str());
+        let prefix = &admitted.zone.origin.prefix;
+        let path = encode(&format!("{prefix}{}", admitted.target.path.as_str()));
         let query = admitted
             .target
             .query

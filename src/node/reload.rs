@@ -109,7 +109,8 @@ fn holdings(zone: &Zone) -> String {
         Kind::S3 { bucket, .. } => bucket,
         Kind::Http { host } => host.as_deref().unwrap_or_default(),
     };
-    format!("{}\0{}\0{place}", zone.id, zone.name)
+    let prefix = &zone.origin.prefix;
+    format!("{}\0{}\0{place}\0{prefix}", zone.id, zone.name)
 }
 
 /// What a reload needs to know of the start.

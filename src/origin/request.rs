@@ -167,7 +167,7 @@ const STORE_APIS: [&str; 2] = ["minio", "rustfs"];
 
 /// Host and encoded path of an object at an endpoint.
 pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {
-    let path = encode(path.as_str());
+    let path = format!("{}{}", encode(&settings.prefix), encode(path.as_str()));
     match &settings.kind {
         Kind::S3 {
             bucket,
@@ -216,6 +216,7 @@ mod tests {
             missing_as: vec![404],
             deadlines: Deadlines::default(),
             max_pulls: 1,
+            prefix: String::new(),
             ca_file: None,
             health: HealthCheck::default(),
         }

@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 pub struct Settings {
     pub kind: Kind,
     pub endpoints: Vec<Endpoint>,
+    /// What stands before each object's path: empty, or `/folder`.
+    pub prefix: String,
     /// Headers that go with every request to the origin.
     pub headers: Vec<(http::HeaderName, http::HeaderValue)>,
     /// Statuses that mean "there is no such object".
@@ -29,9 +31,12 @@ impl Settings {
         matches!(self.kind, Kind::S3 { .. })
     }
 
-    /// Whether one path names the same object in both: the same bucket, or the
-    /// same host, at an endpoint that both have.
+    /// Whether one path names the same object in both: the same folder of the
+    /// same bucket, or of the same host, at an endpoint that both have.
     pub fn shares_objects_with(&self, other: &Self) -> bool {
+        if self.prefix != other.prefix {
+            return false;
+        }
         let same_place = |one: &Endpoint, two: &Endpoint| {
             one.host.eq_ignore_ascii_case(&two.host) && one.port == two.port
         };
