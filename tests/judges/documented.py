@@ -203,6 +203,7 @@ NAMES = {
     "token/mod.rs": ["tokens.md"],
     "zone/access.rs": ["tokens.md"],
     "token/policy.rs": ["tokens.md", "configuration.md"],
+    "cache/ignore.rs": ["configuration.md"],
     "cache/lifetime.rs": ["caching.md"],
     "origin/failure.rs": ["origin.md"],
     "origin/settings.rs": ["configuration.md"],
