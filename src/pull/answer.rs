@@ -81,15 +81,11 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
     }
 }
 
-/// How old the answer was on arrival. An `Age` that is not one whole number says
-/// nothing (RFC 9111 §5.1).
+/// How old the answer was on arrival. Of several values `Age` has the first, and
+/// one that is no whole number says nothing (RFC 9111 §5.1).
 pub fn age_on_arrival(headers: &HeaderMap, policy: CachePolicy, now: SystemTime) -> Duration {
-    let mut ages = headers.get_all(AGE).iter();
-    let said = match (ages.next(), ages.next()) {
-        (Some(only), None) => delta_seconds(only).unwrap_or_default(),
-        _ => 0,
-    };
-    let said = Duration::from_secs(said);
+    let said = headers.get(AGE).and_then(delta_seconds);
+    let said = Duration::from_secs(said.unwrap_or_default());
     if policy == CachePolicy::Hls {
         return said;
     }
@@ -102,9 +98,9 @@ pub fn age_on_arrival(headers: &HeaderMap, policy: CachePolicy, now: SystemTime)
 }
 
 fn delta_seconds(value: &HeaderValue) -> Option<u64> {
-    let text = value.to_str().ok()?.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().unwrap_or(MAX_AGE).min(MAX_AGE))
+    let first = value.to_str().ok()?.split([',', ';']).next()?.trim();
+    let digits = !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| first.parse().unwrap_or(MAX_AGE).min(MAX_AGE))
 }
 
 /// What a playlist's or manifest's body tells.
@@ -366,8 +362,11 @@ mod tests {
             ("Age: -7\r\n", 0),
             ("Age: +7\r\n", 0),
             ("Age: 7.0\r\n", 0),
-            ("Age: 7, 7\r\n", 0),
-            ("Age: 0\r\nAge: 0\r\n", 0),
+            ("Age: 7, 0\r\n", 7),
+            ("Age: 0, 7\r\n", 0),
+            ("Age: 7;a=b\r\n", 7),
+            ("Age: 7\r\nAge: 0\r\n", 7),
+            ("Age: a\r\nAge: 7\r\n", 0),
         ];
         for (lines, want) in table {
             assert_eq!(secs(lines, CachePolicy::Origin), want, "{lines:?}");
