@@ -110,7 +110,7 @@ LOADS = {
     "hit2k-512": Load("2 KB hit, 512 connections", "warren", ["nginx"], cpu(0.65), small(512)),
     "keys1k": Load("2 KB hit over 1,000 keys", "warren", ["nginx"], cpu(0.65), thousand_keys),
     "log2k": Load("2 KB hit, access log on", "warren+log", ["nginx+log"], cpu(0.70), small(64)),
-    "referer2k": Load("2 KB hit with a Referer, access log on", "warren+log", ["nginx+log"], cpu(0.75), from_a_page(64)),
+    "referer2k": Load("2 KB hit with a Referer, access log on", "warren+log", ["nginx+log"], cpu(0.90), from_a_page(64)),
     "hit64k": Load("64 KB hit", "warren", SEGMENT_PEERS, cpu(0.75), segment("s64k"), "/v/s64k.ts"),
     "hit512k": Load("512 KB hit", "warren", SEGMENT_PEERS, cpu(1.0), segment("s512k"), "/v/s512k.ts"),
     "hit2m": Load("2 MB hit", "warren", SEGMENT_PEERS, cpu(1.05), segment("s2m"), "/v/s2m.ts"),
