@@ -38,15 +38,12 @@ impl Body {
 }
 
 impl From<Bytes> for Body {
-    fn from(bytes: Bytes) -> Self {
-        Self {
-            len: bytes.len() as u64,
-            pieces: if bytes.is_empty() {
-                Vec::new()
-            } else {
-                vec![bytes]
-            },
+    fn from(mut bytes: Bytes) -> Self {
+        let (len, mut pieces) = (bytes.len() as u64, Vec::new());
+        while !bytes.is_empty() {
+            pieces.push(bytes.split_to(bytes.len().min(CHUNK_BYTES)));
         }
+        Self { pieces, len }
     }
 }
 
@@ -196,6 +193,24 @@ impl BodyWriter {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn every_range_of_a_body_that_was_whole_is_there() {
+        let whole = pattern(2 * CHUNK_BYTES + 9);
+        let body = Body::from(Bytes::from(whole.clone()));
+        let edge = CHUNK_BYTES as u64;
+        for range in [
+            0..body.len(),
+            0..1,
+            edge - 1..edge + 1,
+            edge..edge + 5,
+            2 * edge..body.len(),
+        ] {
+            let want = &whole[range.start as usize..range.end as usize];
+            let found: Vec<u8> = body.slices(range.clone()).flatten().collect();
+            assert!(found == want, "{range:?}");
+        }
+    }
 
     fn pattern(len: usize) -> Vec<u8> {
         (0..len).map(|i| (i * 7 + i / 251) as u8).collect()

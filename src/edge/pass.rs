@@ -69,7 +69,7 @@ impl Server<'_> {
         let exchange = match open {
             Some(exchange) => Ok(*exchange),
             None => match self.query.recent_failure_of(&request) {
-                Some(failure) => return self.failed(failure, None, sender, record).await,
+                Some(failure) => return self.failed(failure, stale, sender, record).await,
                 None => {
                     let opened = async {
                         leave = Some(origin.pass().await?);
