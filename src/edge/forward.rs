@@ -21,7 +21,8 @@ pub fn forwarded(
     // An object store reads our credentials, never a viewer's.
     let is_s3 = zone.origin.is_s3();
     let secret = |name: &HeaderName| is_s3 && (*name == AUTHORIZATION || *name == COOKIE);
-    let listed = |name: &HeaderName| lists(request, name);
+    let options: Vec<&str> = connection_options(request.texts(&CONNECTION)).collect();
+    let listed = |name: &HeaderName| is_among(name, options.iter().copied());
     let passes = |name: &HeaderName| match zone.cache.policy {
         _ if secret(name) || is_said_by(zone, name) => false,
         // Another spelling of a name may be that name to the origin, and is no
@@ -38,8 +39,7 @@ pub fn forwarded(
 }
 
 /// Whether a viewer's Connection says that a header is for the edge alone.
-fn lists(request: &Request<'_>, name: &HeaderName) -> bool {
-    let mut options = connection_options(request.texts(&CONNECTION));
+fn is_among<'o>(name: &HeaderName, mut options: impl Iterator<Item = &'o str>) -> bool {
     options.any(|option| option.eq_ignore_ascii_case(name.as_str()))
 }
 
@@ -47,7 +47,8 @@ fn lists(request: &Request<'_>, name: &HeaderName) -> bool {
 /// part of a key.
 pub fn is_sent(request: &Request<'_>, zone: &Zone, name: &HeaderName) -> bool {
     let drops = zone.cache.policy == CachePolicy::Origin && !zone.origin.is_s3();
-    !(drops && lists(request, name))
+    let options = || connection_options(request.texts(&CONNECTION));
+    !(drops && is_among(name, options()))
 }
 
 /// Whether the zone says this header itself (`origin.headers`).

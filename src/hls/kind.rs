@@ -31,8 +31,12 @@ impl Kind {
 
     /// The kind by name, without regard to case.
     pub fn of(path: &CanonicalPath) -> Self {
-        let name = path.file_name();
-        let extension = path.extension().unwrap_or_default();
+        Self::of_name(path.file_name())
+    }
+
+    /// The same of the last part of a path.
+    pub fn of_name(name: &str) -> Self {
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         match medium(extension).map(|(_, kind, _)| *kind) {
             Some(Kind::Segment) if begins_with(name, "init") => Kind::Init,
             Some(kind) => kind,

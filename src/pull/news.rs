@@ -65,9 +65,8 @@ impl News<'_> {
                 self.note_folders(folders, target, begins_anew);
                 self.note_kinds(&references, lines(body), Named::LiveMedia);
                 for path in &media {
-                    live.note_name(realm, path.clone(), Named::LiveMedia);
+                    self.note(path.clone(), Named::LiveMedia);
                 }
-                self.note_maps(&references, told, Named::LiveInit);
             }
             Some(Pace::Ended) => {
                 live.end_folder(realm, self.path);
@@ -75,7 +74,6 @@ impl News<'_> {
                     Kind::Manifest => self.note_kinds(&references, files(body), Named::Media),
                     _ => self.note_kinds(&references, lines(body), Named::Media),
                 }
-                self.note_maps(&references, told, Named::Init);
             }
             Some(Pace::Multivariant) => {
                 self.note_kinds(&references, uris(body), Named::Playlist);
@@ -88,9 +86,14 @@ impl News<'_> {
         }
         let keys = told.keys.iter().map(|uri| (uri, Named::Key));
         let hints = told.hints.iter().map(|uri| (uri, Named::HintedPart));
-        for (uri, named) in keys.chain(hints) {
+        let init = match told.pace {
+            Some(Pace::Ended) => Named::Init,
+            _ => Named::LiveInit,
+        };
+        let maps = told.maps.iter().map(|uri| (uri, init));
+        for (uri, named) in keys.chain(hints).chain(maps) {
             if let Some(path) = references.path(uri) {
-                live.note_name(realm, path, named);
+                self.note(path, named);
             }
         }
         self.contradict(&references, body);
@@ -104,27 +107,29 @@ impl News<'_> {
         uris: impl Iterator<Item = &'b str>,
         named: Named,
     ) {
-        for path in uris.filter_map(|uri| references.path(uri)).take(MAX_NAMES) {
+        let telling = |uri: &&str| {
+            let path = uri.split(['?', '#']).next().unwrap_or_default();
+            Kind::of_name(path.rsplit('/').next().unwrap_or_default())
+        };
+        // Most tell it, and need no path.
+        let silent = uris.filter(|uri| telling(uri) == Kind::Other);
+        for path in silent
+            .filter_map(|uri| references.path(uri))
+            .take(MAX_NAMES)
+        {
             self.note_kind(path, named);
         }
     }
 
     fn note_kind(&self, path: CanonicalPath, named: Named) {
         if Kind::of(&path) == Kind::Other {
-            self.pulls
-                .store
-                .live
-                .note_name(self.zone.realm, path, named);
+            self.note(path, named);
         }
     }
 
-    fn note_maps(&self, references: &References<'_>, told: &Told, named: Named) {
-        for path in told.maps.iter().filter_map(|uri| references.path(uri)) {
-            self.pulls
-                .store
-                .live
-                .note_name(self.zone.realm, path, named);
-        }
+    fn note(&self, path: CanonicalPath, named: Named) {
+        let live = &self.pulls.store.live;
+        live.note_name(self.zone.realm, path, named);
     }
 
     fn tell(&self, told: &Told) {
