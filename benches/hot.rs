@@ -178,7 +178,7 @@ fn object(store: &Store) -> Arc<Object> {
         fingerprint: "".into(),
         bypass: None,
         permit: None,
-        name: Name::new(7, path, Kind::Segment, Vec::new(), 0),
+        name: Name::new(7, path, Vec::new(), 0),
         hits: Default::default(),
         stored: std::sync::atomic::AtomicBool::new(false),
     })

@@ -12,6 +12,7 @@ use crate::edge::authority::{is_host, is_https, of_target, origin_form};
 use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::Target;
 use crate::token::carrier::is_token_parameter;
+use crate::token::target::BLOCK;
 
 /// What one call may name.
 pub const MAX_ITEMS: usize = 10_000;
@@ -89,8 +90,7 @@ fn path_of(text: &str, empty: EmptySegments, field: &'static str) -> Result<Cano
         return Err(starred(text, field));
     }
     // It would name nothing that anybody asks for, and keep the token.
-    let is_block = |segment: &str| segment.starts_with("bcdn_token=");
-    if target.path.as_str().split('/').any(is_block) {
+    if target.path.as_str().contains(BLOCK) {
         let message = "a token's block stands behind the host, and one slash before it";
         return Err(Wrong::new("bad_path", field, message));
     }

@@ -117,27 +117,17 @@ impl CacheControl {
 /// cache may not pass on the one without asking, and the other not at all
 /// (RFC 9111 §5.2.2.4, §5.2.2.7), so no viewer of a shared answer gets either.
 pub fn withheld(headers: &HeaderMap) -> Vec<String> {
-    let mut out = Vec::new();
-    for directive in lines(headers).flat_map(split_outside_quotes) {
-        if let Some((name, value)) = directive.split_once('=')
-            && matches!(
-                name.trim().to_ascii_lowercase().as_str(),
-                "private" | "no-cache"
-            )
-        {
-            out.extend(names(Some(value.trim().trim_matches('"'))));
-        }
-    }
-    out
+    let directives = lines(headers).flat_map(split_outside_quotes);
+    directives.flat_map(qualified).collect()
 }
 
-/// Whether a directive speaks of the headers that it names, and not of the whole.
-pub(super) fn is_qualified(directive: &str) -> bool {
+/// The headers that a directive speaks of in place of the whole.
+pub(super) fn qualified(directive: &str) -> impl Iterator<Item = String> {
     let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
     let name = name.trim();
     let may = ["private", "no-cache"];
-    may.iter().any(|it| name.eq_ignore_ascii_case(it))
-        && names(Some(value.trim().trim_matches('"'))).next().is_some()
+    let may = may.iter().any(|it| name.eq_ignore_ascii_case(it));
+    names(Some(value.trim().trim_matches('"'))).filter(move |_| may)
 }
 
 /// The header names in a directive's value, in lower case.

@@ -14,7 +14,7 @@ use super::lifetime::Lifetime;
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::sigv4::civil;
-use crate::origin::{connection_says, entity_tag};
+use crate::origin::{connection_says, entity_tag, weak_tag};
 use crate::path::CanonicalPath;
 
 /// How long a viewer may keep a segment: it never changes under its name.
@@ -106,9 +106,7 @@ pub fn without_coding(head: &mut ResponseHeader) {
     head.remove_header(&CONTENT_ENCODING);
     head.remove_header("content-md5");
     let tag = head.headers.get(ETAG).and_then(|tag| tag.to_str().ok());
-    if let Some(weak) = tag.filter(|tag| !tag.starts_with("W/"))
-        && let Ok(weak) = HeaderValue::from_str(&format!("W/{weak}"))
-    {
+    if let Some(Ok(weak)) = tag.map(|tag| HeaderValue::from_str(&weak_tag(tag))) {
         insert(head, ETAG, weak);
     }
 }
@@ -141,7 +139,7 @@ pub fn update(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
 fn pull_lines(head: &mut ResponseHeader, code: u16, facts: &HeadFacts<'_>) {
     // A 304 that says nothing of it changes nothing.
     let silent = code == 304
-        && matches!(facts.kind, Kind::Segment | Kind::Init)
+        && facts.kind.is_immutable()
         && facts.live_media.is_none()
         && !facts.origin.contains_key(CACHE_CONTROL)
         && !facts.origin.contains_key(EXPIRES);

@@ -4,7 +4,7 @@
 use http::header::{CACHE_CONTROL, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::cache_control::{CDN_CACHE_CONTROL, is_qualified, split_outside_quotes};
+use super::cache_control::{CDN_CACHE_CONTROL, qualified, split_outside_quotes};
 
 /// What is not regarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn is_ignored(directive: &str, ignored: &[Ignored]) -> bool {
     };
     // What is said of single headers does not forbid the whole.
     let mut ignored = ignored.iter();
-    !is_qualified(directive) && ignored.any(|it| name.eq_ignore_ascii_case(it.name()))
+    qualified(directive).next().is_none() && ignored.any(|it| name.eq_ignore_ascii_case(it.name()))
 }
 
 #[cfg(test)]

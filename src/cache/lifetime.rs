@@ -43,6 +43,16 @@ pub struct Lifetime {
     pub stale_if_unreachable: Duration,
 }
 
+impl Lifetime {
+    /// Good for no longer, whatever the origin does.
+    pub fn only_fresh(fresh: Duration) -> Self {
+        Self {
+            fresh,
+            ..Self::default()
+        }
+    }
+}
+
 /// Why an answer is not stored. The name is the `detail` of Cache-Status and a
 /// metric label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,8 +173,8 @@ pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
     refused_by_origin(&answer.cache_control)?;
     match answer.status {
         200 => {}
-        404 | 410 => return Ok(fresh_only(missing(answer, overrides))),
-        400 if answer.blocking_reload => return Ok(fresh_only(secs(1))),
+        404 | 410 => return Ok(Lifetime::only_fresh(missing(answer, overrides))),
+        400 if answer.blocking_reload => return Ok(Lifetime::only_fresh(secs(1))),
         _ => return Err(Bypass::Status),
     }
     let mut lifetime = match answer.kind {
@@ -238,13 +248,6 @@ pub fn refused_by_origin(control: &CacheControl) -> Result<(), Bypass> {
     }
 }
 
-fn fresh_only(fresh: Duration) -> Lifetime {
-    Lifetime {
-        fresh,
-        ..Lifetime::default()
-    }
-}
-
 /// How long media of a live stream may be taken for what they are: a stream that
 /// is published anew uses names again (rfc8216bis-22, Appendix B). `None`: it is
 /// no such thing, or the zone says that its names never return.
@@ -289,7 +292,7 @@ fn playlist(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> 
             HOUR,
         ),
         Pace::LowLatency { target } if answer.blocking_reload => {
-            return Ok(fresh_only(target * 6));
+            return Ok(Lifetime::only_fresh(target * 6));
         }
         Pace::Live { target } => {
             let table = (target / 2).clamp(LIVE_FRESH_LEAST, LIVE_FRESH_MOST);

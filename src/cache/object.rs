@@ -78,7 +78,6 @@ impl Hits {
 pub struct Name {
     pub realm: u32,
     pub path: CanonicalPath,
-    pub kind: Kind,
     pub tags: Vec<String>,
     /// The last purge when its pull began.
     pub born: Epoch,
@@ -90,46 +89,41 @@ pub struct Name {
 const STALE: u64 = 1;
 
 impl Name {
-    pub fn new(
-        realm: u32,
-        path: CanonicalPath,
-        kind: Kind,
-        tags: Vec<String>,
-        born: Epoch,
-    ) -> Self {
+    pub fn new(realm: u32, path: CanonicalPath, tags: Vec<String>, born: Epoch) -> Self {
         Self {
             realm,
             path,
-            kind,
             tags,
             born,
             compared: AtomicU64::new(born << 1),
         }
     }
-
-    /// What purges have made of it.
-    pub fn purged(&self, purges: &Purges) -> Option<Mode> {
-        let latest = purges.latest();
-        let compared = self.compared.load(Relaxed);
-        if compared >> 1 == latest {
-            return (compared & STALE != 0).then_some(Mode::Soft);
-        }
-        let mode = purges.since(
-            self.born,
-            self.realm,
-            self.path.as_str(),
-            self.kind,
-            &self.tags,
-        );
-        if mode != Some(Mode::Hard) {
-            let stale = if mode.is_some() { STALE } else { 0 };
-            self.compared.store(latest << 1 | stale, Relaxed);
-        }
-        mode
-    }
 }
 
 impl Object {
+    /// What purges have made of it.
+    pub fn purged(&self, purges: &Purges) -> Option<Mode> {
+        let (name, latest) = (&self.name, purges.latest());
+        let compared = name.compared.load(Relaxed);
+        if compared >> 1 == latest {
+            return (compared & STALE != 0).then_some(Mode::Soft);
+        }
+        let mode = self.purged_since(purges, name.born);
+        if mode != Some(Mode::Hard) {
+            let stale = if mode.is_some() { STALE } else { 0 };
+            name.compared.store(latest << 1 | stale, Relaxed);
+        }
+        mode
+    }
+
+    /// What of these purges, since that one, names it.
+    pub fn purged_since(&self, purges: &Purges, born: Epoch) -> Option<Mode> {
+        let Name {
+            realm, path, tags, ..
+        } = &self.name;
+        purges.since(born, *realm, path.as_str(), self.kind, tags)
+    }
+
     /// Bytes for moka's scales.
     pub fn weight(&self) -> u32 {
         let decoded = self.decoded.as_ref().map_or(0, |it| it.body.len());

@@ -122,7 +122,7 @@ impl Store {
             _ => (&self.small, &self.large),
         };
         let object = first.get(key).or_else(|| second.get(key))?;
-        if object.name.purged(&self.purges) == Some(Mode::Hard) || self.is_contradicted(&object) {
+        if object.purged(&self.purges) == Some(Mode::Hard) || self.is_contradicted(&object) {
             self.small.invalidate(key);
             self.large.invalidate(key);
             return None;
@@ -134,11 +134,11 @@ impl Store {
     /// already do not count.
     pub fn count(&self, wanted: &Purges) -> usize {
         let all = self.small.iter().chain(self.large.iter());
-        let names = |name: &Name| {
-            let found = wanted.since(0, name.realm, name.path.as_str(), name.kind, &name.tags);
-            found.is_some() && name.purged(&self.purges) != Some(Mode::Hard)
+        let names = |object: &Object| {
+            object.purged_since(wanted, 0).is_some()
+                && object.purged(&self.purges) != Some(Mode::Hard)
         };
-        all.filter(|(_, object)| names(&object.name)).count()
+        all.filter(|(_, object)| names(object)).count()
     }
 
     /// The objects that were served most, most first.

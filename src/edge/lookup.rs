@@ -183,8 +183,10 @@ impl<'a> Query<'a> {
             return Found::Refused(Refused::OnlyIfCached);
         }
         if self.demand.no_store {
-            let (reason, stale) = (Bypass::RequestNoStore, None);
-            return Found::Pass { reason, stale };
+            return Found::Pass {
+                reason: Bypass::RequestNoStore,
+                stale: None,
+            };
         }
         if let Some(reason) = self.visit.node.pulls.store.passes(&self.key) {
             return Found::Pass { reason, stale };
@@ -317,10 +319,6 @@ impl<'a> Query<'a> {
             let target = store.live.folder(zone.realm, path);
             target.unwrap_or(UNKNOWN_TARGET) * 3 + Duration::from_secs(2)
         })
-    }
-
-    pub fn is_playlist(&self) -> bool {
-        self.kind.is_list()
     }
 
     /// A playlist has passed by.

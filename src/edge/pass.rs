@@ -42,7 +42,8 @@ impl Server<'_> {
     pub(super) async fn pass(
         &self,
         reason: Bypass,
-        (open, stale): (Option<Box<Exchange>>, Option<Arc<Object>>),
+        open: Option<Box<Exchange>>,
+        stale: Option<Arc<Object>>,
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
@@ -95,14 +96,14 @@ impl Server<'_> {
             }
             Ok(exchange) => Box::pin(self.exchange(exchange, detail, sender, record)).await,
             Err(failure) => {
-                self.visit.admitted.origin.count(failure);
+                origin.count(failure);
                 self.query.note_failure_of(&request, failure);
                 if stale.is_some() {
                     return self.failed(failure, stale, sender, record).await;
                 }
                 record.reason = Some(failure.name());
                 let stamp = self.visit.stamp(record.cache, None, detail);
-                let wait = self.visit.admitted.origin.retry_after(failure);
+                let wait = origin.retry_after(failure);
                 let response = respond::failed_for(failure, wait, &stamp);
                 self.short(response, sender, record).await
             }
@@ -182,10 +183,7 @@ impl Server<'_> {
             Kind::Init => set.init,
             _ => None,
         };
-        fresh.map(|fresh| Lifetime {
-            fresh,
-            ..Lifetime::default()
-        })
+        fresh.map(Lifetime::only_fresh)
     }
 
     /// Sends an answer straight from the origin, one buffer at a time: the
@@ -252,7 +250,7 @@ impl Server<'_> {
         }
         headers::stamp(&mut head, code, &stamp);
         // What it tells of live media is known though it is not stored.
-        let reads = hls && self.query.is_playlist() && status == 200 && !is_head;
+        let reads = hls && self.query.kind.is_list() && status == 200 && !is_head;
         let is_plain = coding(&exchange.head.headers) == Coding::Identity;
         let mut passing = (reads && is_plain).then(Reading::default);
         let mut buffer = BytesMut::new();

@@ -88,7 +88,7 @@ impl Server<'_> {
                 self.again(sender, record).await
             }
             Arrival::Handed(reason, exchange) => {
-                Box::pin(self.pass(reason, (exchange, None), sender, record)).await
+                Box::pin(self.pass(reason, exchange, None, sender, record)).await
             }
             Arrival::Failed(failure) => self.failed(failure, stale, sender, record).await,
         }
@@ -112,7 +112,7 @@ impl Server<'_> {
     /// request; in the end it asks for itself.
     async fn again(&self, sender: &mut Sender<'_>, record: &mut Record) -> Result<(), Cut> {
         if self.looks == MAX_LOOKS {
-            return Box::pin(self.pass(Bypass::Vary, (None, None), sender, record)).await;
+            return Box::pin(self.pass(Bypass::Vary, None, None, sender, record)).await;
         }
         let query = Query::of(self.visit);
         let server = Server {
@@ -207,7 +207,7 @@ impl Server<'_> {
                     Ok(first) => first,
                     Err(_) if is_far(range.start, before, rider.available()) => {
                         drop(rider);
-                        return Box::pin(self.pass(Bypass::FarAhead, (None, None), sender, record))
+                        return Box::pin(self.pass(Bypass::FarAhead, None, None, sender, record))
                             .await;
                     }
                     Err(_) => {

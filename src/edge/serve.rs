@@ -78,7 +78,7 @@ impl Server<'_> {
                 Box::pin(self.ride(rider, stale, sender, record)).await
             }
             Found::Pass { reason, stale } => {
-                Box::pin(self.pass(reason, (None, stale), sender, record)).await
+                Box::pin(self.pass(reason, None, stale, sender, record)).await
             }
             Found::Failed { failure, stale } => self.failed(failure, stale, sender, record).await,
             Found::Refused(refused) => self.refuse(refused, sender, record).await,

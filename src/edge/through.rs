@@ -26,7 +26,6 @@ use super::verify::{CDN_LOOP_COUNT, Visitor};
 use super::watch::{Turn, Watch};
 use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop, stays_here};
 use crate::origin::{Failure, Origin, connection_says, unconnected};
-use crate::path::encode;
 use crate::per_address::Guest;
 use crate::zone::{CachePolicy, Zone};
 
@@ -62,8 +61,7 @@ impl Through {
     /// `guest`: the viewer's place among those of his address.
     pub fn new(visit: &Visit<'_>, guest: Guest) -> Self {
         let admitted = visit.admitted;
-        let prefix = &admitted.zone.origin.prefix;
-        let path = encode(&format!("{prefix}{}", admitted.target.path.as_str()));
+        let path = admitted.zone.origin.path_of(&admitted.target.path);
         let query = admitted
             .target
             .query

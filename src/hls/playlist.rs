@@ -46,9 +46,7 @@ pub struct Playlist {
 
 /// Every URI of a playlist: its lines that are no tag, and the `URI` of tags.
 pub fn uris(body: &[u8]) -> impl Iterator<Item = &str> {
-    let lines = body.split(|byte| *byte == b'\n');
-    lines.map(<[u8]>::trim_ascii).filter_map(|line| match line {
-        [] => None,
+    trimmed(body).filter_map(|line| match line {
         [b'#', ..] => uri(line),
         uri => std::str::from_utf8(uri).ok(),
     })
@@ -56,11 +54,14 @@ pub fn uris(body: &[u8]) -> impl Iterator<Item = &str> {
 
 /// The lines of a playlist that are no tag: its segments, or its variants.
 pub fn lines(body: &[u8]) -> impl Iterator<Item = &str> {
+    let uris = trimmed(body).filter(|line| !line.starts_with(b"#"));
+    uris.filter_map(|line| std::str::from_utf8(line).ok())
+}
+
+/// The lines that are not empty.
+fn trimmed(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-    let is_uri = |line: &&[u8]| !line.is_empty() && !line.starts_with(b"#");
-    lines
-        .filter(is_uri)
-        .filter_map(|line| std::str::from_utf8(line).ok())
+    lines.filter(|line| !line.is_empty())
 }
 
 impl Playlist {

@@ -163,17 +163,15 @@ impl Failure {
 
     /// The origin has given no answer.
     pub const fn is_silence(self) -> bool {
-        matches!(
-            self,
-            Failure::Dns
-                | Failure::ConnectFailed
-                | Failure::ConnectRefused
-                | Failure::ConnectTimeout
-                | Failure::Reset
-                | Failure::FirstByteTimeout
-                | Failure::AnswerTimeout
-                | Failure::CircuitOpen
-        )
+        match self {
+            // It answers, and is not believed.
+            Failure::Certificate => false,
+            Failure::Reset
+            | Failure::FirstByteTimeout
+            | Failure::AnswerTimeout
+            | Failure::CircuitOpen => true,
+            other => other.is_unconnected(),
+        }
     }
 
     /// Whether time mends it: a viewer is told when to ask again.

@@ -35,4 +35,4 @@ pub use failure::Failure;
 pub use request::{Method, Request, Viewer, address, is_said_by_us, names_object};
 pub use response::{Framing, Head, connection_options, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
-pub use validators::{Validators, entity_tag};
+pub use validators::{Validators, entity_tag, weak_tag};

@@ -167,7 +167,7 @@ const STORE_APIS: [&str; 2] = ["minio", "rustfs"];
 
 /// Host and encoded path of an object at an endpoint.
 pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {
-    let path = format!("{}{}", encode(&settings.prefix), encode(path.as_str()));
+    let path = settings.path_of(path);
     match &settings.kind {
         Kind::S3 {
             bucket,

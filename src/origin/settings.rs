@@ -1,5 +1,6 @@
 //! Pure: what a zone says of its origin.
 
+use crate::path::{CanonicalPath, encode};
 use std::fmt;
 use std::time::Duration;
 
@@ -52,6 +53,11 @@ impl Settings {
             theirs.any(|two| same_place(one, two) && same(one, two))
         };
         self.endpoints.iter().any(shared)
+    }
+
+    /// Where an object is at the origin, encoded; a bucket stands before it.
+    pub fn path_of(&self, path: &CanonicalPath) -> String {
+        encode(&format!("{}{}", self.prefix, path.as_str()))
     }
 
     /// The Host of requests to an endpoint, but for those to a bucket that has

@@ -33,18 +33,22 @@ impl Validators {
     /// Nothing tells this state from the next.
     /// Those of another form of the same.
     pub fn weak(self) -> Self {
-        let weak = |tag: String| match tag.starts_with("W/") {
-            true => tag,
-            false => format!("W/{tag}"),
-        };
         Self {
-            etag: self.etag.map(weak),
+            etag: self.etag.map(|tag| weak_tag(&tag)),
             ..self
         }
     }
 
     pub fn is_none(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
+    }
+}
+
+/// The same entity-tag, of bytes that mean the same (RFC 9110 §8.8.1).
+pub fn weak_tag(tag: &str) -> String {
+    match tag.starts_with("W/") {
+        true => tag.to_owned(),
+        false => format!("W/{tag}"),
     }
 }
 

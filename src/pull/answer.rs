@@ -192,6 +192,7 @@ pub fn viewer_head(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::cache_control::expires_in;
 
     fn head(text: &str) -> Head {
         Head::parse(text.as_bytes(), false)
@@ -339,12 +340,11 @@ mod tests {
             Duration::from_secs(60)
         );
         assert_eq!(
-            crate::cache::cache_control::expires_in(&parsed.headers, now),
+            expires_in(&parsed.headers, now),
             Some(Duration::from_secs(9))
         );
         let never = head("HTTP/1.1 200 OK\r\nExpires: 0\r\nContent-Length: 0\r\n\r\n");
-        let expires = crate::cache::cache_control::expires_in(&never.headers, now);
-        assert_eq!(expires, Some(Duration::ZERO));
+        assert_eq!(expires_in(&never.headers, now), Some(Duration::ZERO));
     }
 
     #[test]

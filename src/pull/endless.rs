@@ -1,9 +1,8 @@
 //! A body without an end, such as that of a radio station: who comes later hears
 //! what comes later, and nobody keeps what has been.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::task::Pull;
 use crate::cache::body::BodyWriter;
@@ -18,33 +17,35 @@ const CHUNKED_AFTER: Duration = Duration::from_secs(30);
 /// Chunks of it that riders may be behind: 4 MiB.
 const KEPT_CHUNKS: usize = 16;
 
-/// Whether a body of that framing that still comes has no end.
-fn is_endless(framing: Framing, comes_for: Duration) -> bool {
+/// After how long a body of that framing that still comes has no end.
+const fn endless_after(framing: Framing) -> Option<Duration> {
     match framing {
-        Framing::Close => comes_for >= CLOSE_AFTER,
-        Framing::Chunked => comes_for >= CHUNKED_AFTER,
-        Framing::Length(_) => false,
+        Framing::Close => Some(CLOSE_AFTER),
+        Framing::Chunked => Some(CHUNKED_AFTER),
+        Framing::Length(_) => None,
     }
 }
 
 impl Pull {
-    /// Looks whether the body has an end. From the moment when it has none it
-    /// has no limit of time, each who comes has a request of his own, and what
-    /// lies far behind is forgotten. True where nobody listens any more.
-    pub(super) fn goes_on(
+    /// Looks whether the body, which began to come at `came`, has an end. From the
+    /// moment when it has none it has no limit of time, each who comes has a
+    /// request of his own, and what lies far behind is forgotten. True where
+    /// nobody listens any more.
+    pub(super) fn is_left_alone(
         &mut self,
         framing: Framing,
-        comes_for: Duration,
+        came: Instant,
         writer: &mut BodyWriter,
     ) -> bool {
-        if !is_endless(framing, comes_for) {
+        let now = || self.pulls.clock.monotonic();
+        let is_endless = |after| now().saturating_duration_since(came) >= after;
+        if !endless_after(framing).is_some_and(is_endless) {
             return false;
         }
         if !self.flight.endless.swap(true, Relaxed) {
             self.unkept = Some(Bypass::Endless);
             self.pulls.store.pass(&self.job.key, Bypass::Endless);
-            let flight = Arc::clone(&self.flight);
-            self.pulls.leave(&self.job.key, &flight, false);
+            self.pulls.leave(&self.job.key, &self.flight, false);
         }
         let gone = writer.forget_but(KEPT_CHUNKS);
         self.flight.forget(gone);
@@ -66,7 +67,8 @@ mod tests {
             (Framing::Chunked, 30, true),
         ];
         for (framing, seconds, want) in table {
-            let found = is_endless(framing, Duration::from_secs(seconds));
+            let comes_for = Duration::from_secs(seconds);
+            let found = endless_after(framing).is_some_and(|after| comes_for >= after);
             assert_eq!(found, want, "{framing:?} {seconds}");
         }
     }

@@ -66,8 +66,7 @@ impl Pull {
                 self.pull_ahead(&media);
             }
         }
-        let head = self.viewer_head(exchange, kept.ok());
-        let mut head = head;
+        let mut head = self.viewer_head(exchange, kept.ok());
         let decoded = read.decoded.filter(|_| told.pace.is_some()).map(|text| {
             varies_by_coding(&mut head);
             let mut plain = head.clone();
@@ -149,10 +148,7 @@ impl Pull {
     fn unkept(&self, reason: Bypass, status: u16) -> Lifetime {
         let hls = self.job.zone.cache.policy == CachePolicy::Hls;
         match reason {
-            Bypass::Status if hls && status >= 400 => Lifetime {
-                fresh: STATUS_FOR,
-                ..Lifetime::default()
-            },
+            Bypass::Status if hls && status >= 400 => Lifetime::only_fresh(STATUS_FOR),
             _ => Lifetime::default(),
         }
     }
@@ -165,8 +161,7 @@ impl Pull {
             tags.clone_from(&stale.name.tags);
         }
         let path = self.job.request.path.clone();
-        let realm = self.job.zone.realm;
-        Name::new(realm, path, self.job.kind, tags, self.job.born)
+        Name::new(self.job.zone.realm, path, tags, self.job.born)
     }
 
     /// The origin said 304: the stored body lives on with a new lifetime.
@@ -240,7 +235,7 @@ impl Pull {
     /// is no instant with neither an object nor a flight.
     fn store(&mut self, object: Object, revalidated: bool) {
         let object = Arc::new(object);
-        let purged = object.name.purged(&self.pulls.store.purges).is_some();
+        let purged = object.purged(&self.pulls.store.purges).is_some();
         let forgotten = self.alone && self.invalidations != self.pulls.invalidations.load(Relaxed);
         let valid = !purged && !forgotten && !self.flight.invalid.load(Relaxed);
         self.linger = valid && object.freshness.lifetime.fresh == STATUS_FOR;

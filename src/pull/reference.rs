@@ -5,12 +5,11 @@ use std::borrow::Cow;
 
 use crate::path::{CanonicalPath, encode_unsafe};
 use crate::token::Target;
+use crate::token::target::BLOCK;
 use crate::zone::{Zone, host_of};
 
 /// Variables of one playlist that are read.
 const MAX_VARIABLES: usize = 16;
-/// The block of a token in a path, which is no folder.
-const BLOCK: &str = "/bcdn_token=";
 
 /// The references of one playlist.
 pub struct References<'p> {

@@ -142,7 +142,9 @@ impl Pull {
             &mut exchange.head.headers,
             &self.job.zone.cache.ignore_origin,
         );
-        self.read_type(&exchange);
+        if exchange.head.status == 200 {
+            self.learn(exchange.head.text(CONTENT_TYPE).and_then(Kind::of_type));
+        }
         let mut course = self.course(&exchange, confirm);
         let parted = match course {
             Course::Share | Course::Confirmed => self.part(&exchange.head.headers),
@@ -181,11 +183,10 @@ impl Pull {
         }
     }
 
-    /// What neither its name nor a playlist tells of an object, its type may.
-    fn read_type(&mut self, exchange: &Exchange) {
-        let said = exchange.head.text(CONTENT_TYPE);
-        let kind = said.and_then(Kind::of_type);
-        if self.job.kind == Kind::Other && exchange.head.status == 200 {
+    /// What neither its name nor a playlist tells of an object, its type or its
+    /// first bytes may.
+    fn learn(&mut self, kind: Option<Kind>) {
+        if self.job.kind == Kind::Other {
             self.job.kind = kind.unwrap_or(Kind::Other);
         }
     }
@@ -296,9 +297,6 @@ impl Pull {
             self.flight.hand_over(Bypass::Budget, exchange);
             return Ok(());
         };
-        // The lifetime of a playlist, and so its head, is known at its end. What
-        // it is, its first bytes may tell.
-        let mut live = None;
         let (framing, came) = (exchange.head.framing, self.pulls.clock.monotonic());
         let pulls = Arc::clone(&self.pulls);
         let mut steady = Steady::new(&pulls.counts);
@@ -309,6 +307,7 @@ impl Pull {
                     .room(CHUNK_BYTES, || writer.spare().ok().map(drop));
                 room.await;
             }
+            let is_first = writer.written() == 0;
             let Ok(spare) = writer.spare() else {
                 match self.at_the_end(&mut exchange).await? {
                     true => break,
@@ -320,17 +319,16 @@ impl Pull {
             if count == 0 {
                 break;
             }
-            if live.is_none() && self.job.kind == Kind::Other {
-                self.job.kind = Kind::of_body(&spare[..count]).unwrap_or(Kind::Other);
+            if is_first {
+                self.learn(Kind::of_body(&spare[..count]));
             }
-            let is_first = live.is_none();
-            let live = *live.get_or_insert(!self.job.kind.is_list());
+            // The lifetime of a playlist, and so its head, is known at its end.
+            let live = !self.job.kind.is_list();
             if live && is_first {
                 self.flight.stream(self.live_head(&exchange));
             }
             writer.advance(count);
-            let comes_for = self.pulls.clock.monotonic().saturating_duration_since(came);
-            if self.goes_on(framing, comes_for, &mut writer) {
+            if self.is_left_alone(framing, came, &mut writer) {
                 return Ok(());
             }
             if writer.written() > self.pulls.max_object && self.unkept.is_none() {

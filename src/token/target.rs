@@ -3,7 +3,8 @@
 use super::{Parameters, Token};
 use crate::path::{BadPath, CanonicalPath, EmptySegments, check_wire_bytes};
 
-const BLOCK: &str = "/bcdn_token=";
+/// How a token in a path begins.
+pub const BLOCK: &str = "/bcdn_token=";
 
 /// A request target. Borrowed from the request line; only the path is decoded.
 #[derive(Debug, Clone)]

@@ -56,13 +56,7 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
         fingerprint: "".into(),
         bypass: None,
         permit: store.budget.take(1024),
-        name: Name::new(
-            1,
-            CanonicalPath::parse("/").expect("a path"),
-            Kind::Segment,
-            Vec::new(),
-            0,
-        ),
+        name: Name::new(1, CanonicalPath::parse("/").expect("a path"), Vec::new(), 0),
         hits: Default::default(),
         stored: std::sync::atomic::AtomicBool::new(false),
     }))

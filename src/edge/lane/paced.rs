@@ -180,10 +180,13 @@ impl AsyncWrite for Paced {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.linger.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            this.linger = Some(Box::pin(sleep(LINGER)));
-        }
+        let linger = match &mut this.linger {
+            Some(linger) => linger,
+            none => {
+                ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+                none.insert(Box::pin(sleep(LINGER)))
+            }
+        };
         // With bytes unread the kernel resets the connection, and the last word
         // that told its viewer why is lost.
         let mut room = [0; 4096];
@@ -194,10 +197,7 @@ impl AsyncWrite for Paced {
                     this.unread += part.filled().len();
                 }
                 Poll::Ready(_) => break,
-                Poll::Pending => match &mut this.linger {
-                    Some(linger) => return linger.as_mut().poll(cx).map(Ok),
-                    None => break,
-                },
+                Poll::Pending => return linger.as_mut().poll(cx).map(Ok),
             }
         }
         Poll::Ready(Ok(()))
