@@ -35,9 +35,9 @@ const H2_HEADER_LIST_BYTES: u32 = 16 << 10;
 /// Streams of one connection that the edge had to reset for what its viewer did
 /// (CVE-2025-8671), and streams that were reset before they were taken up
 /// (CVE-2023-44487): one more ends the connection. The first is h2's own number
-/// of today; of the second, so few are read before they are taken up.
+/// of today, and so is the second.
 const H2_RESETS: usize = 1024;
-const H2_PENDING_RESETS: usize = 5;
+const H2_PENDING_RESETS: usize = 20;
 /// Bytes that one HTTP/2 stream may have waiting in the connection.
 const H2_SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Connections that the kernel may hold before they are accepted.

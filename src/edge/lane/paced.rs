@@ -1,4 +1,4 @@
-//! A connection of HTTP/2, read a few requests at a time: h2 decodes all that has
+//! A connection of HTTP/2, read one request at a time: h2 decodes all that has
 //! arrived before it gives out the first request, and a hundred long heads are
 //! megabytes. What is not read waits in the socket, at its sender's cost.
 
@@ -22,23 +22,20 @@ const PREFACE: usize = 24;
 /// RFC 9113 §4.1.
 const FRAME_HEAD: usize = 9;
 const HEADERS: u8 = 0x1;
-const CONTINUATION: u8 = 0x9;
-const END_HEADERS: u8 = 0x4;
-/// Bytes of heads that are decoded before the first of them is taken up: a byte
-/// is a header line at the most, some 100 bytes of memory. The few that may be
-/// reset before they are taken up, which h2 counts, are among them.
-const HEADS_AT_ONCE: usize = 256;
+const RST_STREAM: u8 = 0x3;
 /// Bytes that are read behind the end: what a viewer had under way.
 const LINGER_BYTES: usize = 2 << 20;
 
-/// Pauses behind so many bytes of heads.
+/// Pauses before the head of a request while the one before it is not taken up.
+///
+/// A reset is read with its request, so that h2 sees and counts those that are
+/// reset before they are taken up.
 #[derive(Debug)]
 pub struct Paced {
     stream: Stream,
-    frames: Frames,
-    /// Bytes of heads since the last pause.
-    heads: usize,
-    paused: bool,
+    frame: Frame,
+    /// The stream whose head was read since the last pause, and no reset of it.
+    untaken: Option<u32>,
     /// Bytes read behind its end, and how much longer they are.
     unread: usize,
     linger: Option<Pin<Box<Sleep>>>,
@@ -48,82 +45,105 @@ impl Paced {
     pub fn new(stream: Stream) -> Self {
         Self {
             stream,
-            frames: Frames::default(),
-            heads: 0,
-            paused: false,
+            frame: Frame::PREFACE,
+            untaken: None,
             unread: 0,
             linger: None,
         }
     }
+
+    /// Reads the head of the next frame, and passes it on unless it has to wait.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let frame = &mut self.frame;
+        while frame.known < FRAME_HEAD {
+            let mut part = ReadBuf::new(&mut frame.head[frame.known..]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+            match part.filled().len() {
+                0 => return Poll::Ready(Ok(())),
+                read => frame.known += read,
+            }
+        }
+        if frame.passed == 0 {
+            match frame.kind() {
+                HEADERS if self.untaken.take().is_some() => {
+                    // h2 gives out what it has, and comes back.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                HEADERS => self.untaken = Some(frame.stream()),
+                RST_STREAM if self.untaken == Some(frame.stream()) => self.untaken = None,
+                _ => {}
+            }
+        }
+        frame.pass_head(buf);
+        Poll::Ready(Ok(()))
+    }
 }
 
-/// Where in the frames the bytes are that were read.
+/// The frame that is being read.
 #[derive(Debug)]
-struct Frames {
+struct Frame {
     head: [u8; FRAME_HEAD],
-    /// Bytes of the frame's head that are there.
+    /// Bytes of its head that are there.
     known: usize,
+    /// Bytes of its head that h2 has.
+    passed: usize,
     /// Bytes of its payload, or of the preface, that are still to come.
     left: usize,
 }
 
-impl Default for Frames {
-    fn default() -> Self {
-        Self {
-            head: [0; FRAME_HEAD],
-            known: FRAME_HEAD,
-            left: PREFACE,
-        }
-    }
-}
+impl Frame {
+    /// What stands before the first frame is read like a payload.
+    const PREFACE: Self = Self {
+        head: [0; FRAME_HEAD],
+        known: FRAME_HEAD,
+        passed: FRAME_HEAD,
+        left: PREFACE,
+    };
 
-impl Frames {
-    /// So many bytes belong together, and more is not to be read with them.
-    fn wanted(&self) -> usize {
-        match self.known {
-            FRAME_HEAD => self.left,
-            known => FRAME_HEAD - known,
-        }
+    /// The one behind it, of which nothing is known.
+    const NEXT: Self = Self {
+        known: 0,
+        passed: 0,
+        left: 0,
+        ..Self::PREFACE
+    };
+
+    fn kind(&self) -> u8 {
+        self.head[3]
     }
 
-    /// Goes on by bytes, at most as many as are wanted.
-    fn advance(&mut self, bytes: &[u8]) -> Passed {
-        let is_payload = self.known == FRAME_HEAD;
-        if is_payload {
-            self.left -= bytes.len();
-        } else {
-            self.head[self.known..self.known + bytes.len()].copy_from_slice(bytes);
-            self.known += bytes.len();
-            if self.known < FRAME_HEAD {
-                return Passed::default();
-            }
+    fn stream(&self) -> u32 {
+        let [.., a, b, c, d] = self.head;
+        u32::from_be_bytes([a, b, c, d]) & 0x7fff_ffff
+    }
+
+    fn pass_head(&mut self, buf: &mut ReadBuf<'_>) {
+        let part = &self.head[self.passed..];
+        let part = &part[..part.len().min(buf.remaining())];
+        buf.put_slice(part);
+        self.passed += part.len();
+        if self.passed == FRAME_HEAD {
             let [high, middle, low, ..] = self.head;
             self.left = u32::from_be_bytes([0, high, middle, low]) as usize;
-        }
-        let [_, _, _, kind, flags, ..] = self.head;
-        let is_head = matches!(kind, HEADERS | CONTINUATION);
-        let is_over = self.left == 0;
-        if is_over {
-            self.known = 0;
-        }
-        Passed {
-            of_head: if is_head && is_payload {
-                bytes.len()
-            } else {
-                0
-            },
-            ends_head: is_over && is_head && flags & END_HEADERS != 0,
+            self.end();
         }
     }
-}
 
-/// What bytes were.
-#[derive(Debug, Default)]
-struct Passed {
-    /// So many of them belong to heads.
-    of_head: usize,
-    /// They end the head of a request.
-    ends_head: bool,
+    fn pass_payload(&mut self, read: usize) {
+        self.left -= read;
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if self.left == 0 {
+            *self = Self::NEXT;
+        }
+    }
 }
 
 impl AsyncRead for Paced {
@@ -133,21 +153,14 @@ impl AsyncRead for Paced {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if std::mem::take(&mut this.paused) {
-            // h2 gives out what it has, if it has any, and comes back.
-            this.heads = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+        if this.frame.passed < FRAME_HEAD {
+            return this.poll_head(cx, buf);
         }
-        let wanted = this.frames.wanted().min(buf.remaining());
+        let wanted = this.frame.left.min(buf.remaining());
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(wanted));
         ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
         let read = part.filled().len();
-        if read > 0 {
-            let passed = this.frames.advance(part.filled());
-            this.heads += passed.of_head;
-            this.paused = passed.ends_head && this.heads >= HEADS_AT_ONCE;
-        }
+        this.frame.pass_payload(read);
         buf.advance(read);
         Poll::Ready(Ok(()))
     }
@@ -253,6 +266,13 @@ mod tests {
         [&head[..], payload].concat()
     }
 
+    /// A frame of another stream.
+    fn other(kind: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = frame(kind, 0, payload);
+        frame[8] = 3;
+        frame
+    }
+
     /// What is read until it has to be asked for again, each time.
     fn pieces(paced: &mut Paced, buffer: usize) -> Vec<Vec<u8>> {
         let mut cx = Context::from_waker(noop_waker_ref());
@@ -273,26 +293,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_pauses_behind_a_few_heads_however_their_bytes_come() {
+    async fn reading_pauses_before_a_head_unless_the_last_one_was_reset() {
         let long = [b'x'; 60];
+        let reset = [frame(HEADERS, 5, b"y"), frame(RST_STREAM, 0, &[0; 4])].concat();
         let gulps = [
+            // Those that are reset are read together, and h2 counts them.
             [
                 &[b'P'; PREFACE][..],
                 &frame(4, 0, &[0; 6]),
+                &frame(4, 1, b""),
+                &reset.repeat(3),
                 &frame(HEADERS, 5, b""),
-                &frame(HEADERS, 5, &long).repeat(5),
             ]
             .concat(),
+            frame(HEADERS, 5, &long),
+            // A head in parts is one.
             [
                 frame(HEADERS, 1, &long),
-                frame(CONTINUATION, 0, &long).repeat(4),
-                frame(CONTINUATION, 4, b"end"),
+                frame(9, 0, &long).repeat(4),
+                frame(9, 4, b"end"),
+                frame(0, 1, b"body"),
             ]
             .concat(),
-            // Each with a reset right behind it.
-            [frame(HEADERS, 5, &[b'y'; 40]), frame(3, 0, &[0; 4])]
-                .concat()
-                .repeat(6),
+            [frame(HEADERS, 5, b"y"), other(RST_STREAM, &[0; 4])].concat(),
+            frame(HEADERS, 5, b""),
         ];
         for buffer in [1, 2, 9, 64, 8192] {
             let (mut viewer, edge) = tokio::io::duplex(8192);
