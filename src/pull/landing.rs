@@ -246,6 +246,7 @@ impl Pull {
                 self.pulls.store.live.note_missing(*realm, path);
             }
             self.pulls.store.insert(&self.job.key, Arc::clone(&object));
+            self.refresh_later(&object);
             self.linger = !self
                 .pulls
                 .store

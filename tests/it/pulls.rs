@@ -1,6 +1,8 @@
 //! Pulls over real sockets: one for each cold key, ridden by many, and never a
 //! body that only looks whole.
 
+use std::time::Duration;
+
 use crate::edge::{Connection, Setup, TestEdge, signed};
 use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object, generated_byte_block};
 
@@ -488,7 +490,7 @@ async fn the_newest_segment_of_a_watched_live_stream_is_pulled_before_anybody_as
     for folder in ["polled", "watched"] {
         publish(folder, 2);
     }
-    edge.clock.advance(std::time::Duration::from_secs(60));
+    edge.clock.advance(Duration::from_secs(60));
     for folder in ["polled", "watched"] {
         edge.get(&format!("/{folder}/live.m3u8")).await;
     }
@@ -498,4 +500,22 @@ async fn the_newest_segment_of_a_watched_live_stream_is_pulled_before_anybody_as
     assert_eq!((reply.status, &reply.body[..]), (200, &b"segment"[..]));
     assert_eq!(origin.count("watched/3.ts"), 1);
     assert_eq!(origin.count("polled/3.ts"), 0, "nobody watches it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_live_playlist_is_asked_for_once_more_when_its_target_duration_is_over() {
+    let origin = origin().await;
+    let playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n0.ts\n";
+    let edge = Setup::s3(origin.addr()).start().await;
+    for folder in ["a", "b"] {
+        let path = format!("/media/{folder}/live.m3u8");
+        origin.put(&path, playlist, "application/vnd.apple.mpegurl");
+        edge.get(&format!("/{folder}/live.m3u8")).await;
+        let gate = origin.hold(&path, None);
+        edge.clock.advance(Duration::from_secs(60));
+        gate.arrived(1).await;
+        gate.release();
+    }
+    // The one for `b` came later than a second one for `a` would have.
+    assert_eq!(origin.count("a/live.m3u8"), 2, "its viewer has not asked again");
 }
