@@ -19,7 +19,7 @@ use http::HeaderMap;
 use warren::cache::body::BodyWriter;
 use warren::cache::budget::Budget;
 use warren::cache::cache_control::CacheControl;
-use warren::cache::head::{HeadFacts, HeadLines, render};
+use warren::cache::head::{HeadFacts, HeadLines, Said, render};
 use warren::cache::key::{Key as CacheKey, NO_HEADERS};
 use warren::cache::lifetime::{Freshness, Lifetime};
 use warren::cache::object::{Name, Object};
@@ -81,7 +81,8 @@ fn playlist(c: &mut Criterion) {
 /// The head of a stored segment, from what an object store answers.
 fn head(c: &mut Criterion) {
     let (origin, path) = (origin_headers(), segment_path());
-    let facts = facts(&origin, &path);
+    let said = Said::default();
+    let facts = facts(&origin, &path, &said);
     c.bench_function("head of an object", |b| {
         b.iter(|| HeadLines::of(&render(black_box(&facts))))
     });
@@ -140,7 +141,7 @@ fn origin_headers() -> HeaderMap {
     lines.into_iter().map(parsed).collect()
 }
 
-fn facts<'a>(origin: &'a HeaderMap, path: &'a CanonicalPath) -> HeadFacts<'a> {
+fn facts<'a>(origin: &'a HeaderMap, path: &'a CanonicalPath, said: &'a Said) -> HeadFacts<'a> {
     HeadFacts {
         live_media: None,
         status: 200,
@@ -151,14 +152,15 @@ fn facts<'a>(origin: &'a HeaderMap, path: &'a CanonicalPath) -> HeadFacts<'a> {
         lifetime: Some(Lifetime::default()),
         as_it_came: false,
         zone_id: 7,
-        cors: true,
+        said,
         pulled_at: SystemTime::UNIX_EPOCH,
     }
 }
 
 fn object(store: &Store) -> Arc<Object> {
     let (origin, path) = (origin_headers(), segment_path());
-    let head = render(&facts(&origin, &path));
+    let said = Said::default();
+    let head = render(&facts(&origin, &path, &said));
     let body = BodyWriter::with_length(&store.budget, 0).ok().unwrap();
     Arc::new(Object {
         status: 200,

@@ -93,7 +93,14 @@ impl Question<'_> {
         if let Some(Err(refusal)) = access.map(|access| access.check(client_ip, self.referer)) {
             return answer.refuse(refusal.name(), &self.access_detail(refusal));
         }
-        if let Some(policy) = self.policy {
+        if self.zone.is_some_and(|zone| zone.https.force) && !self.https {
+            let detail = "the zone sends viewers who come without TLS to https://";
+            return answer.refuse("not_https", detail);
+        }
+        let path = target.path.as_str();
+        let rule = self.zone.and_then(|zone| zone.rule_of(path));
+        let is_public = rule.is_some_and(|rule| !rule.token);
+        if let Some(policy) = self.policy.filter(|_| !is_public) {
             match policy.verify(target, &self.evidence) {
                 Ok(grant) => answer.grant(&grant, target),
                 Err(refusal) => {
@@ -105,7 +112,6 @@ impl Question<'_> {
                 }
             }
         }
-        let path = target.path.as_str();
         let covers = |(zone, takedowns): (&Zone, &Takedowns)| {
             takedowns.covers(&zone.name, path, self.evidence.now)
         };
@@ -156,7 +162,10 @@ impl Question<'_> {
         let told_https = self.https && self.zone.is_some_and(Zone::tells_scheme);
         let key = CacheKey::new(realm, told_https, path, selected.iter(), kept);
         answer.cache_key = Some(key.fingerprint().to_string());
-        answer.ttl = rules.expected_ttl(kind).map(|ttl| ttl.as_secs());
+        let of_path = self.zone.and_then(|zone| zone.ttl_of(path.as_str()));
+        let of_path = of_path.filter(|_| !kind.is_list());
+        let ttl = of_path.or_else(|| rules.expected_ttl(kind));
+        answer.ttl = ttl.map(|ttl| ttl.as_secs());
         let origin = |zone| origin_url(zone, path, &selected.to_query());
         let origin = self.zone.and_then(origin);
         answer.origin = origin.map(|url| redact(&url).into_owned());

@@ -11,7 +11,7 @@ use super::answer::answer;
 use crate::origin::{Kind, Settings};
 use crate::path::EmptySegments;
 use crate::token::Policy;
-use crate::zone::{CachePolicy, CacheRules, Methods, QueryRule, Zone};
+use crate::zone::{CachePolicy, CacheRules, Cors, CorsRules, Methods, PathRule, QueryRule, Zone};
 
 const MASKED: &str = "masked";
 
@@ -42,11 +42,40 @@ fn zone(zone: &Zone) -> Value {
         },
         "trusted_proxies": texts(&zone.trusted_proxies),
         "explain_to": texts(&zone.explain_to),
-        "cors": zone.cors,
+        "client_ip_header": zone.client_ip_header.as_str(),
+        "cors": cors(&zone.cors),
+        "https": {
+            "force": zone.https.force,
+            "hsts": zone.https.hsts.as_ref().and_then(|value| value.to_str().ok()),
+        },
+        "path": zone.paths.iter().map(path).collect::<Vec<_>>(),
         "cmcd": zone.cmcd,
         "empty_segments": zone.empty_segments == EmptySegments::Kept,
         "cache": cache(&zone.cache),
         "origin": origin(&zone.origin),
+    })
+}
+
+fn cors(cors: &Cors) -> Value {
+    match cors {
+        Cors::Off => json!(false),
+        Cors::Origins => json!("origin"),
+        Cors::Ours(rules) if *rules == CorsRules::everybody() => json!(true),
+        Cors::Ours(rules) => json!({
+            "origins": texts(&rules.origins),
+            "credentials": rules.credentials,
+            "max_age": rules.max_age.as_secs(),
+        }),
+    }
+}
+
+fn path(rule: &PathRule) -> Value {
+    let names = rule.headers.iter().map(|(name, _)| name.as_str());
+    json!({
+        "match": texts(&rule.patterns),
+        "token": rule.token,
+        "ttl": rule.ttl.map(|ttl| ttl.as_secs_f64()),
+        "headers": names.collect::<Vec<_>>(),
     })
 }
 

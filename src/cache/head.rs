@@ -37,8 +37,21 @@ pub struct HeadFacts<'a> {
     /// `policy = "origin"`: Cache-Control and Vary pass as they came.
     pub as_it_came: bool,
     pub zone_id: u32,
-    pub cors: bool,
+    pub said: &'a Said,
     pub pulled_at: SystemTime,
+}
+
+/// What an operator says of a path's answers himself.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// Lines of every answer.
+    pub lines: Vec<(HeaderName, HeaderValue)>,
+    /// Of those below 400 besides.
+    pub good_lines: Vec<(HeaderName, HeaderValue)>,
+    /// The origin's lines of CORS go on.
+    pub keeps_cors: bool,
+    /// How long viewers may keep it.
+    pub ttl: Option<Duration>,
 }
 
 /// Everything but what changes with each response (length, Age, request id).
@@ -66,15 +79,21 @@ pub fn render(facts: &HeadFacts<'_>) -> ResponseHeader {
     }
     pull_lines(&mut head, facts.status, facts);
     insert(&mut head, CDN_PULL_ZONE, HeaderValue::from(facts.zone_id));
-    if facts.cors {
-        add_cors(&mut head);
-    }
     insert(
         &mut head,
         http::header::SERVER,
         HeaderValue::from_static("warren"),
     );
+    said_lines(&mut head, facts);
     head
+}
+
+/// What the operator says, last: it wins.
+fn said_lines(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
+    let good = Some(&facts.said.good_lines).filter(|_| facts.status < 400);
+    for (name, value) in facts.said.lines.iter().chain(good.into_iter().flatten()) {
+        insert(head, name.clone(), value.clone());
+    }
 }
 
 /// The type of what the origin names no type of, or one that says no more: object
@@ -133,6 +152,7 @@ pub fn update(head: &mut ResponseHeader, facts: &HeadFacts<'_>) {
         }
     }
     pull_lines(head, 304, facts);
+    said_lines(head, facts);
 }
 
 /// The lines that each pull and each confirmation sets anew.
@@ -156,9 +176,6 @@ pub const CDN_PULL_ZONE: HeaderName = HeaderName::from_static("cdn-pullzone");
 const CDN_CACHED_AT: HeaderName = HeaderName::from_static("cdn-cachedat");
 const CDN_PULL_CODE: HeaderName = HeaderName::from_static("cdn-requestpullcode");
 const CDN_PULL_SUCCESS: HeaderName = HeaderName::from_static("cdn-requestpullsuccess");
-const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Content-Length, Content-Range, Age, CDN-Cache, Date");
-
 /// A head without headers. The status was read from an answer, or is ours.
 pub fn empty(status: u16) -> ResponseHeader {
     ResponseHeader::build_no_case(status, Some(24)).unwrap_or_else(|_| {
@@ -168,14 +185,9 @@ pub fn empty(status: u16) -> ResponseHeader {
     })
 }
 
-/// Replaces whatever CORS the origin sent: two values break players.
-pub fn add_cors(head: &mut ResponseHeader) {
-    insert(
-        head,
-        http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
-    insert(head, http::header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+/// Whether a header of CORS is the origin's to say.
+pub fn is_cors(name: &HeaderName) -> bool {
+    name.as_str().starts_with("access-control-")
 }
 
 /// Says when and how the object was pulled, on hits too.
@@ -235,7 +247,10 @@ fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
             None => Some(HeaderValue::from_static("no-store")),
         },
         Kind::Key => Some(HeaderValue::from_static("no-store, private")),
-        Kind::Other => came(),
+        Kind::Other => match facts.said.ttl {
+            Some(ttl) => max_age(ttl, ""),
+            None => came(),
+        },
     }
 }
 
@@ -316,7 +331,8 @@ fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
         "date",
         "set-cookie",
     ];
-    if ours.contains(&text) || text.starts_with("access-control-") || stays_here(name) {
+    let is_cors = is_cors(name) && !facts.said.keeps_cors;
+    if ours.contains(&text) || is_cors || stays_here(name) {
         return false;
     }
     facts.as_it_came || !matches!(text, "cache-control" | "expires" | "pragma" | "vary")
@@ -383,6 +399,13 @@ mod tests {
         {
             origin.insert(CACHE_CONTROL, value);
         }
+        let said = Said {
+            lines: vec![(
+                http::header::ACCESS_CONTROL_ALLOW_ORIGIN,
+                HeaderValue::from_static("*"),
+            )],
+            ..Said::default()
+        };
         render(&HeadFacts {
             status: 200,
             origin: &origin,
@@ -393,7 +416,7 @@ mod tests {
             live_media: None,
             as_it_came: false,
             zone_id: 3,
-            cors: true,
+            said: &said,
             pulled_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_893_456_000),
         })
     }
@@ -444,6 +467,7 @@ mod tests {
         news.insert("set-cookie", HeaderValue::from_static("a=b"));
         news.append("x-anything", HeaderValue::from_static("3"));
         let path = CanonicalPath::parse("/a").expect("a path");
+        let said = Said::default();
         let facts = |origin| HeadFacts {
             status: 200,
             origin,
@@ -454,7 +478,7 @@ mod tests {
             live_media: None,
             as_it_came: true,
             zone_id: 3,
-            cors: false,
+            said: &said,
             pulled_at: SystemTime::UNIX_EPOCH,
         };
         let mut head = render(&facts(&stored));

@@ -160,6 +160,8 @@ pub struct Answer {
     pub live: Option<Beside>,
     /// Another broadcast may come under the names of this one.
     pub names_return: bool,
+    /// What the zone says of this path, in place of its kind's.
+    pub path_ttl: Option<Duration>,
 }
 
 impl Answer {
@@ -177,13 +179,14 @@ pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
         400 if answer.blocking_reload => return Ok(Lifetime::only_fresh(secs(1))),
         _ => return Err(Bypass::Status),
     }
+    let set = answer.path_ttl;
     let mut lifetime = match answer.kind {
         Kind::Playlist | Kind::Manifest => playlist(answer, overrides)?,
-        Kind::Segment => immutable(answer, overrides.segment, SEGMENT_FRESH),
-        Kind::Init => immutable(answer, overrides.init, SEGMENT_FRESH),
-        Kind::Other => immutable(answer, overrides.other, OTHER_FRESH),
+        Kind::Segment => immutable(answer, set.or(overrides.segment), SEGMENT_FRESH),
+        Kind::Init => immutable(answer, set.or(overrides.init), SEGMENT_FRESH),
+        Kind::Other => immutable(answer, set.or(overrides.other), OTHER_FRESH),
         Kind::Key => {
-            let most = overrides.key.unwrap_or(KEY_FRESH);
+            let most = set.or(overrides.key).unwrap_or(KEY_FRESH);
             let fresh = answer
                 .origin_fresh()
                 .map_or(most, |origin| origin.min(most));
@@ -436,6 +439,7 @@ mod tests {
             blocking_reload: false,
             live: None,
             names_return: true,
+            path_ttl: None,
         }
     }
 
@@ -885,7 +889,8 @@ mod tests {
                 has_validator: false,
                 blocking_reload: false,
                 live: None,
-            names_return: true,
+                names_return: true,
+                path_ttl: None,
             };
             match hls(&answer, &Overrides::default()) {
                 Err(_) => prop_assert!(no_store || private),

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::section::Section;
 use super::server::{Admin, Certificate};
 
@@ -11,6 +13,8 @@ use super::server::{Admin, Certificate};
 pub struct Listen {
     pub http: Vec<SocketAddr>,
     pub https: Vec<SocketAddr>,
+    /// Whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: Vec<IpNet>,
     /// Threads that serve viewers; default: one for each core.
     pub threads: usize,
     /// An idle connection is closed after this.
@@ -97,6 +101,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
             hint,
         );
     }
+    let proxy_protocol = table.networks("proxy_protocol");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = table
         .integer("threads", 1..=1024)
@@ -135,6 +140,7 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     table.finish().then_some(Listen {
         http,
         https,
+        proxy_protocol,
         threads,
         keepalive,
         head_timeout,

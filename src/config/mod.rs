@@ -1,6 +1,7 @@
 //! The configuration: TOML that an operator writes, read into the types that
 //! the edge runs on. All problems are found at once, before anything is bound.
 
+mod door;
 mod listen;
 mod origin;
 mod problem;

@@ -59,7 +59,7 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         .integer("max_pulls", 1..=65_536)
         .unwrap_or(DEFAULT_MAX_PULLS) as usize;
     let ca_file = ca_file(&table);
-    let headers = headers(&table);
+    let headers = table.headers("headers");
     let health = health(&table, endpoints.len());
     let sound = table.finish();
     let settings = Settings {
@@ -149,23 +149,4 @@ fn missing_as(table: &Section<'_>) -> Vec<u16> {
         .into_iter()
         .map(|status| status as u16)
         .collect()
-}
-
-fn headers(table: &Section<'_>) -> Vec<(http::HeaderName, http::HeaderValue)> {
-    let mut out = Vec::new();
-    for (name, value) in table.pairs("headers") {
-        match (name.parse(), value.parse()) {
-            (Ok(name), Ok(value)) => out.push((name, value)),
-            _ => {
-                let found = format!("{name:?}");
-                table.problem(
-                    "headers",
-                    found,
-                    "HTTP header names with their values",
-                    "as in { \"X-Origin-Key\" = \"…\" }",
-                );
-            }
-        }
-    }
-    out
 }

@@ -1,10 +1,12 @@
 //! The types of value that a key may have, each read with a problem that says
 //! what is allowed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
+use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use super::secret::{
@@ -127,6 +129,30 @@ impl Section<'_> {
         out
     }
 
+    pub fn is_text(&self, name: &'static str) -> bool {
+        self.value(name).is_some_and(|it| it.get_ref().is_str())
+    }
+
+    pub fn is_table(&self, name: &'static str) -> bool {
+        self.value(name).is_some_and(|it| it.get_ref().is_table())
+    }
+
+    /// A table of header lines.
+    pub fn headers(&self, key: &'static str) -> Vec<(HeaderName, HeaderValue)> {
+        let mut lines = Vec::new();
+        for (name, value) in self.pairs(key) {
+            match (name.parse(), value.parse()) {
+                (Ok(name), Ok(value)) => lines.push((name, value)),
+                _ => {
+                    let found = format!("{name:?}");
+                    let allowed = "HTTP header names with their values";
+                    self.problem(key, found, allowed, "as in { \"X-Example\" = \"…\" }");
+                }
+            }
+        }
+        lines
+    }
+
     pub fn is_list(&self, name: &'static str) -> bool {
         self.value(name)
             .is_some_and(|value| value.get_ref().is_array())
@@ -165,6 +191,14 @@ impl Section<'_> {
     pub fn texts(&self, name: &'static str) -> Vec<String> {
         self.list(name, "non-empty strings", |text| {
             Some(text.to_owned()).filter(|text| !text.is_empty())
+        })
+    }
+
+    pub fn networks(&self, name: &'static str) -> Vec<IpNet> {
+        const ALLOWED: &str = "addresses or networks such as \"10.0.0.0/8\"";
+        self.list(name, ALLOWED, |text| {
+            let address = || text.parse().ok().map(|ip: IpAddr| IpNet::from(ip));
+            text.parse().ok().or_else(address)
         })
     }
 

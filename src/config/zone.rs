@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use http::HeaderName;
-use ipnet::IpNet;
+use http::header::ORIGIN;
 
+use super::door;
 use super::origin::origin;
 use super::section::Section;
 use crate::cache::head::is_hop_by_hop;
@@ -13,7 +14,10 @@ use crate::cache::lifetime::Overrides;
 use crate::origin::{Settings, is_said_by_us};
 use crate::path::EmptySegments;
 use crate::token::{self, Key, Scheme};
-use crate::zone::{Access, CachePolicy, CacheRules, Methods, QueryRule, Referrer, Zone};
+use crate::zone::{
+    Access, CachePolicy, CacheRules, Cors, Methods, PathRule, QueryRule, Referrer, X_FORWARDED_FOR,
+    Zone,
+};
 
 pub(super) fn zones(root: &Section<'_>) -> Option<Vec<Zone>> {
     let tables = root.sections("zone");
@@ -99,9 +103,10 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
             "write hostnames = [\"cdn.example.net\"], or [\"*\"]",
         );
     }
-    let trusted_proxies = networks(table, "trusted_proxies");
-    let explain_to = networks(table, "explain_to");
-    let cors = table.flag("cors", true);
+    let trusted_proxies = table.networks("trusted_proxies");
+    let explain_to = table.networks("explain_to");
+    let client_ip_header = client_ip_header(table, trusted_proxies.is_empty());
+    let (cors, https, paths) = (door::cors(table), door::https(table), door::paths(table));
     let cmcd = table.flag("cmcd", false);
     let empty_segments = match table.flag("empty_segments", false) {
         true => EmptySegments::Kept,
@@ -125,8 +130,33 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
             hint,
         );
     }
+    if s3 && cors == Some(Cors::Origins) {
+        let hint = "write the table: cors = { origins = [\"https://app.example.net\"] }";
+        table.problem(
+            "cors",
+            "\"origin\" with an s3 origin",
+            "true, false or a table",
+            hint,
+        );
+    }
+    let is_of_origin = |cache: &CacheRules| cache.policy == CachePolicy::Origin;
+    let with_ttl = |rule: &PathRule| rule.ttl.is_some();
+    if cache.as_ref().is_some_and(is_of_origin)
+        && paths
+            .as_ref()
+            .is_some_and(|paths| paths.iter().any(with_ttl))
+    {
+        let hint = "leave ttl out, or write policy = \"hls\"";
+        let allowed = "a zone that goes by its own lifetimes";
+        table.problem("path", "ttl under policy = \"origin\"", allowed, hint);
+    }
     let sound = table.finish();
-    let (token, cache, access, origin) = (token?, cache?, access?, origin?);
+    let (token, mut cache, access, origin) = (token?, cache?, access?, origin?);
+    let (cors, https, paths) = (cors?, https?, paths?);
+    // What it says to one site is for no other.
+    if cors == Cors::Origins && !cache.vary.contains(&ORIGIN) {
+        cache.vary.push(ORIGIN);
+    }
     let zone = Zone {
         id,
         realm: position as u32,
@@ -135,14 +165,30 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
         token,
         access,
         trusted_proxies,
+        client_ip_header,
+        https,
         explain_to,
         cors,
+        paths,
         empty_segments,
         cmcd,
         cache,
         origin,
     };
     sound.then_some(zone)
+}
+
+/// Another header than X-Forwarded-For, as some proxies name the viewer in.
+fn client_ip_header(table: &Section<'_>, nobody_is_trusted: bool) -> HeaderName {
+    let name = table.parsed("client_ip_header", "the name of a header", |text| {
+        text.parse().ok()
+    });
+    if name.is_some() && nobody_is_trusted {
+        let hint = "write trusted_proxies = [\"10.0.0.0/8\"]: nobody else is believed";
+        let found = "no trusted proxy";
+        table.problem("client_ip_header", found, "beside trusted_proxies", hint);
+    }
+    name.unwrap_or(X_FORWARDED_FOR)
 }
 
 fn parse_hostname(text: &str) -> Option<String> {
@@ -154,22 +200,8 @@ fn parse_hostname(text: &str) -> Option<String> {
     sound.then(|| text.to_ascii_lowercase())
 }
 
-fn networks(table: &Section<'_>, name: &'static str) -> Vec<IpNet> {
-    table.list(
-        name,
-        "addresses or networks such as \"10.0.0.0/8\"",
-        |text| {
-            text.parse().ok().or_else(|| {
-                text.parse()
-                    .ok()
-                    .map(|ip: std::net::IpAddr| IpNet::from(ip))
-            })
-        },
-    )
-}
-
 fn access(zone: &Section<'_>) -> Option<Access> {
-    let blocked_ips = networks(zone, "blocked_ips");
+    let blocked_ips = zone.networks("blocked_ips");
     let table = zone.section("referrer");
     let referrer = Referrer {
         allow: table.texts("allow"),

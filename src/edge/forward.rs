@@ -51,10 +51,12 @@ pub fn is_sent(request: &Request<'_>, zone: &Zone, name: &HeaderName) -> bool {
     !(drops && is_among(name, options()))
 }
 
-/// Whether the zone says this header itself (`origin.headers`).
+/// Whether the zone says this header itself (`origin.headers`), or hears it of
+/// its proxies alone (`client_ip_header`).
 pub fn is_said_by(zone: &Zone, name: &HeaderName) -> bool {
-    let mut own = zone.origin.headers.iter();
-    own.any(|(own, _)| own == name || plain(own) == plain(name))
+    let own = zone.origin.headers.iter().map(|(own, _)| own);
+    let mut own = own.chain([&zone.client_ip_header]);
+    own.any(|own| own == name || plain(own) == plain(name))
 }
 
 /// What the edge answers itself, or says anew of each request.

@@ -21,6 +21,8 @@ pub struct Stamp<'a> {
     pub country: Option<Country>,
     pub age: Option<Duration>,
     pub detail: Detail<'a>,
+    /// What the zone says to this viewer besides.
+    pub said: &'a [(HeaderName, HeaderValue)],
 }
 
 impl<'a> Stamp<'a> {
@@ -33,6 +35,7 @@ impl<'a> Stamp<'a> {
             country: visitor.country,
             age: None,
             detail: Detail::None,
+            said: &visitor.said,
         }
     }
 }
@@ -209,6 +212,10 @@ pub fn set<'a>(head: &mut ResponseHeader, lines: impl Iterator<Item = Line<'a>>)
 /// Stamps a head.
 pub fn stamp(head: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
     set(head, stamp_lines(status, stamp));
+    for (name, value) in stamp.said {
+        // Vary may stand there already.
+        let _ = head.append_header(name.clone(), value.clone());
+    }
 }
 
 #[cfg(test)]

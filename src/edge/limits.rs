@@ -21,10 +21,17 @@ pub enum Crowded {
     Address,
     /// The process has almost as many files open as it may.
     Files,
+    /// A peer of `listen.proxy_protocol` has not said for whom it comes.
+    ProxyHeader,
 }
 
 impl Crowded {
-    pub const ALL: [Crowded; 3] = [Crowded::Node, Crowded::Address, Crowded::Files];
+    pub const ALL: [Crowded; 4] = [
+        Crowded::Node,
+        Crowded::Address,
+        Crowded::Files,
+        Crowded::ProxyHeader,
+    ];
 
     /// The metric label and the row of `docs/limits.md`.
     pub const fn name(self) -> &'static str {
@@ -32,6 +39,7 @@ impl Crowded {
             Crowded::Node => "max_connections",
             Crowded::Address => "max_connections_per_ip",
             Crowded::Files => "open_files",
+            Crowded::ProxyHeader => "proxy_header",
         }
     }
 }

@@ -88,7 +88,7 @@ impl<'a> Query<'a> {
     pub fn of(visit: Visit<'a>) -> Self {
         let Admitted { zone, target, .. } = visit.admitted;
         let store = &visit.node.pulls.store;
-        let told_https = visit.request.entry.https && zone.tells_scheme();
+        let told_https = visit.visitor.https && zone.tells_scheme();
         let wire = Wire {
             told_https,
             lines: |name| match is_sent(visit.request, zone, name) {
@@ -380,7 +380,7 @@ impl<'a> Query<'a> {
             viewer: origin::Viewer {
                 ip: visitor.client_ip,
                 https: match zone.tells_scheme() {
-                    true => request.entry.https,
+                    true => visitor.https,
                     false => !node.listen.https.is_empty(),
                 },
                 request_id: request_id.to_owned(),

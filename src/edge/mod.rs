@@ -33,7 +33,7 @@ mod waits;
 mod warm;
 mod watch;
 
-pub use lane::Lane;
+pub use lane::{Lane, ProxyProtocol};
 pub use limits::{Crowded, Limits};
 pub use lookup::stored;
 pub use proxy::Edge;

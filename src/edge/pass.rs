@@ -177,10 +177,11 @@ impl Server<'_> {
 
     /// What the zone sets for media: viewers keep for no longer what passes, too.
     fn set_lifetime(&self) -> Option<Lifetime> {
-        let set = &self.visit.admitted.zone.cache.ttl;
+        let (zone, target) = (self.visit.admitted.zone, &self.visit.admitted.target);
+        let (set, of_path) = (&zone.cache.ttl, zone.ttl_of(target.path.as_str()));
         let fresh = match self.query.kind {
-            Kind::Segment => set.segment,
-            Kind::Init => set.init,
+            Kind::Segment => of_path.or(set.segment),
+            Kind::Init => of_path.or(set.init),
             _ => None,
         };
         fresh.map(Lifetime::only_fresh)
@@ -196,7 +197,8 @@ impl Server<'_> {
         record: &mut Record,
     ) -> Result<(), Cut> {
         let zone = self.visit.admitted.zone;
-        forget(&mut exchange.head.headers, &zone.cache.ignore_origin);
+        let path = self.visit.admitted.target.path.as_str();
+        forget(&mut exchange.head.headers, &zone.ignored_of(path));
         let hls = zone.cache.policy == CachePolicy::Hls;
         let status = exchange.head.status;
         let stamp = self.visit.stamp(record.cache, None, detail);

@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+    ACCESS_CONTROL_ALLOW_METHODS, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER,
 };
 use pingora::http::ResponseHeader;
 
 use super::headers::{self, Stamp};
 use super::verify::{Refused, Visitor};
-use crate::cache::head::{CDN_PULL_ZONE, add_cors, empty, insert};
+use crate::cache::head::{CDN_PULL_ZONE, empty, insert};
 use crate::origin::Failure;
-use crate::zone::Methods;
+use crate::zone::{Cors, CorsRules, Methods, host_of};
 
 /// A head and its short body.
 pub struct Response {
@@ -33,6 +34,12 @@ pub fn refused(refused: Refused, visitor: &Visitor<'_>, request_id: &str) -> Res
     let stamp = Stamp::bare(visitor, request_id);
     let mut response = plain(refused.status(), &stamp, tell.as_deref());
     ask_later(&mut response, refused.heals());
+    if refused == Refused::NotHttps {
+        let location = format!("https://{}{}", host_of(&visitor.host), visitor.target);
+        if let Ok(location) = HeaderValue::from_str(&location) {
+            insert(&mut response.head, LOCATION, location);
+        }
+    }
     if refused.status() == 405 {
         let methods = visitor
             .zone()
@@ -93,27 +100,24 @@ pub fn unsatisfiable(length: u64, stamp: &Stamp<'_>) -> Response {
 }
 
 /// For a CORS preflight: no token is asked for, because browsers send none.
-pub fn preflight(methods: Methods, stamp: &Stamp<'_>) -> Response {
+pub fn preflight(rules: &CorsRules, methods: Methods, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(204, stamp, None);
     response.body.clear();
-    for (name, value) in [
-        ("access-control-allow-methods", allowed(methods)),
-        (
-            "access-control-allow-headers",
-            "Range, If-Range, If-None-Match, If-Modified-Since, Content-Type, \
-             CMCD-Request, CMCD-Object, CMCD-Status, CMCD-Session",
-        ),
-        ("access-control-max-age", "86400"),
-    ] {
-        insert(
-            &mut response.head,
-            http::HeaderName::from_static(name),
-            HeaderValue::from_static(value),
-        );
+    let methods = HeaderValue::from_static(allowed(methods));
+    insert(&mut response.head, ACCESS_CONTROL_ALLOW_METHODS, methods);
+    for (name, value) in rules.of_preflight() {
+        insert(&mut response.head, name, value);
     }
     response.head.remove_header(&CONTENT_TYPE);
     response.head.remove_header(&CONTENT_LENGTH);
     response
+}
+
+/// Where all answers say the same; what differs is stamped on.
+pub fn add_cors(head: &mut ResponseHeader, cors: &Cors) {
+    for (name, value) in cors.fixed() {
+        insert(head, name, value);
+    }
 }
 
 const fn allowed(methods: Methods) -> &'static str {
@@ -149,8 +153,10 @@ fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
         http::header::SERVER,
         HeaderValue::from_static("warren"),
     );
-    if stamp.zone.is_none_or(|zone| zone.cors) {
-        add_cors(&mut head);
+    match stamp.zone {
+        Some(zone) => add_cors(&mut head, &zone.cors),
+        // A browser's player that is told nothing sees status 0.
+        None => add_cors(&mut head, &Cors::default()),
     }
     if let Some(zone) = stamp.zone {
         insert(&mut head, CDN_PULL_ZONE, HeaderValue::from(zone.id));
@@ -185,6 +191,8 @@ mod tests {
             Refused::TooManyStreamsPerIp,
             Refused::OnlyIfCached,
             Refused::TakenDown,
+            Refused::NotAnObject,
+            Refused::NotHttps,
         ];
         all.extend(BadHead::ALL.map(Refused::Head));
         all

@@ -51,9 +51,9 @@ impl Road<'_> {
             }
         };
         record.token = admitted.token;
-        if admitted.preflight {
+        if let Some(rules) = admitted.preflight {
             let stamp = Stamp::bare(self.visitor, self.request_id);
-            let response = respond::preflight(admitted.zone.cache.methods, &stamp);
+            let response = respond::preflight(rules, admitted.zone.cache.methods, &stamp);
             return self.short(response, wire, record).await;
         }
         let visit = Visit {

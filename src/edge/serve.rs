@@ -215,6 +215,7 @@ impl<'a> Visit<'a> {
             country: self.visitor.country,
             age,
             detail,
+            said: &self.visitor.said,
         }
     }
 

@@ -20,14 +20,15 @@ use super::invalidate::Changing;
 use super::lookup::Visit;
 use super::pacing::{Pace, SLICE_BYTES};
 use super::referrer::through_without_tokens;
+use super::respond::add_cors;
 use super::sender::Lost;
 use super::trace::{TRACEPARENT, Told};
 use super::verify::{CDN_LOOP_COUNT, Visitor};
 use super::watch::{Turn, Watch};
-use crate::cache::head::{CDN_PULL_ZONE, add_cors, insert, is_hop_by_hop, stays_here};
+use crate::cache::head::{CDN_PULL_ZONE, insert, is_cors, is_hop_by_hop, stays_here};
 use crate::origin::{Failure, Origin, connection_says, unconnected};
 use crate::per_address::Guest;
-use crate::zone::{CachePolicy, Zone};
+use crate::zone::{CachePolicy, Cors, Zone};
 
 /// Where such a request goes, and as what.
 pub struct Through {
@@ -242,11 +243,11 @@ pub fn rewrite(
         upstream.insert_header(TRACEPARENT, span.to_string())?;
     }
     upstream.insert_header(HOST, through.host.as_str())?;
-    let https = session
-        .digest()
-        .is_some_and(|digest| digest.ssl_digest.is_some());
     upstream.insert_header("x-forwarded-for", visitor.client_ip.to_string())?;
-    upstream.insert_header("x-forwarded-proto", if https { "https" } else { "http" })?;
+    upstream.insert_header(
+        "x-forwarded-proto",
+        if visitor.https { "https" } else { "http" },
+    )?;
     upstream.insert_header("via", "1.1 warren")?;
     upstream.insert_header("cdn-requestid", request_id)?;
     upstream.insert_header("cdn-pullzoneid", through.zone.id.to_string())?;
@@ -267,8 +268,12 @@ pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
     for name in hops.cloned().collect::<Vec<_>>() {
         response.remove_header(&name);
     }
-    if stamp.zone.is_some_and(|zone| zone.cors) {
-        add_cors(response);
+    if let Some(zone) = stamp.zone.filter(|zone| zone.cors != Cors::Origins) {
+        let names = response.headers.keys().filter(|name| is_cors(name));
+        for name in names.cloned().collect::<Vec<_>>() {
+            response.remove_header(&name);
+        }
+        add_cors(response, &zone.cors);
     }
     insert(
         response,

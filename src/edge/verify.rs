@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::borrow::Cow;
 
 use http::Method;
-use http::header::{HeaderName, REFERER};
+use http::header::{HeaderName, HeaderValue, ORIGIN, REFERER, STRICT_TRANSPORT_SECURITY};
 
 use super::authority::{is_host, origin_form};
 use super::lane::BadHead;
@@ -20,12 +20,12 @@ use crate::hls::Kind;
 use crate::origin::{Origin, names_object};
 use crate::path::{BadPath, EmptySegments};
 use crate::token::{Country, Evidence, LeftOut, Refusal, Target, Token};
-use crate::zone::{AccessRefusal, Methods, Zone, client_ip};
+use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, contains};
 
 /// A request that has been through this many edges goes in a circle.
 const MAX_LOOPS: u32 = 4;
 pub const CDN_LOOP_COUNT: HeaderName = HeaderName::from_static("cdn-loopcount");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Why a request is turned away before anything is looked up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub enum Refused {
     TakenDown,
     /// The path names the bucket, or what else its store does.
     NotAnObject,
+    /// The zone wants its viewers to come over TLS.
+    NotHttps,
 }
 
 impl Refused {
@@ -82,6 +84,7 @@ impl Refused {
             Refused::OnlyIfCached => "only_if_cached",
             Refused::TakenDown => "taken_down",
             Refused::NotAnObject => "not_an_object",
+            Refused::NotHttps => "not_https",
         }
     }
 
@@ -103,7 +106,8 @@ impl Refused {
             | Refused::Token(_)
             | Refused::OnlyIfCached
             | Refused::TakenDown
-            | Refused::NotAnObject => false,
+            | Refused::NotAnObject
+            | Refused::NotHttps => false,
         }
     }
 
@@ -123,6 +127,7 @@ impl Refused {
             | Refused::TooManyStreamsPerIp => 503,
             Refused::OnlyIfCached => 504,
             Refused::TakenDown => 451,
+            Refused::NotHttps => 301,
         }
     }
 }
@@ -141,6 +146,10 @@ pub struct Visitor<'r> {
     pub client_ip: IpAddr,
     pub country: Option<Country>,
     pub site: Option<Arc<Site>>,
+    /// He, or a trusted proxy for him, has come over TLS.
+    pub https: bool,
+    /// Header lines that the zone says to him besides.
+    pub said: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// What a request that is let in brings along.
@@ -153,7 +162,7 @@ pub struct Admitted<'v> {
     pub token: Option<Used>,
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
-    pub preflight: bool,
+    pub preflight: Option<&'v CorsRules>,
 }
 
 /// A token that lets in.
@@ -171,25 +180,24 @@ impl<'r> Visitor<'r> {
         let target = origin_form(&request.target);
         let host = request.host().unwrap_or_default();
         let site = node.sites.load().find(host).cloned();
-        let trusted = site
-            .as_ref()
-            .map(|site| site.zone.trusted_proxies.as_slice())
-            .unwrap_or_default();
-        let forwarded: Vec<&str> = match trusted {
-            [] => Vec::new(),
-            _ => request.texts(&X_FORWARDED_FOR).collect(),
+        let zone = site.as_deref().map(|site| &*site.zone);
+        let (client_ip, https) = match zone {
+            Some(zone) => (came_from(zone, request), is_https(zone, request)),
+            None => (request.entry.peer.ip().to_canonical(), request.entry.https),
         };
-        let client_ip = client_ip(request.entry.peer.ip(), &forwarded, trusted);
         let country = node
             .countries
             .load()
             .as_ref()
             .and_then(|countries| countries.of(client_ip));
+        let said = zone.map(|zone| said(zone, request, https));
         Self {
             host: host.into(),
             target: target.into(),
             client_ip,
             country,
+            https,
+            said: said.unwrap_or_default(),
             site,
         }
     }
@@ -202,6 +210,8 @@ impl<'r> Visitor<'r> {
             client_ip: peer.to_canonical(),
             country: None,
             site: None,
+            https: false,
+            said: Vec::new(),
         }
     }
 
@@ -253,8 +263,17 @@ impl<'r> Visitor<'r> {
         if makes_an_echo(&request.method) {
             return Err(Refused::Method);
         }
-        let preflight = request.method == Method::OPTIONS && zone.cors;
-        if !request.reads() && !preflight && zone.cache.methods == Methods::Read {
+        if zone.https.force && !self.https {
+            return Err(Refused::NotHttps);
+        }
+        let options = request.method == Method::OPTIONS;
+        let preflight = match &zone.cors {
+            Cors::Ours(rules) => Some(rules).filter(|_| options),
+            Cors::Off | Cors::Origins => None,
+        };
+        let asks_origin = options && zone.cors == Cors::Origins;
+        let may = zone.cache.methods == Methods::Any || preflight.is_some() || asks_origin;
+        if !request.reads() && !may {
             return Err(Refused::Method);
         }
         let mut admitted = Admitted {
@@ -266,13 +285,13 @@ impl<'r> Visitor<'r> {
             loop_count,
             preflight,
         };
-        if preflight {
+        if preflight.is_some() {
             return Ok(admitted);
         }
         zone.access
             .check(self.client_ip, request.text(&REFERER))
             .map_err(Refused::Access)?;
-        if let Some(policy) = &zone.token {
+        if let Some(policy) = zone.token_of(admitted.target.path.as_str()) {
             let revoked = node.revocations.load();
             let evidence = Evidence {
                 now: unix_seconds(request.entry.came_at),
@@ -301,6 +320,35 @@ impl<'r> Visitor<'r> {
         }
         Ok(admitted)
     }
+}
+
+/// Whom a request comes from, as far as the zone believes it.
+fn came_from(zone: &Zone, request: &Request<'_>) -> IpAddr {
+    let trusted = zone.trusted_proxies.as_slice();
+    let forwarded: Vec<&str> = match trusted {
+        [] => Vec::new(),
+        _ => request.texts(&zone.client_ip_header).collect(),
+    };
+    client_ip(request.entry.peer.ip(), &forwarded, trusted)
+}
+
+/// Whether the viewer's own way is encrypted: a trusted proxy may have ended it.
+fn is_https(zone: &Zone, request: &Request<'_>) -> bool {
+    let said = || request.text(&X_FORWARDED_PROTO);
+    let is_trusted = || contains(&zone.trusted_proxies, request.entry.peer.ip());
+    request.entry.https
+        || said().is_some_and(|said| said.eq_ignore_ascii_case("https")) && is_trusted()
+}
+
+fn said(zone: &Zone, request: &Request<'_>, https: bool) -> Vec<(HeaderName, HeaderValue)> {
+    let mut lines = match &zone.cors {
+        Cors::Ours(rules) => rules.of_viewer(request.text(&ORIGIN)),
+        Cors::Off | Cors::Origins => Vec::new(),
+    };
+    // To who did not come over TLS it is not said (RFC 6797 §7.2).
+    let hsts = zone.https.hsts.as_ref().filter(|_| https);
+    lines.extend(hsts.map(|value| (STRICT_TRANSPORT_SECURITY, value.clone())));
+    lines
 }
 
 /// A TRACE shows whoever sent it what the edge adds for the origin alone (RFC

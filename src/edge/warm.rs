@@ -38,6 +38,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> W
     let request = Request::of_lines(Method::GET, target, &[], entry);
     let visitor = Visitor {
         target: target.into(),
+        https,
         site: Some(Arc::clone(site)),
         ..Visitor::of_nobody(nobody)
     };
@@ -48,7 +49,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> W
         limit: None,
         token: None,
         loop_count: 0,
-        preflight: false,
+        preflight: None,
     };
     let request_id = new_request_id();
     let query = Query::of(Visit {

@@ -25,7 +25,7 @@ use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
 use crate::config::Listen;
-use crate::edge::{Edge, Lane, Node, REQUESTS_PER_CONNECTION};
+use crate::edge::{Edge, Lane, Node, ProxyProtocol, REQUESTS_PER_CONNECTION};
 use descriptors::Gate;
 
 const H2_STREAMS: u32 = 100;
@@ -144,6 +144,10 @@ pub fn service(
         tls.set_cert_resolver(Arc::<CertificateResolver>::clone(resolver));
         tls.enable_h2();
         service.add_listener(listener(bound, &mut fds)?.tls(tls));
+    }
+    if !node.listen.proxy_protocol.is_empty() {
+        let callback = Arc::new(ProxyProtocol(Arc::clone(node)));
+        service.endpoints().set_pre_tls_callback(callback);
     }
     let gate = Gate::new(Arc::clone(node), max_files).map_err(|error| error.to_string())?;
     service.set_connection_filter(Arc::new(gate));

@@ -64,7 +64,12 @@ impl Pull {
     /// Once for each time that a viewer has asked, so that a stream whose last
     /// viewer has left is left, too.
     pub(super) fn refresh_later(&self, object: &Arc<Object>) {
-        let Job { ahead, blocking_reload, zone, .. } = &self.job;
+        let Job {
+            ahead,
+            blocking_reload,
+            zone,
+            ..
+        } = &self.job;
         let goes_on = zone.cache.policy == CachePolicy::Hls && !ahead && !blocking_reload;
         let Some(Pace::Live { target }) = object.pace.filter(|_| goes_on) else {
             return;

@@ -184,7 +184,7 @@ pub fn viewer_head(
         live_media: good.live_media,
         as_it_came: zone.cache.policy == CachePolicy::Origin,
         zone_id: zone.id,
-        cors: zone.cors,
+        said: &zone.said_of(path.as_str()),
         pulled_at: now,
     })
 }
@@ -387,6 +387,7 @@ mod tests {
             blocking_reload: false,
             live: None,
             names_return: true,
+            path_ttl: None,
         };
         let rules = CacheRules::default();
         assert_eq!(keep(&answer, Framing::Close, &rules), Err(Bypass::NoLength));

@@ -179,6 +179,7 @@ impl Pull {
             };
             self.news().landed(&told, b"");
         }
+        let said = self.job.zone.said_of(self.job.request.path.as_str());
         let for_viewer = HeadFacts {
             status: stale.status,
             origin: headers,
@@ -189,7 +190,7 @@ impl Pull {
             live_media: self.live_media(),
             as_it_came: self.job.zone.cache.policy == CachePolicy::Origin,
             zone_id: self.job.zone.id,
-            cors: self.job.zone.cors,
+            said: &said,
             pulled_at: now,
         };
         let mut head = stale.head.clone();
@@ -297,6 +298,7 @@ impl Pull {
                 .live
                 .beside(self.job.zone.realm, &self.job.request.path),
             names_return: !self.job.zone.cache.names_never_return,
+            path_ttl: self.job.zone.ttl_of(self.job.request.path.as_str()),
         }
     }
 

@@ -138,10 +138,8 @@ impl Pull {
         let opened = self.job.origin.open_at(place, &request).await;
         self.told = opened.is_err();
         let mut exchange = opened?;
-        forget(
-            &mut exchange.head.headers,
-            &self.job.zone.cache.ignore_origin,
-        );
+        let ignored = self.job.zone.ignored_of(request.path.as_str());
+        forget(&mut exchange.head.headers, &ignored);
         if exchange.head.status == 200 {
             self.learn(exchange.head.text(CONTENT_TYPE).and_then(Kind::of_type));
         }

@@ -133,6 +133,7 @@ impl CacheRules {
             blocking_reload: false,
             live: None,
             names_return: true,
+            path_ttl: None,
         };
         lifetime::hls(&answer, &self.ttl)
             .ok()

@@ -2,9 +2,13 @@
 
 use std::net::IpAddr;
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::contains;
+
+/// Where a proxy says whom it speaks for, unless the zone names another header.
+pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The socket's address, unless it belongs to a trusted proxy: then the last
 /// address of `X-Forwarded-For` that does not. Reading from the right, because

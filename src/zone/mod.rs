@@ -4,20 +4,28 @@
 mod access;
 mod cache_rules;
 mod client_ip;
+mod cors;
 mod country;
+mod path_rules;
 
 pub use access::{Access, AccessRefusal, Referrer};
 pub use cache_rules::{CacheRules, Methods, Policy as CachePolicy, QueryRule, Selected};
-pub use client_ip::client_ip;
+pub use client_ip::{X_FORWARDED_FOR, client_ip};
+pub use cors::{Cors, DEFAULT_MAX_AGE, Line as CorsLine, OriginPattern, Rules as CorsRules};
 pub use country::{Countries, check_country_database};
+pub use path_rules::{PathPattern, PathRule};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::{HeaderName, HeaderValue};
 use ipnet::IpNet;
 
+use crate::cache::head::Said;
+use crate::cache::ignore::Ignored;
 use crate::path::EmptySegments;
 use crate::{origin, token};
 
@@ -36,9 +44,14 @@ pub struct Zone {
     pub token: Option<token::Policy>,
     pub access: Access,
     pub trusted_proxies: Vec<IpNet>,
+    /// Where a trusted proxy says whom it speaks for.
+    pub client_ip_header: HeaderName,
+    pub https: Https,
     /// Viewers at these addresses are told why they are refused.
     pub explain_to: Vec<IpNet>,
-    pub cors: bool,
+    pub cors: Cors,
+    /// What holds for some paths alone.
+    pub paths: Vec<PathRule>,
     /// Whether its paths may hold `//`.
     pub empty_segments: EmptySegments,
     /// Count what players say of themselves.
@@ -47,7 +60,53 @@ pub struct Zone {
     pub origin: origin::Settings,
 }
 
+/// Whether viewers have to come over TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Https {
+    /// Who does not is sent there.
+    pub force: bool,
+    /// Strict-Transport-Security (RFC 6797), for who does.
+    pub hsts: Option<HeaderValue>,
+}
+
 impl Zone {
+    /// The policy for a path; `None`: no token is asked for.
+    pub fn token_of(&self, path: &str) -> Option<&token::Policy> {
+        let is_public = |path| self.rule_of(path).is_some_and(|rule| !rule.token);
+        self.token.as_ref().filter(|_| !is_public(path))
+    }
+
+    /// What holds for a path besides.
+    pub fn rule_of(&self, path: &str) -> Option<&PathRule> {
+        path_rules::rule_of(&self.paths, path)
+    }
+
+    /// How long the operator says that a path is fresh.
+    pub fn ttl_of(&self, path: &str) -> Option<Duration> {
+        self.rule_of(path).and_then(|rule| rule.ttl)
+    }
+
+    /// What the answers for a path say, whatever the origin does.
+    pub fn said_of(&self, path: &str) -> Said {
+        let rule = self.rule_of(path);
+        let good_lines = rule.map(|rule| rule.headers.clone());
+        Said {
+            lines: self.cors.fixed().collect(),
+            good_lines: good_lines.unwrap_or_default(),
+            keeps_cors: self.cors == Cors::Origins,
+            ttl: self.ttl_of(path),
+        }
+    }
+
+    /// What the origin says of a path's lifetime and is not regarded.
+    pub fn ignored_of(&self, path: &str) -> Vec<Ignored> {
+        let mut ignored = self.cache.ignore_origin.clone();
+        if self.ttl_of(path).is_some() {
+            ignored.extend([Ignored::NoCache, Ignored::MaxAge, Ignored::Expires]);
+        }
+        ignored
+    }
+
     /// Whether the origin's error pages stay here: an object store's name its
     /// buckets and keys, and players make nothing of any.
     pub fn hides_errors(&self) -> bool {

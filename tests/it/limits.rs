@@ -80,6 +80,7 @@ fn one_address_has_its_share_and_loopback_and_trusted_proxies_are_not_counted() 
         (Crowded::Node, 0),
         (Crowded::Address, 39),
         (Crowded::Files, 0),
+        (Crowded::ProxyHeader, 0),
     ];
     assert_eq!(counts, want);
     drop(open);

@@ -323,7 +323,7 @@ async fn who_reads_nothing_of_cold_large_objects_leaves_places_for_pulls() {
     }
     origin.put("/media/cold.ts", &b"cold"[..], "video/mp2t");
     // Before one of them is cut for standing still, which takes three seconds.
-    let cold = tokio::time::timeout(std::time::Duration::from_secs(2), edge.get("/cold.ts"));
+    let cold = tokio::time::timeout(Duration::from_secs(2), edge.get("/cold.ts"));
     assert_eq!(cold.await.expect("a place at once").status, 200);
 }
 
@@ -517,5 +517,9 @@ async fn a_live_playlist_is_asked_for_once_more_when_its_target_duration_is_over
         gate.release();
     }
     // The one for `b` came later than a second one for `a` would have.
-    assert_eq!(origin.count("a/live.m3u8"), 2, "its viewer has not asked again");
+    assert_eq!(
+        origin.count("a/live.m3u8"),
+        2,
+        "its viewer has not asked again"
+    );
 }

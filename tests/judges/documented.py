@@ -69,6 +69,13 @@ unknown = 1
 unknown = 1
 name = "a"
 hostnames = ["*"]
+[zone.cors]
+unknown = 1
+[zone.https]
+unknown = 1
+[[zone.path]]
+unknown = 1
+match = ["/posters/*"]
 [zone.referrer]
 unknown = 1
 [zone.token]
@@ -106,7 +113,7 @@ def known_keys():
     for table, allowed in said:
         table = re.sub(r"\[\d+\]", "", table)
         keys.setdefault(table, set()).update(allowed.split(", "))
-    expect(len(keys) >= 14, f"`check` spoke of {sorted(keys)} only:\n{done.stdout}{done.stderr}")
+    expect(len(keys) >= 17, f"`check` spoke of {sorted(keys)} only:\n{done.stdout}{done.stderr}")
     return keys
 
 
@@ -131,8 +138,8 @@ def every_key_is_documented():
         findings += [f"[{table}] {name} has no row in docs/configuration.md" for name in sorted(own - rows)]
         findings += [f"docs/configuration.md has {name} in [{table}], which `check` does not know" for name in sorted(rows - names)]
         defaults = dict(re.findall(r"^\| `(\w+)` \| [^|]* \| `([^`|]*)` \| ", section(text, heading_of(table)), re.M))
-        brackets = f"[[{table}]]" if table == "zone" else f"[{table}]"
-        part = example.partition(f"\n{brackets}")[2].partition("\n[")[0]
+        brackets = re.escape(heading_of(table).strip("# `"))
+        part = (re.split(rf"\n(?:# )?{brackets}", example, maxsplit=1) + [""])[1].partition("\n[")[0]
         findings += [f"[{table}] {name} is not in config/warren.toml" for name in sorted(own) if not re.search(rf"^(# )?{name} = ", part, re.M)]
         for name, value in re.findall(r"^(\w+) = ([^#\n]*)", part, re.M):
             if defaults.get(name, value.strip()) != value.strip():
@@ -160,7 +167,7 @@ def every_log_field_is_documented(line):
 
 
 def heading_of(table):
-    return "## `[[zone]]`" if table == "zone" else f"## `[{table}]`"
+    return f"## `[[{table}]]`" if table in ("zone", "zone.path") else f"## `[{table}]`"
 
 
 def metrics_in_source():

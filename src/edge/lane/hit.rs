@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use super::head::{BadHead, Body, Head, MAX_HEADER_LINES, Way};
 use super::outbox::{push_end, push_status};
 use super::{After, Connection};
-use crate::cache::head::push_name;
+use crate::cache::head::{push_line, push_name};
 use crate::cache::object::Object;
 use crate::edge::account::{Record, account};
 use crate::edge::headers::{size_lines, stamp_lines};
@@ -155,6 +155,9 @@ impl<'l> Reply<'l> {
             push_name(&mut head, name);
             value.push(&mut head);
             head.extend_from_slice(b"\r\n");
+        }
+        for (name, value) in stamp.said {
+            push_line(&mut head, name, value.as_bytes());
         }
         push_end(&mut head, request.entry.came_at, close);
         let body: Vec<Bytes> = match request.is_head() {

@@ -11,10 +11,12 @@ mod http2;
 mod inbox;
 mod outbox;
 mod paced;
+mod proxy_protocol;
 mod stream;
 
 pub use head::BadHead;
 pub use outbox::Outbox;
+pub use proxy_protocol::ProxyProtocol;
 pub use stream::Stream;
 
 use std::mem::MaybeUninit;
@@ -40,6 +42,7 @@ use super::{Active, Edge, Node, REQUESTS_PER_CONNECTION, new_request_id, respond
 use head::{Head, MAX_HEADER_LINES};
 use hit::Quick;
 use inbox::{Came, Inbox};
+use proxy_protocol::learn_peer;
 
 /// How long, and how far, a viewer is read on whose request was refused: an
 /// unread byte would make the kernel reset the connection and lose the answer.
@@ -65,9 +68,13 @@ impl Lane {
 impl ServerApp for Lane {
     async fn process_new(
         self: &Arc<Self>,
-        stream: Socket,
+        mut stream: Socket,
         shutdown: &ShutdownWatch,
     ) -> Option<Socket> {
+        // Where there is TLS, it was said before that.
+        if stream.get_ssl_digest().is_none() && !learn_peer(&self.node, &mut *stream).await {
+            return None;
+        }
         // Who is one too many is told nothing: to tell it would cost a place.
         let Ok(_open) = self.node.limits.connect(peer_of(&stream).ip()) else {
             return None;

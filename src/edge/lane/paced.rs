@@ -53,11 +53,7 @@ impl Paced {
     }
 
     /// Reads the head of the next frame, and passes it on unless it has to wait.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let frame = &mut self.frame;
         while frame.known < FRAME_HEAD {
             let mut part = ReadBuf::new(&mut frame.head[frame.known..]);
