@@ -13,12 +13,14 @@ use crate::token::{
     Evidence, Fingerprint, Grant, LeftOut, Parameters, Policy, Refusal, Target, Token,
     signed_parameters,
 };
-use crate::zone::{AccessRefusal, CacheRules, Zone};
+use crate::zone::{AccessRefusal, CacheRules, Zone, host_of};
 
 /// A URL, and what there is to judge it by.
 pub struct Question<'q> {
     /// Path and query, as a viewer would request them.
     pub target: &'q str,
+    /// The host that it is asked for at, where that is known.
+    pub host: Option<&'q str>,
     /// It is asked for over TLS.
     pub https: bool,
     /// `None`: no zone is known, only a key.
@@ -158,7 +160,18 @@ impl Question<'_> {
         let selected = rules.select(target.query, kind, packager, self.policy.is_some());
         let realm = self.zone.map_or(0, |zone| zone.realm);
         // As of a request without any of the headers that the zone keeps apart.
-        let kept = rules.vary.iter().map(|name| (name.as_str(), []));
+        let kept = rules.vary.iter().map(|name| (name.as_str(), Vec::new()));
+        let told = |zone: &'_ Zone| {
+            zone.origin
+                .told_host(host_of(self.host?))
+                .map(str::to_owned)
+        };
+        let told = self
+            .zone
+            .and_then(told)
+            .map(|host| host.to_ascii_lowercase());
+        let told = told.as_ref().map(|host| (":host", vec![host.as_bytes()]));
+        let kept = kept.chain(told);
         let told_https = self.https && self.zone.is_some_and(Zone::tells_scheme);
         let key = CacheKey::new(realm, told_https, path, selected.iter(), kept);
         answer.cache_key = Some(key.fingerprint().to_string());

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::place::site;
-use crate::edge::authority::{is_https, origin_form};
+use crate::edge::authority::{is_https, of_target, origin_form};
 use crate::explain::{Explanation, Question};
 use crate::token::{Evidence, parse_country};
 
@@ -60,6 +60,7 @@ fn judge(admin: &Admin, call: Body<Call>) -> Result<Explanation, Wrong> {
     let revocations = node.revocations.load();
     let question = Question {
         target: origin_form(&call.url),
+        host: of_target(&call.url),
         https: is_https(&call.url).unwrap_or_default(),
         zone: Some(zone),
         policy: zone.token.as_ref(),

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::{Wrong, answer};
-use super::place::{over_tls, place};
+use super::place::{asked_at, over_tls, place};
 use crate::cache::lifetime::State as Standing;
 use crate::cache::object::Object;
 use crate::edge::stored;
@@ -36,7 +36,8 @@ fn look(admin: &Admin, call: Result<Query<Call>, QueryRejection>) -> Result<Valu
     let query = url.split('#').next().and_then(|url| url.split_once('?'));
     let query = query.map(|(_, query)| query);
     let https = over_tls(admin, url);
-    let found = stored(&admin.node, &site, &path, query, https);
+    let host = asked_at(&site, url);
+    let found = stored(&admin.node, &site, &path, query, &host, https);
     let mut answer = json!({
         "zone": site.zone.name,
         "path": redact(path.as_str()),

@@ -158,6 +158,15 @@ pub fn site(
     }
 }
 
+/// The host that viewers ask for it at: a URL's, else the zone's first.
+pub fn asked_at(site: &Site, text: &str) -> String {
+    let first = || site.zone.hostnames.first().map(String::as_str);
+    of_target(text)
+        .or_else(first)
+        .unwrap_or_default()
+        .to_owned()
+}
+
 /// Whether a call means what viewers get over TLS, where that differs: as its
 /// URL says; a bare path means what most viewers of this node ask for.
 pub fn over_tls(admin: &Admin, text: &str) -> bool {

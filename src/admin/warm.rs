@@ -22,7 +22,7 @@ use super::Admin;
 use super::answer::{Body, Style, Wrong, read};
 use super::audit::NAMED;
 use super::door::Who;
-use super::place::{bare, few, over_tls, place, target};
+use super::place::{asked_at, bare, few, over_tls, place, target};
 use crate::cache::object::Object;
 use crate::clock::timer_now;
 use crate::edge::authority::{of_target, origin_form};
@@ -207,7 +207,8 @@ impl Walk {
             let admin = Arc::clone(&self.admin);
             self.running.spawn(async move {
                 let https = over_tls(&admin, &url);
-                let warmed = pull(&admin.node, &site, origin_form(&url), https).await;
+                let (host, target) = (asked_at(&site, &url), origin_form(&url));
+                let warmed = pull(&admin.node, &site, &host, target, https).await;
                 ((site, url), warmed)
             });
         }

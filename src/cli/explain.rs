@@ -9,7 +9,7 @@ use super::sign::FARTHEST;
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::Environment;
-use crate::edge::authority::is_https;
+use crate::edge::authority::{is_https, of_target};
 use crate::explain::Question;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
@@ -110,6 +110,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let question = Question {
         target,
+        host: of_target(&arguments.url),
         https: is_https(&arguments.url).unwrap_or_default(),
         zone: zone.as_ref(),
         policy: policy.as_ref(),

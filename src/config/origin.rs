@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::section::Section;
+use crate::origin::redirect::RedirectHost;
 use crate::origin::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
 use crate::path::{CanonicalPath, encode};
 
@@ -32,7 +33,7 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
     };
     let endpoints = table.list(
         "endpoints",
-        "URLs such as \"http://minio:9000\", without a path",
+        "URLs such as \"http://minio:9000\", without a query",
         Endpoint::parse,
     );
     if endpoints.is_empty() && !table.has("endpoints") {
@@ -44,6 +45,24 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         let path = CanonicalPath::parse(&encode(folder)).ok()?;
         Some(path.as_str().to_owned())
     });
+    let tls_name = table.parsed("tls_name", "a host name", |text| {
+        let endpoint = Endpoint::parse(&format!("https://{text}"))?;
+        (endpoint.host == text).then_some(endpoint.host)
+    });
+    let https = endpoints.iter().any(|endpoint| endpoint.tls);
+    if tls_name.is_some() && !https {
+        let hint = "leave it out, or write endpoints = [\"https://…\"]";
+        table.problem(
+            "tls_name",
+            "no https endpoint",
+            "beside https endpoints",
+            hint,
+        );
+    }
+    let is_http = matches!(kind, Some(Kind::Http { .. }));
+    let forward_host = is_http && table.flag("forward_host", false);
+    let hosts = "hosts such as \"store.example.net\" or \"*.example.net\"";
+    let redirects = table.list("redirects", hosts, RedirectHost::parse);
     let missing_as = missing_as(&table);
     let defaults = Deadlines::default();
     let time = |name, default| table.duration(name).unwrap_or(default);
@@ -66,6 +85,9 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         kind: kind?,
         endpoints,
         prefix: prefix.unwrap_or_default(),
+        tls_name,
+        forward_host,
+        redirects,
         headers,
         missing_as,
         deadlines,

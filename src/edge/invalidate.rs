@@ -4,7 +4,7 @@ use http::Method;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, LOCATION};
 
 use super::Node;
-use super::lookup::{Visit, Wire, place};
+use super::lookup::{Visit, Wire, place, plain_host};
 use crate::path::CanonicalPath;
 use crate::zone::Zone;
 
@@ -55,6 +55,7 @@ impl Changing {
     }
 
     fn forget(&self, node: &Node, zone: &Zone, path: &CanonicalPath, query: Option<&str>) {
+        let host = plain_host(&self.host);
         // Whoever changed it, and how he came: it is another for everybody.
         for told_https in [false, true] {
             let lines = |name: &HeaderName| {
@@ -62,7 +63,12 @@ impl Changing {
                 let lines = kept.map(|(_, lines)| lines.iter().map(Vec::as_slice).collect());
                 lines.unwrap_or_default()
             };
-            let wire = Wire { told_https, lines };
+            let told_host = zone.origin.told_host(&host);
+            let wire = Wire {
+                told_https,
+                told_host,
+                lines,
+            };
             let (_, _, base) = place(&node.pulls.store, zone, path, query, &wire);
             node.pulls.invalidate(&base);
         }

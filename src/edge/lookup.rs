@@ -24,7 +24,7 @@ use crate::path::CanonicalPath;
 use crate::per_address::Guest;
 use crate::pull::{Job, Joined, News, Place, Reading, Rider};
 use crate::telemetry::CacheStatus;
-use crate::zone::{CachePolicy, Selected, Zone};
+use crate::zone::{CachePolicy, Selected, Zone, host_of};
 
 /// The usual target duration, before a playlist has told its own.
 const UNKNOWN_TARGET: Duration = Duration::from_secs(6);
@@ -89,8 +89,10 @@ impl<'a> Query<'a> {
         let Admitted { zone, target, .. } = visit.admitted;
         let store = &visit.node.pulls.store;
         let told_https = visit.visitor.https && zone.tells_scheme();
+        let told_host = zone.origin.told_host(&visit.visitor.host).map(plain_host);
         let wire = Wire {
             told_https,
+            told_host: told_host.as_deref(),
             lines: |name| match is_sent(visit.request, zone, name) {
                 true => visit.request.values(name).collect(),
                 false => Vec::new(),
@@ -383,6 +385,7 @@ impl<'a> Query<'a> {
                     true => visitor.https,
                     false => !node.listen.https.is_empty(),
                 },
+                host: zone.origin.told_host(&visitor.host).map(plain_host),
                 request_id: request_id.to_owned(),
                 trace: told.ours(),
                 zone_id: zone.id,
@@ -397,9 +400,11 @@ impl<'a> Query<'a> {
 
 /// What of a request, besides its target, the origin is told and its answers are
 /// kept apart by.
-pub struct Wire<F> {
+pub struct Wire<'h, F> {
     /// The origin learns that the viewer came over TLS.
     pub told_https: bool,
+    /// The host that he asked at, where the origin learns it.
+    pub told_host: Option<&'h str>,
     /// The lines of a header that the zone keeps apart, as they are sent on.
     pub lines: F,
 }
@@ -411,7 +416,7 @@ pub fn place<'q, 'v>(
     zone: &'v Zone,
     path: &CanonicalPath,
     query: Option<&'q str>,
-    wire: &Wire<impl Fn(&'v HeaderName) -> Vec<&'v [u8]>>,
+    wire: &Wire<'v, impl Fn(&'v HeaderName) -> Vec<&'v [u8]>>,
 ) -> (Kind, Selected<'q>, Key) {
     let kind = match Kind::of(path) {
         Kind::Other => store.live.kind(zone.realm, path).unwrap_or(Kind::Other),
@@ -424,6 +429,9 @@ pub fn place<'q, 'v>(
         .vary
         .iter()
         .map(|name| (name.as_str(), (wire.lines)(name)));
+    // No header has such a name.
+    let told = wire.told_host.map(|host| (":host", vec![host.as_bytes()]));
+    let kept = kept.chain(told);
     let base = Key::new(zone.realm, wire.told_https, path, selected.iter(), kept);
     (kind, selected, base)
 }
@@ -441,11 +449,13 @@ pub fn stored(
     site: &Site,
     path: &CanonicalPath,
     query: Option<&str>,
+    host: &str,
     https: bool,
 ) -> Stored {
     let (store, zone) = (&node.pulls.store, &site.zone);
     let wire = Wire {
         told_https: https && zone.tells_scheme(),
+        told_host: zone.origin.told_host(host),
         lines: |_| Vec::new(),
     };
     let (kind, _, key) = place(store, zone, path, query, &wire);
@@ -456,6 +466,11 @@ pub fn stored(
         object: store.get(&key, kind),
         key,
     }
+}
+
+/// As a viewer's host is told: without what says the same.
+pub fn plain_host(host: &str) -> String {
+    host_of(host).to_ascii_lowercase()
 }
 
 enum Looked {

@@ -36,6 +36,7 @@ pub struct Through {
     origin: Arc<Origin>,
     /// Of the endpoint that was chosen, and its number.
     host: String,
+    base: String,
     endpoint: Option<usize>,
     path_and_query: String,
     loop_count: u32,
@@ -75,6 +76,7 @@ impl Through {
             zone: Arc::clone(admitted.zone),
             origin: Arc::clone(admitted.origin),
             host: String::new(),
+            base: String::new(),
             endpoint: None,
             path_and_query,
             loop_count: admitted.loop_count,
@@ -193,8 +195,10 @@ pub async fn peer(
         Err(failure) => Err(failure),
     };
     match chosen {
-        Ok((peer, host, index)) => {
-            (through.host, through.endpoint) = (host, Some(index));
+        Ok((peer, endpoint, index)) => {
+            let settings = through.origin.settings();
+            (through.host, through.base) = (settings.host(endpoint), endpoint.path.clone());
+            through.endpoint = Some(index);
             Ok(Box::new(peer))
         }
         Err(failure) => {
@@ -217,7 +221,8 @@ pub fn rewrite(
     };
     // It is connected: from now on the viewer's body is read.
     through.moved(through.turn(), 0, Duration::ZERO);
-    upstream.set_raw_path(through.path_and_query.as_bytes())?;
+    let target = format!("{}{}", through.base, through.path_and_query);
+    upstream.set_raw_path(target.as_bytes())?;
     if through.zone.cache.policy == CachePolicy::Hls {
         upstream.remove_header(&AUTHORIZATION);
         upstream.remove_header(&COOKIE);
@@ -242,7 +247,13 @@ pub fn rewrite(
     if let Some(span) = through.trace.ours() {
         upstream.insert_header(TRACEPARENT, span.to_string())?;
     }
-    upstream.insert_header(HOST, through.host.as_str())?;
+    let settings = through.origin.settings();
+    let told = settings.told_host(&visitor.host);
+    let host = told.filter(|_| !settings.has_own_host());
+    upstream.insert_header(HOST, host.unwrap_or(&through.host))?;
+    if let Some(told) = told {
+        upstream.insert_header("x-forwarded-host", told)?;
+    }
     upstream.insert_header("x-forwarded-for", visitor.client_ip.to_string())?;
     upstream.insert_header(
         "x-forwarded-proto",

@@ -25,7 +25,7 @@ pub enum Warmed {
 
 /// Pulls a target as a request without headers and token would, over TLS or not,
 /// unless it is there: who rides this pull gets it as from any other.
-pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> Warmed {
+pub async fn warm(node: &Node, site: &Arc<Site>, host: &str, target: &str, https: bool) -> Warmed {
     let Ok(parsed) = Target::parse_with(target, site.zone.empty_segments) else {
         return Warmed::Failed("bad_path");
     };
@@ -37,6 +37,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, target: &str, https: bool) -> W
     let entry = Entry::now(&node.clock, (nobody, 0).into(), https);
     let request = Request::of_lines(Method::GET, target, &[], entry);
     let visitor = Visitor {
+        host: host.into(),
         target: target.into(),
         https,
         site: Some(Arc::clone(site)),

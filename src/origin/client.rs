@@ -154,9 +154,9 @@ impl Origin {
         self.endpoints.states(self.clock.monotonic())
     }
 
-    /// Where a request goes that is carried by the proxy, with the Host that it
-    /// goes with and the number to report the endpoint by.
-    pub async fn peer_of_proxy(&self) -> Result<(HttpPeer, String, usize), Failure> {
+    /// Where a request goes that is carried by the proxy, the endpoint and the
+    /// number to report it by.
+    pub async fn peer_of_proxy(&self) -> Result<(HttpPeer, &Endpoint, usize), Failure> {
         let deadlines = &self.settings.deadlines;
         let now = self.clock.monotonic();
         let ask = Ask {
@@ -178,7 +178,7 @@ impl Origin {
             strip_connection_nominated: false,
             ..HttpUpstreamRequestPolicy::deny_upgrades()
         };
-        Ok((peer, self.settings.host(target.endpoint), index))
+        Ok((peer, target.endpoint, index))
     }
 
     /// What became of a request that the proxy carried to an endpoint: the
@@ -262,7 +262,10 @@ impl Origin {
 
     fn peer(&self, target: &Target<'_>) -> HttpPeer {
         let Endpoint { tls, host, .. } = target.endpoint;
-        let mut peer = HttpPeer::new(target.address, *tls, host.clone());
+        // A redirect may lead elsewhere, to a name of its own.
+        let named = self.settings.tls_name.as_ref();
+        let name = named.filter(|_| self.settings.endpoints.contains(target.endpoint));
+        let mut peer = HttpPeer::new(target.address, *tls, name.unwrap_or(host).clone());
         peer.options.connection_timeout = Some(self.settings.deadlines.connect);
         peer.options.total_connection_timeout = Some(self.settings.deadlines.connect);
         peer

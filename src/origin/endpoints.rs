@@ -103,6 +103,10 @@ impl Endpoints {
         health::choose(&mut self.health(), ask, self.checked, now)
     }
 
+    pub fn endpoint(&self, index: usize) -> Option<&Endpoint> {
+        self.list.get(index).map(|known| &known.endpoint)
+    }
+
     /// Looks up an endpoint's address: the first one, for a `second` try of the
     /// same endpoint the next.
     pub async fn target(

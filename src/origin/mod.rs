@@ -16,6 +16,7 @@ mod open;
 mod own_xml;
 mod probe;
 mod reason;
+pub mod redirect;
 mod request;
 pub mod response;
 pub mod resume;

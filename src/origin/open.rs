@@ -3,16 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
+use super::addresses::Addresses;
 use super::client::{Origin, is_trouble};
 use super::complaints::Complaint;
+use super::endpoints::Target;
 use super::exchange::Exchange;
 use super::failure::Trouble;
 use super::health::Ask;
 use super::own_xml::is_own_xml;
+use super::redirect::{self, is_redirect};
 use super::s3_error::Words;
 use super::verdict::{Facts, judge};
 use super::{Failure, Head, Kind, Request};
@@ -38,6 +41,8 @@ struct Attempt {
     learned: bool,
     /// When the origin wants to be asked again.
     retry_after: Option<Duration>,
+    /// A redirect of the endpoint was followed.
+    elsewhere: bool,
 }
 
 /// Whether a request is tried once more, and where.
@@ -168,7 +173,15 @@ impl Origin {
             let waited = self.clock.monotonic().saturating_duration_since(began);
             self.endpoints.waited(index, waited);
         }
-        exchange.comes_from(index, request.object());
+        let elsewhere = request.follows(&self.settings) && is_redirect(exchange.head.status);
+        if elsewhere {
+            match Box::pin(self.follow(request, index, exchange)).await {
+                Ok(followed) => exchange = followed,
+                Err(trouble) => return Attempt::elsewhere(trouble),
+            }
+        } else {
+            exchange.comes_from(index, request.object());
+        }
         let status = exchange.head.status;
         let words = self.words(request, index, &mut exchange).await;
         let read = self.read_status(request, &exchange.head, &words);
@@ -185,7 +198,49 @@ impl Origin {
             cause: None,
             learned,
             retry_after,
+            elsewhere,
         }
+    }
+
+    /// Goes where a redirect leads, and on from there.
+    async fn follow(
+        self: &Arc<Self>,
+        request: &Request,
+        index: usize,
+        mut exchange: Exchange,
+    ) -> Result<Exchange, Trouble> {
+        let Some(endpoint) = self.endpoints.endpoint(index) else {
+            return Ok(exchange);
+        };
+        let (settings, clock) = (&self.settings, &self.clock);
+        let mut place = request.place(settings, endpoint);
+        for _ in 0..redirect::MOST {
+            let location = exchange.head.text(LOCATION);
+            let next = place.follow(location, &settings.redirects);
+            place = next.map_err(redirected)?;
+            // It is read so that the connection can be used again.
+            exchange.drain().await;
+            exchange.give_back();
+            let (wait, now) = (settings.deadlines.connect, clock.monotonic());
+            let addresses = Addresses::default().of(&place.endpoint, wait, now).await?;
+            let address = addresses.first().ok_or(Failure::Dns)?;
+            let target = Target {
+                endpoint: &place.endpoint,
+                address: *address,
+            };
+            let wire = request.to_wire_at(settings, endpoint, &place);
+            let patience = settings.deadlines.first_byte;
+            exchange = self
+                .ask(&target, &wire, request.method, patience, true)
+                .await?;
+            if !is_redirect(exchange.head.status) {
+                return Ok(exchange);
+            }
+        }
+        Err(redirected(format!(
+            "more than {} redirects",
+            redirect::MOST
+        )))
     }
 
     /// Signs a request afresh, sends it and reads the head of its answer.
@@ -234,6 +289,9 @@ impl Origin {
     /// What an answer, or none, says of the endpoint.
     fn note_attempt(self: &Arc<Self>, index: usize, request: &Request, attempt: &Attempt) {
         let key = Some(request.object());
+        if attempt.elsewhere {
+            return self.endpoints.answered(index);
+        }
         match (attempt.status, &attempt.answer) {
             (Some(status), _) => self.note(index, key, Ok(status)),
             // Who holds an answer back for a playlist that does not come is
@@ -250,8 +308,17 @@ impl Attempt {
         Self::without(failure.into())
     }
 
+    /// Where a redirect has led: nothing that it says is the endpoint's.
+    fn elsewhere(trouble: Trouble) -> Self {
+        Self {
+            elsewhere: true,
+            ..Self::without(trouble)
+        }
+    }
+
     fn without(trouble: Trouble) -> Self {
         Self {
+            elsewhere: false,
             answer: Err(trouble.failure),
             status: None,
             words: Words::default(),
@@ -287,6 +354,14 @@ impl Again {
             Again::Elsewhere => !same,
             Again::Later | Again::Now => true,
         }
+    }
+}
+
+/// A redirect that leads nowhere, and why.
+fn redirected(cause: String) -> Trouble {
+    Trouble {
+        failure: Failure::Redirect,
+        cause: Some(cause),
     }
 }
 

@@ -4,6 +4,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
+use http::header::{AUTHORIZATION, COOKIE};
+use http::{HeaderName, HeaderValue};
+
+use super::redirect::Place;
 use super::sigv4::Signer;
 use super::{Endpoint, Kind, Settings, Validators};
 use crate::path::{CanonicalPath, encode};
@@ -23,7 +27,7 @@ pub struct Request {
     /// The ETag that the range belongs to.
     pub if_range: Option<String>,
     /// End-to-end headers of the viewer that this zone forwards.
-    pub forwarded: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub forwarded: Vec<(HeaderName, HeaderValue)>,
     pub viewer: Viewer,
     /// How long the origin may hold its answer (a blocking playlist reload),
     /// where that is longer than the first-byte deadline.
@@ -57,6 +61,8 @@ pub struct Viewer {
     /// What the origin is told of the scheme.
     pub https: bool,
     pub request_id: String,
+    /// The host that it was asked for at, where the origin is told.
+    pub host: Option<String>,
     /// The span that this request is, where it is traced.
     pub trace: Option<TraceContext>,
     pub zone_id: u32,
@@ -72,7 +78,7 @@ impl Request {
         hasher.finish()
     }
 
-    /// The request as it goes over the wire.
+    /// Its bytes for an endpoint, signed where that is needed.
     pub fn to_wire(
         &self,
         settings: &Settings,
@@ -80,26 +86,106 @@ impl Request {
         signer: Option<&Signer>,
         now: SystemTime,
     ) -> Vec<u8> {
-        let (host, path) = address(settings, endpoint, &self.path);
-        let query = if settings.is_s3() || self.query.is_empty() {
-            String::new()
-        } else {
-            format!("?{}", self.query)
+        let (mut host, path) = address(settings, endpoint, &self.path);
+        let told = self.viewer.host.as_deref();
+        if let Some(told) = told.filter(|_| !settings.has_own_host()) {
+            told.clone_into(&mut host);
+        }
+        let place = Place {
+            endpoint: endpoint.clone(),
+            target: self.target(settings, &path),
         };
-        let mut wire =
-            Wire(format!("{} {path}{query} HTTP/1.1\r\n", self.method.as_str()).into_bytes());
-        wire.header("host", &host);
+        let signer = signer.map(|signer| (signer, now));
+        self.wire(
+            &host,
+            &place.target,
+            &settings.headers,
+            &self.forwarded,
+            signer,
+        )
+    }
+
+    /// Whether redirects are followed for it.
+    pub fn follows(&self, settings: &Settings) -> bool {
+        !settings.redirects.is_empty()
+    }
+
+    /// Where it goes at an endpoint.
+    pub fn place(&self, settings: &Settings, endpoint: &Endpoint) -> Place {
+        let (_, path) = address(settings, endpoint, &self.path);
+        Place {
+            endpoint: endpoint.clone(),
+            target: self.target(settings, &path),
+        }
+    }
+
+    fn target(&self, settings: &Settings, path: &str) -> String {
+        match settings.is_s3() || self.query.is_empty() {
+            true => path.to_owned(),
+            false => format!("{path}?{}", self.query),
+        }
+    }
+
+    /// Its bytes for where a redirect leads. What the zone and the viewer say to
+    /// the origin alone goes nowhere else.
+    pub fn to_wire_at(&self, settings: &Settings, from: &Endpoint, place: &Place) -> Vec<u8> {
+        let host = place.endpoint.authority();
+        let same = from.authority() == host && from.tls == place.endpoint.tls;
+        if same {
+            return self.wire(
+                &host,
+                &place.target,
+                &settings.headers,
+                &self.forwarded,
+                None,
+            );
+        }
+        let secret = |name: &HeaderName| [AUTHORIZATION, COOKIE].contains(name);
+        let mut forwarded = self.forwarded.clone();
+        forwarded.retain(|(name, _)| !secret(name));
+        self.wire(&host, &place.target, &[], &forwarded, None)
+    }
+
+    fn wire(
+        &self,
+        host: &str,
+        target: &str,
+        own: &[(HeaderName, HeaderValue)],
+        forwarded: &[(HeaderName, HeaderValue)],
+        signer: Option<(&Signer, SystemTime)>,
+    ) -> Vec<u8> {
+        let method = self.method.as_str();
+        let mut wire = Wire(format!("{method} {target} HTTP/1.1\r\n").into_bytes());
+        wire.header("host", host);
         wire.header("accept-encoding", "identity");
         wire.header("via", "1.1 warren");
         wire.header("x-forwarded-for", &self.viewer.ip.to_string());
         let scheme = if self.viewer.https { "https" } else { "http" };
         wire.header("x-forwarded-proto", scheme);
+        if let Some(host) = &self.viewer.host {
+            wire.header("x-forwarded-host", host);
+        }
         wire.header("cdn-requestid", &self.viewer.request_id);
         if let Some(trace) = &self.viewer.trace {
             wire.header("traceparent", &trace.to_string());
         }
         wire.header("cdn-pullzoneid", &self.viewer.zone_id.to_string());
         wire.header("cdn-loopcount", &(self.viewer.loop_count + 1).to_string());
+        self.conditions(&mut wire);
+        for (name, value) in forwarded.iter().chain(own) {
+            wire.raw_header(name.as_str().as_bytes(), value.as_bytes());
+        }
+        // Signed last, when nothing changes any more.
+        if let Some((signer, now)) = signer {
+            for (name, value) in signer.sign(method, host, target, own, now) {
+                wire.header(name, &value);
+            }
+        }
+        wire.0.extend_from_slice(b"\r\n");
+        wire.0
+    }
+
+    fn conditions(&self, wire: &mut Wire) {
         if let Some(range) = &self.range {
             wire.header("range", range);
         }
@@ -115,19 +201,6 @@ impl Request {
                 wire.header("if-modified-since", last_modified);
             }
         }
-        for (name, value) in self.forwarded.iter().chain(&settings.headers) {
-            wire.raw_header(name.as_str().as_bytes(), value.as_bytes());
-        }
-        // Signed last, when nothing changes any more.
-        if let Some(signer) = signer {
-            for (name, value) in
-                signer.sign(self.method.as_str(), &host, &path, &settings.headers, now)
-            {
-                wire.header(name, &value);
-            }
-        }
-        wire.0.extend_from_slice(b"\r\n");
-        wire.0
     }
 }
 
@@ -167,18 +240,21 @@ const STORE_APIS: [&str; 2] = ["minio", "rustfs"];
 
 /// Host and encoded path of an object at an endpoint.
 pub fn address(settings: &Settings, endpoint: &Endpoint, path: &CanonicalPath) -> (String, String) {
-    let path = settings.path_of(path);
+    let (base, path) = (&endpoint.path, settings.path_of(path));
     match &settings.kind {
         Kind::S3 {
             bucket,
             virtual_host: true,
             ..
-        } => (format!("{bucket}.{}", endpoint.authority()), path),
+        } => (
+            format!("{bucket}.{}", endpoint.authority()),
+            format!("{base}{path}"),
+        ),
         Kind::S3 { bucket, .. } => (
             settings.host(endpoint),
-            format!("/{}{path}", encode(bucket)),
+            format!("{base}/{}{path}", encode(bucket)),
         ),
-        Kind::Http { .. } => (settings.host(endpoint), path),
+        Kind::Http { .. } => (settings.host(endpoint), format!("{base}{path}")),
     }
 }
 
@@ -210,13 +286,16 @@ mod tests {
             kind,
             endpoints: Vec::new(),
             headers: vec![(
-                http::HeaderName::from_static("x-own"),
-                http::HeaderValue::from_static("1"),
+                HeaderName::from_static("x-own"),
+                HeaderValue::from_static("1"),
             )],
             missing_as: vec![404],
             deadlines: Deadlines::default(),
             max_pulls: 1,
             prefix: String::new(),
+            tls_name: None,
+            forward_host: false,
+            redirects: Vec::new(),
             ca_file: None,
             health: HealthCheck::default(),
         }
@@ -246,6 +325,7 @@ mod tests {
             viewer: Viewer {
                 ip: [192, 0, 2, 1].into(),
                 https: true,
+                host: None,
                 request_id: "00ff".into(),
                 trace: None,
                 zone_id: 7,

@@ -1,5 +1,6 @@
 //! Pure: what a zone says of its origin.
 
+use super::redirect::RedirectHost;
 use crate::path::{CanonicalPath, encode};
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +24,14 @@ pub struct Settings {
     /// PEM file of the authorities that sign the origin's certificate; `None`:
     /// the system's.
     pub ca_file: Option<String>,
+    /// The name that an origin's certificate is for, where it is not the
+    /// endpoint's.
+    pub tls_name: Option<String>,
+    /// The origin is told the host that the viewer asked for, and its answers are
+    /// kept apart by it.
+    pub forward_host: bool,
+    /// Hosts that its redirects may lead to; empty: they are not followed.
+    pub redirects: Vec<RedirectHost>,
     pub health: HealthCheck,
 }
 
@@ -39,7 +48,7 @@ impl Settings {
             return false;
         }
         let same_place = |one: &Endpoint, two: &Endpoint| {
-            one.host.eq_ignore_ascii_case(&two.host) && one.port == two.port
+            one.host.eq_ignore_ascii_case(&two.host) && one.port == two.port && one.path == two.path
         };
         let same = |one: &Endpoint, two: &Endpoint| match (&self.kind, &other.kind) {
             (Kind::S3 { bucket, .. }, Kind::S3 { bucket: theirs, .. }) => bucket == theirs,
@@ -58,6 +67,16 @@ impl Settings {
     /// Where an object is at the origin, encoded; a bucket stands before it.
     pub fn path_of(&self, path: &CanonicalPath) -> String {
         encode(&format!("{}{}", self.prefix, path.as_str()))
+    }
+
+    /// The host that a viewer asked at, where the origin is told.
+    pub fn told_host<'h>(&self, asked: &'h str) -> Option<&'h str> {
+        Some(asked).filter(|_| self.forward_host)
+    }
+
+    /// It is sent a Host that stands in the configuration.
+    pub fn has_own_host(&self) -> bool {
+        matches!(self.kind, Kind::Http { host: Some(_) })
     }
 
     /// The Host of requests to an endpoint, but for those to a bucket that has
@@ -109,16 +128,18 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// `http://host:port` or `https://host:port`.
+/// `http://host:port` or `https://host:port`, and maybe a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     pub tls: bool,
     pub host: String,
     pub port: u16,
+    /// Stands before everything, encoded: empty, or `/base`.
+    pub path: String,
 }
 
 impl Endpoint {
-    /// `None` where it is not an absolute http(s) URL without a path.
+    /// `None` where it is not an absolute http(s) URL, or has a query.
     pub fn parse(url: &str) -> Option<Self> {
         let uri: http::Uri = url.parse().ok()?;
         let tls = match uri.scheme_str()? {
@@ -126,7 +147,12 @@ impl Endpoint {
             "https" => true,
             _ => return None,
         };
-        let bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+        let path = uri.path().trim_end_matches('/');
+        let path = match path {
+            "" => String::new(),
+            _ => encode(CanonicalPath::parse(path).ok()?.as_str()),
+        };
+        let bare = uri.query().is_none();
         let authority = uri
             .authority()
             .filter(|a| bare && !a.as_str().contains('@'))?;
@@ -140,6 +166,7 @@ impl Endpoint {
             tls,
             host: host.to_owned(),
             port,
+            path,
         })
     }
 
@@ -217,7 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_endpoint_is_a_url_without_a_path() {
+    fn an_endpoint_is_a_url_without_a_query() {
         let authority = |url| Endpoint::parse(url).map(|e| e.authority());
         assert_eq!(
             authority("http://minio:9000").as_deref(),
@@ -232,10 +259,16 @@ mod tests {
             authority("https://[::1]:9000").as_deref(),
             Some("[::1]:9000")
         );
+        let path = |url| Endpoint::parse(url).map(|endpoint| endpoint.path);
+        for (url, want) in [("http://x/", ""), ("http://x/a b", "")] {
+            assert_eq!(path(url).unwrap_or_default(), want, "{url}");
+        }
+        assert_eq!(path("http://x/base/v%201/").as_deref(), Some("/base/v%201"));
         for bad in [
             "minio:9000",
             "ftp://x",
-            "http://x/path",
+            "http://x/path?query",
+            "http://x/a/../b",
             "http://u:p@x",
             "",
             "http://",

@@ -31,7 +31,8 @@ impl Pull {
         // Where the path alone is the key.
         let plain = rules.policy == CachePolicy::Hls
             && rules.query == QueryRule::Ignore
-            && rules.vary.is_empty();
+            && rules.vary.is_empty()
+            && !self.job.zone.origin.forward_host;
         let Some((newest, before)) = media.split_last().filter(|_| plain) else {
             return;
         };

@@ -385,6 +385,7 @@ mod tests {
         let viewer = crate::origin::Viewer {
             ip: [192, 0, 2, 1].into(),
             https: false,
+            host: None,
             request_id: String::new(),
             trace: None,
             zone_id: 1,

@@ -39,6 +39,7 @@ mod kinds;
 mod lane;
 mod limits;
 mod listen;
+mod origin_places;
 mod origin_requests;
 mod origins;
 mod process;
