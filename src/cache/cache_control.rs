@@ -17,6 +17,8 @@ pub struct CacheControl {
     pub private: bool,
     pub public: bool,
     pub must_revalidate: bool,
+    /// Only by who knows what its status means (RFC 9111 §5.2.2.3).
+    pub must_understand: bool,
     /// An answer to a request with Authorization may be stored (RFC 9111 §3.5).
     pub despite_authorization: bool,
     pub max_age: Option<Duration>,
@@ -55,6 +57,10 @@ impl CacheControl {
                 ListEntry::Item(item) => &item.bare_item,
                 ListEntry::InnerList(_) => continue,
             };
+            // One of a wrong type spoils all of them.
+            if is_age(name) && !matches!(value, BareItem::Integer(_)) {
+                return None;
+            }
             match value {
                 BareItem::Boolean(true) => out.apply(name, None),
                 BareItem::Integer(number) => out.apply(name, Some(&number.to_string())),
@@ -91,6 +97,7 @@ impl CacheControl {
                 self.must_revalidate = true;
                 self.despite_authorization = true;
             }
+            "must-understand" => self.must_understand = true,
             "proxy-revalidate" => self.must_revalidate = true,
             "public" => {
                 self.public = true;
@@ -111,6 +118,16 @@ impl CacheControl {
     pub fn shared_max_age(&self) -> Option<Duration> {
         self.s_maxage.or(self.max_age)
     }
+}
+
+fn is_age(name: &str) -> bool {
+    let ages = [
+        "max-age",
+        "s-maxage",
+        "stale-while-revalidate",
+        "stale-if-error",
+    ];
+    ages.contains(&name)
 }
 
 /// The headers that a head's `private="…"` and `no-cache="…"` name: a shared
@@ -319,8 +336,9 @@ mod tests {
             ),
             ("private=?0", targeted),
             ("private=\"a\", max-age=7", max_age(7)),
-            // Not what such a directive has.
-            ("max-age=1.5", targeted),
+            // One that is not of its type spoils the field.
+            ("max-age=1.5", plain),
+            ("no-store, max-age=\"60\"", plain),
             // None at all, or no dictionary: as if it were not there.
             ("", plain),
             ("max-age=60, ,", plain),

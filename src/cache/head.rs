@@ -4,11 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, EXPIRES, HeaderName, HeaderValue, VARY,
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, HeaderValue,
+    VARY,
 };
 use pingora::http::ResponseHeader;
 
-use super::cache_control::{CacheControl, expires_in, withheld};
+use super::cache_control::{CDN_CACHE_CONTROL, CacheControl, expires_in, withheld};
 use super::coding;
 use super::lifetime::Lifetime;
 use crate::clock::unix_seconds;
@@ -169,6 +170,14 @@ fn pull_lines(head: &mut ResponseHeader, code: u16, facts: &HeadFacts<'_>) {
     {
         insert(head, CACHE_CONTROL, control);
     }
+    // Where ages are counted from it, it is the origin's, or of its arrival (RFC
+    // 9110 §6.6.1).
+    if facts.as_it_came && !facts.origin.contains_key(DATE) {
+        let came = httpdate::fmt_http_date(facts.pulled_at);
+        if let Ok(came) = HeaderValue::from_str(&came) {
+            insert(head, DATE, came);
+        }
+    }
     pull_facts(head, code, facts.pulled_at);
 }
 
@@ -259,6 +268,8 @@ pub struct HeadLines {
     /// Content-Type first, if there is one.
     text: Box<[u8]>,
     content_type: usize,
+    /// A Date is among them.
+    pub has_date: bool,
 }
 
 impl HeadLines {
@@ -278,6 +289,7 @@ impl HeadLines {
         Self {
             text: text.into(),
             content_type,
+            has_date: head.headers.contains_key(DATE),
         }
     }
 
@@ -328,14 +340,19 @@ fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
         "content-encoding",
         "content-length",
         "content-range",
-        "date",
         "set-cookie",
     ];
     let is_cors = is_cors(name) && !facts.said.keeps_cors;
-    if ours.contains(&text) || is_cors || stays_here(name) {
+    // Said to all caches on the way, where those hear what the origin says.
+    let goes_on = facts.as_it_came && *name == CDN_CACHE_CONTROL;
+    if ours.contains(&text) || is_cors || stays_here(name) && !goes_on {
         return false;
     }
-    facts.as_it_came || !matches!(text, "cache-control" | "expires" | "pragma" | "vary")
+    facts.as_it_came
+        || !matches!(
+            text,
+            "cache-control" | "date" | "expires" | "pragma" | "vary"
+        )
 }
 
 /// What an origin says to an edge, or of itself.

@@ -28,6 +28,9 @@ const MISSING_NAMED_FRESH: Duration = Duration::from_millis(500);
 const LIVE_STALE_IF_ERROR_LEAST: Duration = secs(30);
 /// RFC 9111 §4.2.4 names no end; what is older helps nobody.
 const UNREACHABLE_STALE: Duration = secs(86_400);
+/// Of an error that names a lifetime: one request in so long finds out that it is
+/// over.
+const ERROR_FRESH_MOST: Duration = secs(10);
 /// Whatever target duration a playlist claims.
 const MISSING_FRESH_MOST: Duration = secs(60);
 
@@ -213,18 +216,36 @@ pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
 /// Heuristic freshness is off.
 pub fn origin(answer: &Answer, stale_when_unreachable: bool) -> Result<Lifetime, Bypass> {
     refused_by_origin(&answer.cache_control)?;
-    if !matches!(
-        answer.status,
-        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
-    ) {
+    // Any final status may be stored that says how long it is good for (RFC 9111
+    // §3); a 206 and a 304 are parts of another, and what an origin makes of a
+    // bad request, or of one viewer, is no other's: a header could shut everybody
+    // out.
+    let is_final = match answer.status {
+        206 | 304 => false,
+        404 | 405 | 410 | 414 => true,
+        status => matches!(status, 200..=399 | 500..=599),
+    };
+    if !is_final {
         return Err(Bypass::Status);
     }
+    let is_known = matches!(
+        answer.status,
+        200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 501
+    );
     let control = &answer.cache_control;
+    if control.must_understand && !is_known {
+        return Err(Bypass::Status);
+    }
     let fresh = match answer.origin_fresh() {
+        None if !is_known => return Err(Bypass::Status),
         _ if control.no_cache => Duration::ZERO,
         Some(fresh) => fresh,
         None if answer.has_validator => Duration::ZERO,
         None => return Err(Bypass::NoLifetime),
+    };
+    let fresh = match answer.status {
+        500.. => fresh.min(ERROR_FRESH_MOST),
+        _ => fresh,
     };
     let unless_strict = |stale: Option<Duration>| match control.must_revalidate || control.no_cache
     {

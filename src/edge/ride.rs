@@ -176,14 +176,17 @@ impl Server<'_> {
         record.fingerprint = Some(live.fingerprint.clone());
         let detail = Detail::forward(status, rider.starter, None);
         let stamp = self.visit.stamp(status, Some(live.age_on_arrival), detail);
+        let whole = live.head.status.as_u16();
         let wanted = match live.length {
+            // As of what is stored: only a 200 has parts.
+            _ if whole != 200 => Answer::Whole,
             Some(length) => answer(self.visit.request, &live.validators, length),
             None if is_not_modified(self.visit.request, &live.validators) => Answer::NotModified,
             None => Answer::Whole,
         };
         let (code, range) = match (wanted, live.length) {
             // Several parts of a body that still arrives: the whole serves as well.
-            (Answer::Whole | Answer::Parts(_), length) => (200, 0..length.unwrap_or(u64::MAX)),
+            (Answer::Whole | Answer::Parts(_), length) => (whole, 0..length.unwrap_or(u64::MAX)),
             (Answer::NotModified, _) => (304, 0..0),
             (Answer::Part(range), _) => (206, range),
             (Answer::Unsatisfiable, length) => {

@@ -55,7 +55,6 @@ pub fn course(head: &Head, rules: &CacheRules, asked: Asked, max_object: u64) ->
         500.. if asked.hides_errors || asked.has_stale => {
             return Course::Fail(Failure::ServerError);
         }
-        500.. => return Course::Private(Bypass::Status),
         304 if asked.to_confirm => return Course::Confirmed,
         // Nobody asked for less than the whole.
         304 | 206 => return Course::Fail(Failure::UnexpectedRange),
@@ -298,7 +297,7 @@ mod tests {
                 "503, plain",
                 "503 Service Unavailable\r\nContent-Length: 5",
                 &plain,
-                private(Bypass::Status),
+                Course::Share,
             ),
             (
                 "503, plain, stale",

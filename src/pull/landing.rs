@@ -242,7 +242,7 @@ impl Pull {
         self.linger = valid && object.freshness.lifetime.fresh == STATUS_FOR;
         let is_news = !self.job.ahead || !object.is_negative();
         if object.bypass.is_none() && valid && is_news {
-            if object.is_negative() {
+            if matches!(object.status, 404 | 410) {
                 let Name { realm, path, .. } = &object.name;
                 self.pulls.store.live.note_missing(*realm, path);
             }

@@ -283,6 +283,10 @@ impl Pull {
 
     /// Streams the body to the riders and stores it.
     async fn share(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
+        if exchange.head.status >= 500 {
+            // It may be stored, and is the origin's failure all the same.
+            self.job.origin.count(Failure::ServerError);
+        }
         if self.hides(&exchange) {
             // It is read so that the connection can be used again.
             exchange.drain().await;

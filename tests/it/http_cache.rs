@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::edge::{Connection, Reply, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions, Reply as Answer, SeenRequest};
@@ -72,20 +73,24 @@ async fn what_the_origin_said_to_one_viewer_is_not_told_to_another() {
 }
 
 #[tokio::test]
-async fn an_error_page_passes_as_it_came_and_is_not_stored() {
+async fn an_error_page_passes_as_it_came_and_is_stored_for_10_s_where_it_names_a_lifetime() {
     let origin = origin().await;
-    let fresh = [("Cache-Control", "max-age=60")];
-    in_turn(
-        &origin,
-        "/a",
-        vec![answer(503, "busy", &fresh), answer(200, "fine", &fresh)],
-    );
     let edge = edge(&origin).await;
-    let busy = get(&edge, "/a", &[]).await;
-    assert_eq!((busy.status, &busy.body[..]), (503, &b"busy"[..]));
-    assert_eq!(busy.cache(), "BYPASS");
-    let fine = get(&edge, "/a", &[]).await;
-    assert_eq!((fine.status, fine.cache()), (200, "MISS"));
+    for (path, control, first, after) in [
+        ("/told", "max-age=60", "MISS", "HIT"),
+        ("/silent", "public", "BYPASS", "MISS"),
+    ] {
+        let answers = [(503, "busy", control), (200, "fine", "max-age=60")];
+        let answers = answers
+            .map(|(status, body, control)| answer(status, body, &[("Cache-Control", control)]));
+        in_turn(&origin, path, answers.into());
+        let busy = get(&edge, path, &[]).await;
+        assert_eq!((busy.status, &busy.body[..]), (503, &b"busy"[..]));
+        assert_eq!(busy.cache(), first);
+        assert_eq!(get(&edge, path, &[]).await.cache(), after);
+        edge.clock.advance(Duration::from_secs(10));
+        assert_eq!(get(&edge, path, &[]).await.status, 200);
+    }
 }
 
 #[tokio::test]
@@ -285,7 +290,8 @@ async fn what_is_said_to_cdns_alone_counts_here_and_what_is_said_to_all_for_view
             (cache, Some(told)),
             "{path}"
         );
-        assert_eq!(reply.header("cdn-cache-control"), None);
+        let said = reply.header("cdn-cache-control");
+        assert!(said.is_some(), "caches on the way hear it, too");
     }
 }
 
@@ -375,4 +381,72 @@ async fn a_viewer_demands_only_where_the_zone_lets_him() {
     let refusals = "warren_refusals_total{reason=\"only_if_cached\",zone=\"test\"}";
     edge.settled().await;
     assert_eq!(edge.metric(refusals).await, 2.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_final_status_is_stored_that_names_its_lifetime_and_understood_where_it_must_be() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    let statuses = [203, 299, 302, 303, 307, 500, 502, 503, 599];
+    for status in statuses {
+        for (rule, stored) in [
+            ("max-age=60", true),
+            ("public", false),
+            ("max-age=60, must-understand", status == 203),
+        ] {
+            let path = format!("/{status}/{}", rule.len());
+            let answers =
+                ["first", "second"].map(|body| answer(status, body, &[("Cache-Control", rule)]));
+            in_turn(&origin, &path, answers.into());
+            let first = get(&edge, &path, &[]).await;
+            let again = get(&edge, &path, &[]).await;
+            assert_eq!((first.status, again.status), (status, status), "{rule}");
+            let same = first.body == again.body;
+            assert_eq!(same, stored, "{status} {rule}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hit_has_the_origins_date_and_what_it_said_to_cdns() {
+    const OLD: &str = "Sun, 29 Nov 2026 10:00:00 GMT";
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    let lifetime = [("CDN-Cache-Control", "max-age=999999999"), ("Date", OLD)];
+    in_turn(&origin, "/dated", vec![answer(200, "x", &lifetime)]);
+    in_turn(
+        &origin,
+        "/undated",
+        vec![answer(200, "x", &[("Cache-Control", "max-age=60")])],
+    );
+    for _ in 0..2 {
+        let reply = get(&edge, "/dated", &[]).await;
+        let dates: Vec<_> = reply
+            .headers
+            .iter()
+            .filter(|(name, _)| name == "date")
+            .collect();
+        assert_eq!((dates.len(), reply.header("date")), (1, Some(OLD)));
+        assert_eq!(reply.header("cdn-cache-control"), Some("max-age=999999999"));
+        assert!(get(&edge, "/undated", &[]).await.header("date").is_some());
+    }
+    assert_eq!(origin.count("/dated"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_still_arrives_has_its_own_status() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    let fresh = [("Cache-Control", "max-age=60")];
+    for status in [203, 301, 302, 404, 410, 503] {
+        let path = format!("/{status}");
+        in_turn(&origin, &path, vec![answer(status, "in two parts", &fresh)]);
+        let gate = origin.hold(&path, Some(3));
+        let mut viewer = Connection::open(edge.http()).await;
+        // Only a 200 has parts.
+        viewer.send("GET", &path, &[("Range", "bytes=0-1")]).await;
+        gate.arrived(1).await;
+        assert_eq!(viewer.head().await.0, status);
+        gate.release();
+    }
 }

@@ -159,7 +159,8 @@ impl<'l> Reply<'l> {
         for (name, value) in stamp.said {
             push_line(&mut head, name, value.as_bytes());
         }
-        push_end(&mut head, request.entry.came_at, close);
+        let now = (!object.lines.has_date).then_some(request.entry.came_at);
+        push_end(&mut head, now, close);
         let body: Vec<Bytes> = match request.is_head() {
             true => Vec::new(),
             false => object.body.slices(range).collect(),

@@ -6,7 +6,7 @@ use std::io::{self, IoSlice};
 use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::{CONNECTION, DATE, TRANSFER_ENCODING};
 use pingora::http::ResponseHeader;
 use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
@@ -46,7 +46,8 @@ impl<'s> Outbox<'s> {
         if self.chunked {
             push_line(&mut self.head, &TRANSFER_ENCODING, b"chunked");
         }
-        push_end(&mut self.head, self.now, self.close);
+        let now = (!head.headers.contains_key(DATE)).then_some(self.now);
+        push_end(&mut self.head, now, self.close);
     }
 
     /// Writes the next bytes of the body, and the head before the first.
@@ -89,11 +90,14 @@ pub fn push_status(out: &mut Vec<u8>, status: u16) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Date, Connection where it ends, and the empty line.
-pub fn push_end(out: &mut Vec<u8>, now: SystemTime, close: bool) {
-    out.extend_from_slice(b"date: ");
-    out.extend_from_slice(&date(now));
-    out.extend_from_slice(b"\r\n");
+/// Date, Connection where it ends, and the empty line; `now`: where it has no
+/// Date yet.
+pub fn push_end(out: &mut Vec<u8>, now: Option<SystemTime>, close: bool) {
+    if let Some(now) = now {
+        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(&date(now));
+        out.extend_from_slice(b"\r\n");
+    }
     if close {
         push_line(out, &CONNECTION, b"close");
     }
@@ -102,13 +106,13 @@ pub fn push_end(out: &mut Vec<u8>, now: SystemTime, close: bool) {
 
 thread_local! {
     /// The last Date, and the second that it is of.
-    static DATE: Cell<(u64, [u8; 29])> = const { Cell::new((0, [b' '; 29])) };
+    static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((0, [b' '; 29])) };
 }
 
 /// An IMF-fixdate (RFC 9110 §5.6.7), rendered once a second.
 fn date(now: SystemTime) -> [u8; 29] {
     let second = unix_seconds(now);
-    let (cached, text) = DATE.get();
+    let (cached, text) = LAST.get();
     if cached == second {
         return text;
     }
@@ -117,7 +121,7 @@ fn date(now: SystemTime) -> [u8; 29] {
     for (to, from) in text.iter_mut().zip(httpdate::fmt_http_date(whole).bytes()) {
         *to = from;
     }
-    DATE.set((second, text));
+    LAST.set((second, text));
     text
 }
 
