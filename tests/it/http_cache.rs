@@ -376,7 +376,7 @@ async fn a_viewer_demands_only_where_the_zone_lets_him() {
         );
         assert_eq!(seen, (status, cache, body.into()), "{path} {header:?}");
     }
-    edge.clock.advance(std::time::Duration::from_secs(2));
+    edge.clock.advance(Duration::from_secs(2));
     assert_eq!(get(&edge, "/b", &[old]).await.cache(), "EXPIRED");
     let refusals = "warren_refusals_total{reason=\"only_if_cached\",zone=\"test\"}";
     edge.settled().await;
