@@ -93,7 +93,7 @@ fn store(c: &mut Criterion) {
     let store = Store::new(Budget::new(64 << 20));
     let keys: Vec<_> = (0..1000).map(segment_key).collect();
     for key in &keys {
-        store.insert(key, object(&store));
+        store.insert(key, &object(&store));
     }
     let mut bench = |name| {
         let mut turn = 0;
@@ -101,7 +101,7 @@ fn store(c: &mut Criterion) {
             b.iter(|| {
                 turn = (turn + 1) % keys.len();
                 store
-                    .get(black_box(&keys[turn]), Kind::Segment)
+                    .get(black_box(&keys[turn]))
                     .map(|object| object.status)
             })
         });
@@ -115,7 +115,7 @@ fn store(c: &mut Criterion) {
             .add(7, &Purge::Tag(format!("tag-{at}")), Mode::Hard);
     }
     bench("store, behind purges of 10,000 prefixes and 10,000 tags");
-    assert!(store.get(&keys[0], Kind::Segment).is_some(), "a hit");
+    assert!(store.get(&keys[0]).is_some(), "a hit");
 }
 
 fn segment_path() -> CanonicalPath {

@@ -21,6 +21,18 @@ impl Body {
         self.len
     }
 
+    /// Bytes of the budget that it takes: a last piece beyond
+    /// [`LARGEST_EXACT`] has a whole chunk.
+    pub fn footprint(&self) -> u64 {
+        let chunk = CHUNK_BYTES as u64;
+        let (chunks, tail) = (self.len / chunk, self.len % chunk);
+        let tail = match tail > LARGEST_EXACT as u64 {
+            true => chunk,
+            false => tail,
+        };
+        chunks * chunk + tail
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -209,6 +221,33 @@ mod tests {
             let want = &whole[range.start as usize..range.end as usize];
             let found: Vec<u8> = body.slices(range.clone()).flatten().collect();
             assert!(found == want, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_weighs_what_it_takes_of_the_budget() {
+        let chunk = CHUNK_BYTES as u64;
+        for len in [
+            0,
+            1,
+            2048,
+            chunk / 2,
+            chunk / 2 + 1,
+            200 << 10,
+            chunk,
+            chunk + 1,
+            5 * chunk / 3,
+        ] {
+            let budget = Budget::new(8 << 20);
+            let mut writer = BodyWriter::with_length(&budget, len).ok().unwrap();
+            let mut left = len as usize;
+            while left > 0 {
+                let count = writer.spare().ok().unwrap().len().min(left);
+                writer.advance(count);
+                left -= count;
+            }
+            let body = writer.finish();
+            assert_eq!(body.footprint(), budget.used() as u64, "{len} bytes");
         }
     }
 

@@ -124,10 +124,10 @@ impl Object {
         purges.since(born, *realm, path.as_str(), self.kind, tags)
     }
 
-    /// Bytes for moka's scales.
+    /// Bytes for moka's scales: what it takes of the budget.
     pub fn weight(&self) -> u32 {
-        let decoded = self.decoded.as_ref().map_or(0, |it| it.body.len());
-        u32::try_from(self.body.len() + decoded)
+        let decoded = self.decoded.as_ref().map_or(0, |it| it.body.footprint());
+        u32::try_from(self.body.footprint() + decoded)
             .unwrap_or(u32::MAX)
             .saturating_add(ENTRY_OVERHEAD as u32)
     }

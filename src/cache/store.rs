@@ -1,6 +1,5 @@
-//! Two moka caches within one budget: small objects (playlists, keys, init
-//! sections) and large ones. In one cache a 2 MB segment would have to be asked
-//! for as often as all the playlists together that it would push out.
+//! The stored objects: one moka cache within the budget, whatever their sizes,
+//! and the short memories beside it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,16 +16,18 @@ use super::live::Live;
 use super::object::{Name, Object};
 use super::purge::{Mode, Purges};
 use super::vary::{MAX_NAMES, Variation};
-use crate::hls::Kind;
 use crate::origin::Failure;
 
-/// Bodies up to this go to the small cache.
-pub const SMALL_BYTES: u64 = 64 << 10;
 /// Of the budget: what moka may hold; the rest is for pulls in flight. moka
 /// evicts after an insert, so without that room a full cache could not turn over.
 const STORED_PERCENT: u64 = 80;
-/// Of what moka may hold: the small cache's part.
-const SMALL_PERCENT: u64 = 15;
+/// moka counts how often something is asked for up to 15, and lets in what was
+/// asked for more often than all together that it would push out: among small
+/// bodies that were asked for once each, no film would ever be stored. What was
+/// refused so often is stored all the same.
+const MOST_REFUSED: u32 = 16;
+/// Refusals are remembered for one key for so many bytes of the budget.
+const REFUSED_BYTES: u64 = 64 << 10;
 /// Entries of the memories below.
 const MEMORY_ENTRIES: u64 = 10_000;
 /// A key that may not be shared is pulled by each viewer for this long before
@@ -38,8 +39,9 @@ const FAILED_FOR: Duration = Duration::from_secs(1);
 
 /// Everything that is remembered of objects.
 pub struct Store {
-    small: Cache<Key, Arc<Object>>,
-    large: Cache<Key, Arc<Object>>,
+    objects: Cache<Key, Entry>,
+    /// How often an object was not let in.
+    refused: Cache<Key, u32>,
     pub budget: Budget,
     pub purges: Purges,
     /// Keys whose answers may not be shared.
@@ -55,6 +57,23 @@ pub struct Store {
     evictions: Arc<Evictions>,
 }
 
+#[derive(Clone)]
+struct Entry {
+    object: Arc<Object>,
+    /// It weighs nothing yet, and is let in: what is there is then updated,
+    /// whatever it weighs.
+    light: bool,
+}
+
+impl Entry {
+    fn weight(&self, key: &Key) -> u32 {
+        match self.light {
+            true => 0,
+            false => self.object.weight().saturating_add(key.len() as u32),
+        }
+    }
+}
+
 /// Evictions since the start, by cause.
 #[derive(Debug, Default)]
 pub struct Evictions {
@@ -64,8 +83,11 @@ pub struct Evictions {
 }
 
 impl Evictions {
-    fn count(&self, object: &Object, cause: RemovalCause) {
-        object.stored.store(false, Relaxed);
+    fn count(&self, entry: &Entry, cause: RemovalCause) {
+        if entry.light {
+            return;
+        }
+        entry.object.stored.store(false, Relaxed);
         let counter = match cause {
             RemovalCause::Size | RemovalCause::Expired => &self.size,
             RemovalCause::Replaced => &self.replaced,
@@ -78,21 +100,16 @@ impl Evictions {
 impl Store {
     pub fn new(budget: Budget) -> Self {
         let stored = budget.limit() as u64 * STORED_PERCENT / 100;
-        let small = stored * SMALL_PERCENT / 100;
         let evictions = Arc::new(Evictions::default());
-        let objects = |capacity: u64| {
-            let evictions = Arc::clone(&evictions);
-            Cache::builder()
-                .max_capacity(capacity)
-                .weigher(|key: &Key, object: &Arc<Object>| {
-                    object.weight().saturating_add(key.len() as u32)
-                })
-                .eviction_listener(move |_, object, cause| evictions.count(&object, cause))
-                .build()
-        };
+        let counts = Arc::clone(&evictions);
+        let objects = Cache::builder()
+            .max_capacity(stored)
+            .weigher(|key: &Key, entry: &Entry| entry.weight(key))
+            .eviction_listener(move |_, entry, cause| counts.count(&entry, cause))
+            .build();
         Self {
-            small: objects(small),
-            large: objects(stored - small),
+            objects,
+            refused: Cache::new(stored / REFUSED_BYTES),
             budget,
             purges: Purges::default(),
             passing: Cache::builder()
@@ -116,15 +133,10 @@ impl Store {
 
     /// The object under a key, fresh or not; not one that was purged, or denies
     /// what is there by now.
-    pub fn get(&self, key: &Key, kind: Kind) -> Option<Arc<Object>> {
-        let (first, second) = match kind {
-            Kind::Segment | Kind::Other => (&self.large, &self.small),
-            _ => (&self.small, &self.large),
-        };
-        let object = first.get(key).or_else(|| second.get(key))?;
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        let Entry { object, .. } = self.objects.get(key)?;
         if object.purged(&self.purges) == Some(Mode::Hard) || self.is_contradicted(&object) {
-            self.small.invalidate(key);
-            self.large.invalidate(key);
+            self.objects.invalidate(key);
             return None;
         }
         Some(object)
@@ -133,44 +145,57 @@ impl Store {
     /// How many stored objects these purges would end; those that are gone
     /// already do not count.
     pub fn count(&self, wanted: &Purges) -> usize {
-        let all = self.small.iter().chain(self.large.iter());
         let names = |object: &Object| {
             object.purged_since(wanted, 0).is_some()
                 && object.purged(&self.purges) != Some(Mode::Hard)
         };
-        all.filter(|(_, object)| names(object)).count()
+        let all = self.objects.iter();
+        all.filter(|(_, entry)| names(&entry.object)).count()
     }
 
     /// The objects that were served most, most first.
     pub fn most_served(&self, count: usize) -> Vec<Arc<Object>> {
-        let all = self.small.iter().chain(self.large.iter());
-        let mut objects: Vec<Arc<Object>> = all.map(|(_, object)| object).collect();
+        let all = self.objects.iter();
+        let mut objects: Vec<Arc<Object>> = all.map(|(_, entry)| entry.object).collect();
         objects.retain(|object| object.hits.about() > 0);
         objects.sort_by_cached_key(|object| std::cmp::Reverse(object.hits.about()));
         objects.truncate(count);
         objects
     }
 
-    pub fn insert(&self, key: &Key, object: Arc<Object>) {
+    pub fn insert(&self, key: &Key, object: &Arc<Object>) {
         self.failed.invalidate(key);
-        object.stored.store(true, Relaxed);
-        if object.body.len() <= SMALL_BYTES {
-            self.large.invalidate(key);
-            self.small.insert(key.clone(), object);
-        } else {
-            self.small.invalidate(key);
-            self.large.insert(key.clone(), object);
-            // Admission and eviction happen here, not some inserts later: the
-            // next pull may need the memory.
-            self.large.run_pending_tasks();
+        if self.put(key, object, false) {
+            return;
         }
+        let before = self.refused.get(key).unwrap_or_default();
+        if before + 1 < MOST_REFUSED {
+            self.refused.insert(key.clone(), before + 1);
+            return;
+        }
+        self.refused.invalidate(key);
+        if self.put(key, object, true) {
+            self.put(key, object, false);
+        }
+    }
+
+    /// Whether it is let in. Admission and eviction happen here, not some inserts
+    /// later: the next pull may need the memory.
+    fn put(&self, key: &Key, object: &Arc<Object>, light: bool) -> bool {
+        object.stored.store(true, Relaxed);
+        let entry = Entry {
+            object: Arc::clone(object),
+            light,
+        };
+        self.objects.insert(key.clone(), entry);
+        self.objects.run_pending_tasks();
+        self.objects.contains_key(key)
     }
 
     /// Forgets what is stored under a key, whatever it varies by.
     pub fn remove(&self, base: &Key) {
         self.variations.invalidate(base);
-        self.small.invalidate(base);
-        self.large.invalidate(base);
+        self.objects.invalidate(base);
     }
 
     pub fn variation(&self, base: &Key) -> Option<Variation> {
@@ -194,15 +219,14 @@ impl Store {
 
     /// Whether the object under a key is still this one: TinyLFU may refuse
     /// one that was asked for too seldom.
-    pub fn holds(&self, key: &Key, kind: Kind, object: &Arc<Object>) -> bool {
-        self.get(key, kind)
+    pub fn holds(&self, key: &Key, object: &Arc<Object>) -> bool {
+        self.get(key)
             .is_some_and(|stored| Arc::ptr_eq(&stored, object))
     }
 
     /// Evicts what is due, so that its memory comes back to the budget.
     pub fn make_room(&self) {
-        self.small.run_pending_tasks();
-        self.large.run_pending_tasks();
+        self.objects.run_pending_tasks();
     }
 
     pub fn pass(&self, key: &Key, reason: Bypass) {
@@ -245,10 +269,7 @@ impl Store {
 
     /// Stored objects and their bytes, as moka counts them.
     pub fn totals(&self) -> (u64, u64) {
-        (
-            self.small.entry_count() + self.large.entry_count(),
-            self.small.weighted_size() + self.large.weighted_size(),
-        )
+        (self.objects.entry_count(), self.objects.weighted_size())
     }
 
     pub fn evictions(&self) -> &Evictions {

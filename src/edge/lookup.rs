@@ -132,7 +132,7 @@ impl<'a> Query<'a> {
 
     fn look(&self) -> Looked {
         let pulls = &self.visit.node.pulls;
-        let Some(object) = pulls.store.get(&self.key, self.kind) else {
+        let Some(object) = pulls.store.get(&self.key) else {
             return Looked::Bad(None);
         };
         let hit = |object, status, failure| {
@@ -463,7 +463,7 @@ pub fn stored(
     let key = variation.map_or_else(|| key.clone(), |it| it.key(&key, &[]));
     Stored {
         kind,
-        object: store.get(&key, kind),
+        object: store.get(&key),
         key,
     }
 }

@@ -81,7 +81,7 @@ impl Pull {
         let known = Arc::downgrade(object);
         tokio::spawn(async move {
             sleep(wait).await;
-            let stored = pulls.store.get(&job.key, job.kind);
+            let stored = pulls.store.get(&job.key);
             let Some(stored) = stored.filter(|it| Arc::as_ptr(it) == known.as_ptr()) else {
                 return;
             };
@@ -121,7 +121,7 @@ impl Pull {
 
     fn has(&self, path: &CanonicalPath) -> bool {
         let store = &self.pulls.store;
-        store.get(&self.plain_key(path), Kind::of(path)).is_some()
+        store.get(&self.plain_key(path)).is_some()
     }
 
     fn plain_key(&self, path: &CanonicalPath) -> Key {

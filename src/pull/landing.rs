@@ -246,12 +246,9 @@ impl Pull {
                 let Name { realm, path, .. } = &object.name;
                 self.pulls.store.live.note_missing(*realm, path);
             }
-            self.pulls.store.insert(&self.job.key, Arc::clone(&object));
+            self.pulls.store.insert(&self.job.key, &object);
             self.refresh_later(&object);
-            self.linger = !self
-                .pulls
-                .store
-                .holds(&self.job.key, self.job.kind, &object);
+            self.linger = !self.pulls.store.holds(&self.job.key, &object);
         }
         self.flight.land(Landing {
             object,

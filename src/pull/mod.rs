@@ -187,7 +187,7 @@ impl Pulls {
                 let lingers =
                     |object: &Arc<Object>| seat.until.is_some() && object.bypass.is_none();
                 if let Some(object) = landed.filter(lingers) {
-                    self.store.insert(key, object);
+                    self.store.insert(key, &object);
                 }
                 self.counts.collapsed.fetch_add(1, Relaxed);
                 return Joined::Riding(seat.flight.board(false));
@@ -196,7 +196,7 @@ impl Pulls {
         }
         // A pull stores its object before it leaves the map: whoever finds
         // neither a flight here nor an object there is the first.
-        if let Some(object) = self.store.get(key, place.kind)
+        if let Some(object) = self.store.get(key)
             && good(&object)
         {
             return Joined::Stored(object);

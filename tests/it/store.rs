@@ -1,6 +1,7 @@
 //! The store under threads: weights, eviction, and memory that always comes back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use warren::cache::body::BodyWriter;
@@ -68,7 +69,7 @@ fn put(store: &Store, name: &str, len: u64, fill: u8) -> bool {
         object(store, len, fill)
     });
     let Some(object) = made else { return false };
-    store.insert(&key(name), object);
+    store.insert(&key(name), &object);
     true
 }
 
@@ -78,26 +79,16 @@ fn a_full_store_turns_over_and_never_exceeds_its_budget() {
     let mut refused = 0;
     for i in 0..600u32 {
         // Asked for before it is stored, as every pulled object is.
-        store.get(&key(&format!("/s{i}.ts")), Kind::Segment);
+        store.get(&key(&format!("/s{i}.ts")));
         refused += u32::from(!put(&store, &format!("/s{i}.ts"), 1 << 20, i as u8));
         assert!(store.budget.used() <= BUDGET);
     }
     assert_eq!(refused, 0, "there is always room for one more pull");
     let stored = (0..600u32)
-        .filter(|i| {
-            store
-                .get(&key(&format!("/s{i}.ts")), Kind::Segment)
-                .is_some()
-        })
+        .filter(|i| store.get(&key(&format!("/s{i}.ts"))).is_some())
         .count();
     assert!((15..=32).contains(&stored), "{stored} of 600 are stored");
-    assert!(
-        store
-            .evictions()
-            .size
-            .load(std::sync::atomic::Ordering::Relaxed)
-            > 500
-    );
+    assert!(store.evictions().size.load(Relaxed) > 500);
 }
 
 #[test]
@@ -126,9 +117,7 @@ fn a_million_insertions_of_one_key_leave_one_object_and_eviction_alive() {
     }
     assert!(store.budget.used() <= BUDGET);
     assert!(
-        store
-            .get(&key("/live/index.m3u8"), Kind::Playlist)
-            .is_some(),
+        store.get(&key("/live/index.m3u8")).is_some(),
         "segments do not push out a playlist"
     );
 }
@@ -144,7 +133,7 @@ fn threads_that_store_read_and_replace_see_only_whole_objects() {
                     let name = format!("/s{}.ts", (round + u32::from(thread) * 7) % 60);
                     let sizes = [3_000, 300_000, 900_000];
                     put(&store, &name, sizes[round as usize % 3], thread);
-                    if let Some(object) = store.get(&key(&name), Kind::Segment) {
+                    if let Some(object) = store.get(&key(&name)) {
                         let mut bytes = object.body.slices(0..object.body.len()).flatten();
                         let first = bytes.next();
                         assert!(
@@ -163,7 +152,7 @@ fn threads_that_store_read_and_replace_see_only_whole_objects() {
 fn a_reader_keeps_its_object_through_eviction_and_gives_the_memory_back() {
     let store = Store::new(Budget::new(BUDGET));
     assert!(put(&store, "/old.ts", 1 << 20, 7));
-    let held = store.get(&key("/old.ts"), Kind::Segment).expect("stored");
+    let held = store.get(&key("/old.ts")).expect("stored");
     let slices: Vec<_> = held.body.slices(0..held.body.len()).collect();
     drop(held);
     for i in 0..100u32 {
@@ -177,4 +166,38 @@ fn a_reader_keeps_its_object_through_eviction_and_gives_the_memory_back() {
     drop(slices);
     drop(store.budget.chunk());
     assert!(store.budget.used() <= BUDGET + CHUNK_BYTES);
+}
+
+#[test]
+fn small_bodies_may_have_all_of_the_memory() {
+    let store = Store::new(Budget::new(BUDGET));
+    for i in 0..20_000 {
+        put(&store, &format!("/{i}.aac"), 2 << 10, 1);
+    }
+    let (_, bytes) = store.totals();
+    assert!(store.evictions().size.load(Relaxed) > 0);
+    assert!(
+        bytes * 100 >= BUDGET as u64 * 80 * 95 / 100,
+        "{bytes} bytes are used"
+    );
+}
+
+#[test]
+fn small_bodies_that_were_asked_for_once_keep_no_film_out() {
+    let store = Store::new(Budget::new(BUDGET));
+    for i in 0..20_000 {
+        put(&store, &format!("/{i}.jpg"), 2 << 10, 1);
+    }
+    let asked = (1..=100).find(|_| {
+        store.get(&key("/film.mp4"));
+        put(&store, "/film.mp4", 2 << 20, 2);
+        store.get(&key("/film.mp4")).is_some()
+    });
+    assert!(
+        asked.is_some_and(|times| times <= 20),
+        "stored after {asked:?}"
+    );
+    let film = store.get(&key("/film.mp4")).expect("stored");
+    assert_eq!(film.pinned(), 0, "its bytes are the cache's");
+    assert!(store.totals().1 <= BUDGET as u64 * 80 / 100);
 }
