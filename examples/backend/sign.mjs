@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Signs one URL for Warren. Node's own modules are enough.
 //
-// sign.mjs [--scheme hs256|sha256] [--form query|path] [--ip ADDRESS] PATH EXPIRES [NAME=VALUE ...]
+// sign.mjs [--scheme hs256|sha256|md5] [--form query|path] [--ip ADDRESS] PATH EXPIRES [NAME=VALUE ...]
 //
 // CDN_BASE_URL and CDN_SECURITY_KEY come from the environment.
 import { parseArgs } from "node:util";
@@ -42,6 +42,13 @@ function addressOf(ip) {
 }
 // docs/backend.md ends
 
+// The oldest scheme: one object, in the query, and nothing else can be said.
+export function signMd5({ base, key, path, expires }) {
+  if (!key || !/^[1-9]\d{9}$/.test(expires)) throw new Error("a key, and an expiry of ten digits of seconds, are needed");
+  const token = createHash("md5").update(key + path + expires).digest("base64url");
+  return `${base}${encodeURIComponent(path).replaceAll("%2F", "/")}?token=${token}&expires=${expires}`;
+}
+
 const { values, positionals } = parseArgs({
   options: { scheme: { type: "string" }, form: { type: "string" }, ip: { type: "string" } },
   allowPositionals: true,
@@ -49,4 +56,11 @@ const { values, positionals } = parseArgs({
 const [path, expires, ...pairs] = positionals;
 const params = Object.fromEntries(pairs.map((pair) => pair.split(/=(.*)/s, 2)));
 const base = process.env.CDN_BASE_URL.replace(/\/+$/, "");
-console.log(sign({ base, key: process.env.CDN_SECURITY_KEY, path, expires: Number(expires), params, ...values }));
+const what = { base, key: process.env.CDN_SECURITY_KEY, path, expires: Number(expires), params, ...values };
+if (what.scheme !== "md5") {
+  console.log(sign(what));
+} else if (what.form === "path" || what.ip || pairs.length) {
+  throw new Error("MD5 signs one object in the query, without an address and parameters");
+} else {
+  console.log(signMd5(what));
+}

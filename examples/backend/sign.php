@@ -2,7 +2,7 @@
 <?php
 // Signs one URL for Warren. PHP's own functions are enough.
 //
-// sign.php [--scheme=hs256|sha256] [--form=query|path] [--ip=ADDRESS] PATH EXPIRES [NAME=VALUE ...]
+// sign.php [--scheme=hs256|sha256|md5] [--form=query|path] [--ip=ADDRESS] PATH EXPIRES [NAME=VALUE ...]
 //
 // CDN_BASE_URL and CDN_SECURITY_KEY come from the environment.
 declare(strict_types=1);
@@ -44,6 +44,16 @@ function sign(string $base, string $key, string $path, int $expires, array $para
 }
 // docs/backend.md ends
 
+// The oldest scheme: one object, in the query, and nothing else can be said.
+function sign_md5(string $base, string $key, string $path, int $expires): string
+{
+    if ($key === '' || $expires < 10 ** 9 || $expires >= 10 ** 10) {
+        throw new InvalidArgumentException('a key, and an expiry of ten digits of seconds, are needed');
+    }
+    $token = rtrim(strtr(base64_encode(hash('md5', $key . $path . $expires, true)), '+/', '-_'), '=');
+    return $base . str_replace('%2F', '/', rawurlencode($path)) . "?token=$token&expires=$expires";
+}
+
 $options = getopt('', ['scheme:', 'form:', 'ip:'], $rest);
 [$path, $expires] = array_slice($argv, $rest, 2);
 $params = [];
@@ -51,5 +61,10 @@ foreach (array_slice($argv, $rest + 2) as $pair) {
     [$name, $value] = explode('=', $pair, 2);
     $params[$name] = $value;
 }
-echo sign(rtrim((string) getenv('CDN_BASE_URL'), '/'), (string) getenv('CDN_SECURITY_KEY'), $path, (int) $expires, $params,
-    $options['scheme'] ?? 'hs256', $options['form'] ?? 'query', $options['ip'] ?? ''), "\n";
+[$base, $key] = [rtrim((string) getenv('CDN_BASE_URL'), '/'), (string) getenv('CDN_SECURITY_KEY')];
+[$scheme, $form, $ip] = [$options['scheme'] ?? 'hs256', $options['form'] ?? 'query', $options['ip'] ?? ''];
+if ($scheme === 'md5' && ($form === 'path' || $ip !== '' || $params !== [])) {
+    throw new InvalidArgumentException('MD5 signs one object in the query, without an address and parameters');
+}
+echo $scheme === 'md5' ? sign_md5($base, $key, $path, (int) $expires)
+    : sign($base, $key, $path, (int) $expires, $params, $scheme, $form, $ip), "\n";

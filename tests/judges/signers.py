@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 
 from verdict import Skipped, expect
@@ -155,10 +156,31 @@ def signs_what_the_edge_lets_in(language):
                         ]:
                             said = explain(url, *elsewhere)
                             expect(said["reason"] == reason, f"{case}, {elsewhere}: {said}")
+        md5(command)
         addresses(command)
         mistakes(command)
         vectors(command)
+        the_page_runs_as_it_stands(language)
     return judge
+
+
+def md5(command):
+    """The oldest scheme, for those who come from nginx: one object in the query, and only where it is allowed."""
+    option = ["--scheme", "md5"]
+    for path in ODD_PATHS:
+        url = sign(command, path, options=option)
+        said = explain(url, *option)
+        expect((said["reason"], said["scheme"], said["path"]) == ("ok", "md5", path), f"md5, {path}: {url}: {said}")
+        expect(explain(url)["reason"] == "scheme_not_allowed", f"md5, {path}: let in by default")
+    url = sign(command, ODD_PATHS[0], options=option)
+    for what, changed, reasons in tampered(url, []):
+        # No parameter is signed, and none that means nothing is refused.
+        reasons = ["ok"] if what == "one more parameter" else reasons
+        said = explain(changed, *option)
+        expect(said["reason"] in reasons, f"md5, changed {what}: {changed}: {said}")
+    expect(explain(url, *option, at=EXPIRES + 1)["reason"] == "expired", "md5, too late")
+    for more, params in ([["--form", "path"], []], [["--ip", ADDRESS], []], [[], ["token_path=/v/s1/"]]):
+        expect(sign(command, "/v/s1/a.ts", params=params, options=[*option, *more]) is None, f"md5 signs {more} {params}")
 
 
 def addresses(command):
@@ -230,9 +252,10 @@ def vectors(command):
         name, scheme, expires = vector["name"], vector["scheme"], vector["expires"]
         split = urllib.parse.urlsplit(vector["url"])
         query = urllib.parse.parse_qsl(split.query, keep_blank_values=True)
-        # MD5 is not in the examples; they take a path, without dot segments or an encoded slash, and no name twice.
+        # The examples take a path, without dot segments or an encoded slash, and no name twice; MD5 without an address.
         odd = not split.path or "/../" in split.path or "%2F" in split.path
-        if scheme not in ("hs256", "sha256") or odd or vector["expected_url"] is None:
+        known = ("hs256", "sha256") if vector["ip"] else ("hs256", "sha256", "md5")
+        if scheme not in known or odd or vector["expected_url"] is None:
             continue
         given = collections.defaultdict(str, vector["params"])
         params = dict(query)
@@ -259,11 +282,87 @@ def vectors(command):
         same = urllib.parse.unquote(url or "") == urllib.parse.unquote(want)
         expect(mapped or same and vector["expected_token"] in url, f"{name}: {url} and not {want}")
         viewer = ["--client-ip", vector["ip"] or "192.0.2.1"]
+        viewer += ["--scheme", "md5"] if scheme == "md5" else []
         if given["token_countries"]:
             viewer += ["--country", given["token_countries"][:2]]
         said = explain(url, *viewer, key=vector["security_key"], at=expires - 60)
         expect(said["reason"] == vector.get("edge_refuses", "ok"), f"{name}: {url}: {said}")
-    expect(asked >= 95, f"only {asked} vectors were asked")
+    expect(asked >= 102, f"only {asked} vectors were asked")
+
+
+# How each language's code is run out of docs/backend.md: what stands before it, and a call behind it.
+CALLS = {
+    "Python": ("py", "", """
+import os
+print(sign(os.environ["CDN_BASE_URL"], os.environ["CDN_SECURITY_KEY"], "/v/s1/a b.ts", EXPIRES, {"token_path": "/v/s1/"}))
+"""),
+    "Node": ("mjs", "", """
+console.log(sign({ base: process.env.CDN_BASE_URL, key: process.env.CDN_SECURITY_KEY, path: "/v/s1/a b.ts", expires: EXPIRES,
+  params: { token_path: "/v/s1/" } }));
+"""),
+    "PHP": ("php", "<?php\n", """
+echo sign(getenv('CDN_BASE_URL'), getenv('CDN_SECURITY_KEY'), '/v/s1/a b.ts', EXPIRES, ['token_path' => '/v/s1/']), "\\n";
+"""),
+    "Go": ("go", "package signer\n\n", """
+// Call is what a program's main would call.
+func Call(base, key string) (string, error) {
+	return Sign(base, key, "/v/s1/a b.ts", EXPIRES, Options{Params: map[string]string{"token_path": "/v/s1/"}})
+}
+"""),
+}
+GO_MAIN = """package main
+
+import (
+	"fmt"
+	"os"
+	"signer"
+)
+
+func main() {
+	url, err := signer.Call(os.Getenv("CDN_BASE_URL"), os.Getenv("CDN_SECURITY_KEY"))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(url)
+}
+"""
+
+
+def the_page_runs_as_it_stands(language):
+    """What docs/backend.md shows of a language is all that a file of it needs."""
+    ending, before, call = CALLS[language]
+    page = (ROOT / "docs" / "backend.md").read_text()
+    shown = re.search(rf"^## {language}\n.*?^```\w+\n(.*?)^```", page, re.M | re.S)[1]
+    with tempfile.TemporaryDirectory(prefix="judge-page-") as folder:
+        file = pathlib.Path(folder) / f"signer.{ending}"
+        file.write_text(before + shown + call.replace("EXPIRES", str(EXPIRES)))
+        command = run_by(language, file)
+        environment = {**os.environ, "CDN_BASE_URL": BASE, "CDN_SECURITY_KEY": KEY}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    expect(done.returncode == 0, f"docs/backend.md, {language}: {done.stdout}{done.stderr}")
+    said = explain(done.stdout.strip())
+    expect(said["reason"] == "ok" and said["signed_path"] == "/v/s1/", f"docs/backend.md, {language}: {done.stdout}: {said}")
+
+
+def run_by(language, file):
+    """The command that runs a file of this language; of Go a package and a program around it."""
+    if language != "Go":
+        return [{"Python": sys.executable, "Node": "node", "PHP": "php"}[language], str(file)]
+    folder = file.parent
+    (folder / "main").mkdir()
+    (folder / "main" / "main.go").write_text(GO_MAIN)
+    go, program = shutil.which("go"), str(folder / "program")
+    if go:
+        (folder / "go.mod").write_text("module signer\n")
+        environment = {**os.environ, "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOCACHE": str(folder / "cache")}
+        build = [[go, "build", "-o", program, "./main"]]
+    else:
+        environment = None
+        build = [["gccgo", "-c", "-fgo-pkgpath=signer", "-o", "signer.o", file.name], ["gccgo", "-o", program, "main/main.go", "signer.o"]]
+    for command in build:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+        expect(done.returncode == 0, f"docs/backend.md, {language}: {done.stderr}")
+    return [program]
 
 
 def docs_quote_the_examples():
@@ -274,6 +373,11 @@ def docs_quote_the_examples():
         quoted = re.search(r"docs/backend\.md begins\n(.*?)\n[^\n]*docs/backend\.md ends", text, re.S)
         expect(quoted, f"{file.name} has no marks")
         expect(quoted[1].strip() in page, f"docs/backend.md does not quote {file.name} as it is")
+    shell = re.search(r"in a shell:\n\n```sh\n(.*?)```", page, re.S)[1]
+    found("openssl")
+    done = subprocess.run(["sh", "-euc", shell], capture_output=True, text=True, env={**os.environ, "CDN_BASE_URL": BASE, "CDN_SECURITY_KEY": KEY})
+    said = explain(done.stdout.strip(), at=int(time.time()))
+    expect((said["reason"], said["scheme"]) == ("ok", "sha256"), f"docs/backend.md, the shell: {done.stdout}{done.stderr}: {said}")
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tokens.md").read_text(), re.S):
         names = {}
         exec(compile(code, "docs/tokens.md", "exec"), names)
