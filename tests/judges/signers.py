@@ -4,8 +4,11 @@ Each signs a table of odd paths in every scheme and form; `warren explain` lets
 the URL in, and refuses it by name once anything in it is changed. Then come the
 vectors, whose tokens each must make.
 """
+import base64
 import collections
+import contextlib
 import functools
+import hashlib
 import json
 import os
 import pathlib
@@ -65,8 +68,8 @@ def signer(language):
     return [built_go()]
 
 
-def found(program):
-    path = shutil.which(program)
+def found(program, where=None):
+    path = shutil.which(program, path=where)
     if not path:
         raise Skipped(f"{program} is not installed")
     return path
@@ -381,7 +384,97 @@ def docs_quote_the_examples():
     for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tokens.md").read_text(), re.S):
         names = {}
         exec(compile(code, "docs/tokens.md", "exec"), names)
-        for url in (names["sign"]("/v/s1/a.ts", KEY), names["sign_folder"]("/v/s1/", "/v/s1/a.ts", KEY)):
-            command = [str(WARREN), "explain", url, "--key", KEY]
-            done = subprocess.run(command, capture_output=True, text=True)
-            expect(done.returncode == 0, f"docs/tokens.md: {url}: {done.stdout}")
+        made = {
+            "sign": lambda sign: sign("/v/s1/a.ts", KEY),
+            "sign_folder": lambda sign: sign("/v/s1/", "/v/s1/a.ts", KEY),
+            "sign_md5": lambda sign: sign("/v/s1/a b.ts", KEY),
+        }
+        urls = [call(names[name]) for name, call in made.items() if name in names]
+        expect(urls, f"docs/tokens.md: nothing in it signs:\n{code}")
+        for url in urls:
+            said = explain(url, "--scheme", "hs256", "--scheme", "md5", at=int(time.time()))
+            expect(said["reason"] == "ok", f"docs/tokens.md: {url}: {said}")
+
+
+def nginx_takes_both_forms():
+    """What docs/tokens.md tells nginx to do while a backend moves: both forms, and nothing forged."""
+    nginx = found("nginx", f"{os.environ['PATH']}:/usr/sbin:{ROOT / 'target' / 'judges' / 'bin'}")
+    page = (ROOT / "docs" / "tokens.md").read_text().partition("## Moving from nginx secure_link")[2]
+    before, maps, lines = re.findall(r"```nginx\n(.*?)```", page, re.S)
+    location = before[: before.index("  proxy_pass")]
+    two = re.search(r"  secure_link .*?;\n  secure_link_md5\n.*?;\n", location, re.S)[0]
+    after = location.replace(two, lines)
+    new = "a-newer-key-of-the-edge"
+    expires = int(time.time()) + 3600
+    over = int(time.time()) - 60
+    paths = [path for path in ODD_PATHS if "%2F" not in path]
+
+    def link(text):
+        return base64.urlsafe_b64encode(hashlib.md5(text.encode()).digest()).decode().rstrip("=")
+
+    def old(path, until=expires, secret="SECRET", signed=None):
+        return f"{urllib.parse.quote(path)}?md5={link(f'{until}{signed or path} {secret}')}&expires={until}"
+
+    def md5_of(path, until=expires, key=new):
+        return sign([sys.executable, str(EXAMPLES / "sign.py")], path, until, options=["--scheme", "md5"], key=key, base="http://nginx")[12:]
+
+    @contextlib.contextmanager
+    def answers(config):
+        """What nginx says to each URL, the configuration being this."""
+        with tempfile.TemporaryDirectory(prefix="judge-nginx-") as folder:
+            os.chmod(folder, 0o755)
+            socket = f"{folder}/socket"
+            files = {name: f"{folder}/{name}" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")}
+            temporary = "".join(f"{name}_temp_path {path};\n" for name, path in files.items())
+            file = pathlib.Path(folder) / "nginx.conf"
+            text = f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\nhttp {{ access_log off; {temporary}{config} }}"
+            file.write_text(text.replace("listen socket", f"listen unix:{socket}"))
+            child = subprocess.Popen([nginx, "-c", str(file)], stderr=subprocess.PIPE, text=True)
+            try:
+                deadline = time.monotonic() + 10
+                while not os.path.exists(socket):
+                    expect(child.poll() is None, f"nginx does not start: {child.stderr and child.stderr.read()}")
+                    expect(time.monotonic() < deadline, "nginx does not listen")
+                    time.sleep(0.02)
+                yield lambda url: status(socket, url)
+            finally:
+                child.terminate()
+                child.wait(10)
+
+    def status(socket, url):
+        command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--path-as-is", "--unix-socket", socket, f"http://nginx{url}"]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def server(maps, location):
+        return f"{maps}\nserver {{ listen socket; {location}  return 204; }} }}"
+
+    found("curl")
+    with answers(server("", location)) as says:
+        for path in paths:
+            expect(says(old(path)) == 204, f"nginx as it was refuses {path}")
+        expect(says(md5_of(paths[0])) == 403, "nginx as it was takes the edge's form")
+    with answers(server(maps.replace("KEY", new), after)) as says:
+        for path in paths:
+            expect(says(old(path)) == 204, f"refuses the old form of {path}")
+            url = md5_of(path)
+            expect(says(url) == 204, f"refuses the new form of {path}: {url}")
+            said = explain(url, "--scheme", "md5", key=new, at=int(time.time()))
+            expect(said["reason"] == "ok", f"the edge and nginx differ: {url}: {said}")
+        path = "/v/s1/chunk17"
+        moved = md5_of(path).replace("/chunk17?", "/chunk1?").replace(f"expires={expires}", f"expires=7{expires}")
+        table = [
+            ("the old form, over", old(path, over), 410),
+            ("the new form, over", md5_of(path, over), 410),
+            ("the old form with the new key", old(path, secret=new), 403),
+            ("the new form with the old key", md5_of(path, key="SECRET"), 403),
+            ("the old form of another path", old(path, signed="/v/s2/a.ts"), 403),
+            ("the new form of another path", md5_of("/v/s2/a.ts").replace("/v/s2/a.ts", path), 403),
+            ("a boundary that was moved", moved, 403),
+            ("an old token as a new one", old(path).replace("md5=", "token="), 403),
+            ("a new token as an old one", md5_of(path).replace("token=", "md5="), 403),
+            ("no token", path, 403),
+            ("no expiry", md5_of(path).partition("&")[0], 403),
+        ]
+        for name, url, wanted in table:
+            got = says(url)
+            expect(got == wanted, f"{name}: {url}: {got} and not {wanted}")
