@@ -15,6 +15,8 @@ mod hosts;
 mod inspect;
 mod kin;
 mod listener;
+mod objects;
+mod orders;
 mod place;
 mod proof;
 mod purge;
@@ -25,6 +27,7 @@ mod warm;
 mod zones;
 
 pub use audit::Audit;
+pub use orders::{Order, What};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -38,7 +41,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::config::{self, AccessKey, Rights};
 use crate::edge::Node;
@@ -73,6 +76,7 @@ pub struct Admin {
     /// Places for those who warm.
     warms: Arc<Semaphore>,
     top: tokio::sync::Mutex<Top>,
+    orders: mpsc::Sender<Order>,
 }
 
 /// Who is let in, and calling whom.
@@ -97,8 +101,10 @@ impl Admin {
         settings: &config::Admin,
         address: SocketAddr,
         audit: Audit,
+        orders: mpsc::Sender<Order>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            orders,
             address,
             doors: ArcSwap::new(Doors::of(settings, address)),
             rates: Rates::default(),
@@ -174,6 +180,10 @@ fn router(admin: &Arc<Admin>) -> Router {
         .route("/v1/drain", changes(post(drain::begin).delete(drain::end)))
         .route("/v1/purge", purges(post(purge::v1)))
         .route("/v1/cache/inspect", reads(get(inspect::inspect)))
+        .route("/v1/cache/objects", reads(get(objects::list)))
+        .route("/v1/reload", changes(post(orders::reload)))
+        .route("/v1/reopen", changes(post(orders::reopen)))
+        .route("/v1/upgrade", changes(post(orders::upgrade)))
         .route(
             "/v1/takedowns",
             changes(post(takedown::add).delete(takedown::lift)),

@@ -153,6 +153,18 @@ impl Store {
         all.filter(|(_, entry)| names(&entry.object)).count()
     }
 
+    /// The objects of a realm whose paths begin so.
+    pub fn under(&self, realm: u32, prefix: &str) -> Vec<Arc<Object>> {
+        let all = self.objects.iter().map(|(_, entry)| entry.object);
+        let is_there = |object: &Arc<Object>| {
+            let name = &object.name;
+            name.realm == realm
+                && name.path.as_str().starts_with(prefix)
+                && object.purged(&self.purges) != Some(Mode::Hard)
+        };
+        all.filter(is_there).collect()
+    }
+
     /// The objects that were served most, most first.
     pub fn most_served(&self, count: usize) -> Vec<Arc<Object>> {
         let all = self.objects.iter();

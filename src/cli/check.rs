@@ -4,7 +4,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{BAD_CONFIG, say};
+use crate::clock::Clock;
 use crate::config::{Config, Environment};
+use crate::listen::Certificates;
+use crate::node::doubts;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -31,7 +34,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 // Secrets have no Debug text of their own.
                 say(format_args!("{config:#?}"));
             }
-            for warning in &config.warnings {
+            let certificates = Certificates::load(&config.certificates).ok().flatten();
+            let https = !config.listen.https.is_empty();
+            let certificates = certificates.filter(|_| https);
+            let doubts = certificates.map(|all| doubts(&all, &config.zones, &Clock::default()));
+            for warning in config.warnings.iter().chain(doubts.iter().flatten()) {
                 eprintln!("warning: {warning}");
             }
             eprintln!(

@@ -19,6 +19,7 @@ use super::key::secret_in;
 use super::{REFUSED, read, say, usage};
 use crate::config::Environment;
 
+const DEFAULT_ADMIN: &str = "http://127.0.0.1:9090";
 const DEFAULT_VARIABLE: &str = "WARREN_ACCESS_KEY";
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Characters of a progress bar.
@@ -28,9 +29,14 @@ const MAX_WAITS: u32 = 5;
 
 #[derive(Args)]
 pub struct Edges {
-    /// An edge's admin listener; may be repeated, for several edges.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
+    /// An edge's admin listener, or its name in --edges; may be repeated, for
+    /// several edges [default: WARREN_ADMIN, else all of --edges, else
+    /// http://127.0.0.1:9090].
+    #[arg(long, value_name = "URL|NAME")]
     admin: Vec<String>,
+    /// A file with a name and a URL in each line [default: WARREN_EDGES].
+    #[arg(long, value_name = "FILE")]
+    edges: Option<PathBuf>,
     /// The variable that holds the access key [default: WARREN_ACCESS_KEY].
     #[arg(long, value_name = "NAME", conflicts_with = "key_file")]
     key_env: Option<String>,
@@ -50,13 +56,26 @@ pub struct Edge<'e> {
 }
 
 impl Edges {
+    /// These, with the access key from its usual variable.
+    pub fn at(admin: &[String], json: bool) -> Self {
+        Self {
+            admin: admin.to_vec(),
+            edges: None,
+            key_env: None,
+            key_file: None,
+            json,
+        }
+    }
+
     /// Does something at each edge, and prints what came of it: JSON, or text.
     pub fn each(
         &self,
         act: &impl AsyncFn(&Edge<'_>) -> Result<(Value, String), String>,
     ) -> ExitCode {
-        let key = match self.key(&Environment::of_process()) {
-            Ok(key) => key,
+        let environment = Environment::of_process();
+        let found = self.key(&environment);
+        let (key, admins) = match found.and_then(|key| Ok((key, self.admins(&environment)?))) {
+            Ok(found) => found,
             Err(why) => return usage(&why),
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -66,7 +85,7 @@ impl Edges {
             return usage("the runtime cannot be started");
         };
         let mut code = ExitCode::SUCCESS;
-        for admin in &self.admin {
+        for admin in &admins {
             let edge = Edge {
                 admin: admin.trim_end_matches('/'),
                 key: &key,
@@ -91,6 +110,46 @@ impl Edges {
             Err(why) if self.json => say(json!({ "admin": admin, "error": why })),
             Err(why) => eprintln!("error: {admin}: {why}"),
         }
+    }
+
+    /// The URLs of the edges that are meant.
+    fn admins(&self, environment: &Environment) -> Result<Vec<String>, String> {
+        let file = self.edges.clone();
+        let file = file.or_else(|| environment.get("WARREN_EDGES").map(PathBuf::from));
+        let named = file.as_deref().map(named_edges).transpose()?;
+        let named = named.unwrap_or_default();
+        let mut wanted = self.admin.clone();
+        if let Some(admins) = environment
+            .get("WARREN_ADMIN")
+            .filter(|_| wanted.is_empty())
+        {
+            wanted.extend(
+                admins
+                    .split([',', ' '])
+                    .filter(|it| !it.is_empty())
+                    .map(str::to_owned),
+            );
+        }
+        if wanted.is_empty() {
+            let all: Vec<String> = named.into_iter().map(|(_, url)| url).collect();
+            return Ok(match all.is_empty() {
+                true => vec![DEFAULT_ADMIN.to_owned()],
+                false => all,
+            });
+        }
+        let found = wanted.into_iter().map(|it| match it.contains("://") {
+            true => Ok(it),
+            false => {
+                let url = named.iter().find(|(name, _)| *name == it);
+                let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
+                let unknown = format!(
+                    "no edge is called {it:?}: write a URL, or a name of --edges ({})",
+                    names.join(", ")
+                );
+                url.map(|(_, url)| url.clone()).ok_or(unknown)
+            }
+        });
+        found.collect()
     }
 
     fn key(&self, environment: &Environment) -> Result<String, String> {
@@ -162,7 +221,7 @@ impl Edge<'_> {
             let answered = timeout(CALL_TIMEOUT, client.request(request)).await;
             let response = answered
                 .map_err(|_| "no answer in time".to_owned())?
-                .map_err(|error| format!("cannot be reached: {error}"))?;
+                .map_err(|error| unreached(&error))?;
             let (head, body) = response.into_parts();
             match head.status {
                 StatusCode::TOO_MANY_REQUESTS => {
@@ -181,6 +240,55 @@ impl Edge<'_> {
             }
         }
         Err("too many calls: try again later".into())
+    }
+}
+
+/// Why there is no answer, down to the system's words.
+fn unreached(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let deepest = causes.by_ref().last().map(ToString::to_string);
+    format!(
+        "cannot be reached: {}; is it admin.listen of a running edge? --admin and \
+         WARREN_ADMIN name others",
+        deepest.unwrap_or_default()
+    )
+}
+
+/// Names and URLs: one of each in a line, `#` begins a comment.
+fn named_edges(file: &Path) -> Result<Vec<(String, String)>, String> {
+    let lines = lines_of(file)?.into_iter();
+    let lines = lines.map(|line| line.split('#').next().unwrap_or_default().trim().to_owned());
+    let pair = |line: String| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        match (words.next(), words.next(), words.next()) {
+            (Some(name), Some(url), None) if url.contains("://") => Ok((name, url)),
+            _ => Err(format!("{}: {line:?} is no name and URL", file.display())),
+        }
+    };
+    lines.filter(|line| !line.is_empty()).map(pair).collect()
+}
+
+/// A query of these parameters, those that are there.
+pub fn encoded(parameters: &[(&str, Option<&str>)]) -> String {
+    let pairs = parameters.iter().filter_map(|(name, value)| {
+        let value =
+            percent_encoding::utf8_percent_encode((*value)?, percent_encoding::NON_ALPHANUMERIC);
+        Some(format!("{name}={value}"))
+    });
+    pairs.collect::<Vec<_>>().join("&")
+}
+
+pub fn size(bytes: f64) -> String {
+    let units = [
+        (1u64 << 40, "TiB"),
+        (1 << 30, "GiB"),
+        (1 << 20, "MiB"),
+        (1 << 10, "KiB"),
+    ];
+    let unit = units.into_iter().find(|(unit, _)| bytes >= *unit as f64);
+    match unit {
+        Some((unit, name)) => format!("{:.1} {name}", bytes / unit as f64),
+        None => format!("{bytes} B"),
     }
 }
 

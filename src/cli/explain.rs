@@ -3,7 +3,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
+use http::Method;
+use serde_json::json;
 
+use super::edges::Edges;
 use super::key::KeySource;
 use super::sign::FARTHEST;
 use super::{REFUSED, say, usage};
@@ -20,6 +23,7 @@ use crate::zone::ByHost;
 #[command(after_help = "\
 Examples:
   warren explain 'https://cdn.example.net/v/s1/a.ts?token=…&expires=…' --config config/warren.toml
+  warren explain \"$URL\" --admin http://127.0.0.1:9090
   warren explain '/a.ts?token=…&expires=…' --key-env CDN_SECURITY_KEY --at 1893456000 --json
   warren explain \"$URL\" --key-file key.txt --client-ip 203.0.113.7 --country CH --validate-ip
 
@@ -50,9 +54,39 @@ pub struct Arguments {
     /// Demand that the address is signed.
     #[arg(long)]
     validate_ip: bool,
+    /// Ask running edges, by their keys, lists and clock; the access key comes
+    /// from WARREN_ACCESS_KEY. May be repeated.
+    #[arg(long, value_name = "URL|NAME", conflicts_with_all = ["config", "key_file", "key_env"])]
+    admin: Vec<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// Asks running edges.
+fn ask(arguments: &Arguments) -> ExitCode {
+    let country = arguments
+        .country
+        .map(|code| String::from_utf8_lossy(&code).into_owned());
+    let question = json!({
+        "url": arguments.url,
+        "client_ip": arguments.client_ip.to_string(),
+        "country": country,
+        "referer": arguments.referer,
+        "at": arguments.at,
+    });
+    let edges = Edges::at(&arguments.admin, arguments.json);
+    edges.each(&async |edge| {
+        let answer = edge.call(Method::POST, "/v1/explain", &question).await?;
+        let mut lines = vec![answer["reason"].as_str().unwrap_or_default().to_owned()];
+        let told = answer.as_object().into_iter().flatten();
+        let told = told.filter(|(name, value)| *name != "reason" && !value.is_null());
+        lines.extend(told.map(|(name, value)| match value.as_str() {
+            Some(text) => format!("  {name:<18} {text}"),
+            None => format!("  {name:<18} {value}"),
+        }));
+        Ok((answer, lines.join("\n")))
+    })
 }
 
 /// What is taken down and revoked, where the configuration keeps it.
@@ -65,6 +99,9 @@ fn country(text: &str) -> Result<Country, &'static str> {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
+    if !arguments.admin.is_empty() {
+        return ask(arguments);
+    }
     let environment = Environment::of_process();
     let (host, target) = split_url(&arguments.url);
     let mut state_dir = None;

@@ -5,8 +5,11 @@ mod check;
 mod drain;
 mod edges;
 mod explain;
+mod inspect;
 mod key;
+mod ls;
 mod manual;
+mod orders;
 mod purge;
 mod revoke;
 mod serve;
@@ -16,6 +19,7 @@ mod stats;
 mod swarm;
 mod takedown;
 mod warm;
+mod zones;
 
 use std::fmt::Display;
 use std::io::Write as _;
@@ -61,6 +65,18 @@ enum Command {
     Drain(drain::Arguments),
     /// Say how running edges do.
     Stats(stats::Arguments),
+    /// List what running edges have in memory.
+    Ls(ls::Arguments),
+    /// Say what running edges have in memory of a URL.
+    Inspect(inspect::Arguments),
+    /// List the zones of running edges.
+    Zones(zones::Arguments),
+    /// Let running edges read their configuration again.
+    Reload(orders::Reload),
+    /// Let running edges open their logs anew.
+    Reopen(orders::Reopen),
+    /// Let running edges hand over to a new process.
+    Upgrade(orders::Upgrade),
     /// Load an edge as players do.
     Swarm(swarm::Arguments),
     /// Print completions for a shell.
@@ -82,6 +98,12 @@ pub fn run() -> ExitCode {
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Ls(arguments) => ls::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Zones(arguments) => zones::run(&arguments),
+        Command::Reload(arguments) => orders::reload(&arguments),
+        Command::Reopen(arguments) => orders::reopen(&arguments),
+        Command::Upgrade(arguments) => orders::upgrade(&arguments),
         Command::Swarm(arguments) => swarm::run(&arguments),
         Command::Completions(arguments) => manual::completions(&arguments),
         Command::Man(arguments) => manual::man(&arguments),

@@ -69,7 +69,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         };
         let objects = if purged == 1 { "object" } else { "objects" };
         let zones = json!(zones);
-        let said = format!("{purged} {objects} {done}{}", left(&zones));
+        let nothing = match purged {
+            0 => ": nothing of that was stored (mistyped? warren ls --zone ZONE / lists what is)",
+            _ => "",
+        };
+        let said = format!("{purged} {objects} {done}{nothing}{}", left(&zones));
         let answer = json!({ "purged": purged, "dry_run": arguments.dry_run, "left": zones });
         Ok((answer, said))
     })

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use clap::Args;
 use sd_notify::NotifyState;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{BAD_CONFIG, REFUSED, service_manager};
+use crate::admin::{Order, What};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::listen::Inherited;
@@ -101,7 +103,7 @@ async fn serve(
     let mut hangup = listen(SignalKind::hangup())?;
     let mut reopen = listen(SignalKind::user_defined1())?;
     let mut upgrade = listen(SignalKind::user_defined2())?;
-    let running = node::start(config, Clock::default(), inherited).await?;
+    let mut running = node::start(config, Clock::default(), inherited).await?;
     let (takedowns, revocations) = (
         running.node.takedowns.list(),
         running.node.revocations.list(),
@@ -125,19 +127,23 @@ async fn serve(
             _ = terminate.recv() => break delay,
             // Somebody sits before it and waits.
             _ = interrupt.recv() => break Duration::ZERO,
-            _ = hangup.recv() => reload(&running, path, environment),
-            _ = reopen.recv() => match running.reopen_logs() {
-                Ok(()) => tracing::info!("logs reopened"),
-                Err(error) => tracing::error!(error, "a log was not reopened"),
+            _ = hangup.recv() => drop(reload(&running, path, environment)),
+            _ = reopen.recv() => drop(reopen_logs(&running)),
+            _ = upgrade.recv() => if upgraded(&running).await.is_ok() {
+                return stop(running, Duration::ZERO, grace).await;
             },
-            _ = upgrade.recv() => match running.upgrade().await {
-                Ok(pid) => {
-                    tracing::info!(pid, "the new process serves");
-                    service_manager::tell(&[NotifyState::MainPid(pid)]);
+            Some(Order { what, answer }) = running.orders.recv() => {
+                let done = match what {
+                    What::Reload => reload(&running, path, environment),
+                    What::Reopen => reopen_logs(&running),
+                    What::Upgrade => upgraded(&running).await,
+                };
+                let hands_over = what == What::Upgrade && done.is_ok();
+                let _ = answer.send(done);
+                if hands_over {
                     return stop(running, Duration::ZERO, grace).await;
                 }
-                Err(error) => tracing::error!(error, "not upgraded: this process goes on"),
-            },
+            }
         }
     };
     service_manager::tell(&[NotifyState::Stopping]);
@@ -163,15 +169,41 @@ fn warn_of(warnings: &[String]) {
     }
 }
 
-fn reload(running: &Running, path: &Path, environment: &Environment) {
+/// Facts for who has ordered it; `Err`: why it was not done.
+type Done = Result<Value, String>;
+
+fn reopen_logs(running: &Running) -> Done {
+    let reopened = running.reopen_logs();
+    match &reopened {
+        Ok(()) => tracing::info!("logs reopened"),
+        Err(error) => tracing::error!(error, "a log was not reopened"),
+    }
+    reopened.map(|()| json!({}))
+}
+
+async fn upgraded(running: &Running) -> Done {
+    let upgraded = running.upgrade().await;
+    match &upgraded {
+        Ok(pid) => {
+            tracing::info!(pid, "the new process serves");
+            service_manager::tell(&[NotifyState::MainPid(*pid)]);
+        }
+        Err(error) => tracing::error!(error, "not upgraded: this process goes on"),
+    }
+    upgraded.map(|pid| json!({ "pid": pid }))
+}
+
+fn reload(running: &Running, path: &Path, environment: &Environment) -> Done {
     service_manager::tell_reloading();
+    let mut warnings = Vec::new();
     let loaded = Config::load(path, environment).map_err(|problems| problems.to_string());
     let reloaded = loaded.and_then(|config| {
         warn_of(&config.warnings);
+        warnings.clone_from(&config.warnings);
         running.reload(config)
     });
     running.node.metrics.note_reload(reloaded.is_ok());
-    match reloaded {
+    match &reloaded {
         Ok(tables) if tables.is_empty() => tracing::info!("reloaded"),
         Ok(tables) => tracing::warn!(
             ?tables,
@@ -182,4 +214,5 @@ fn reload(running: &Running, path: &Path, environment: &Environment) {
         }
     }
     service_manager::tell(&[NotifyState::Ready]);
+    reloaded.map(|tables| json!({ "needs_restart": tables, "warnings": warnings }))
 }

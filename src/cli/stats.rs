@@ -4,7 +4,7 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::edges::Edges;
+use super::edges::{Edges, size};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -88,18 +88,4 @@ fn to_text(stats: &Value) -> String {
         line("origin", format!("{place} {health}"));
     }
     lines.join("\n")
-}
-
-fn size(bytes: f64) -> String {
-    let units = [
-        (1u64 << 40, "TiB"),
-        (1 << 30, "GiB"),
-        (1 << 20, "MiB"),
-        (1 << 10, "KiB"),
-    ];
-    let unit = units.into_iter().find(|(unit, _)| bytes >= *unit as f64);
-    match unit {
-        Some((unit, name)) => format!("{:.1} {name}", bytes / unit as f64),
-        None => format!("{bytes} B"),
-    }
 }

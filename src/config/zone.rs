@@ -27,6 +27,11 @@ pub(super) fn zones(root: &Section<'_>) -> Option<Vec<Zone>> {
         return None;
     }
     let count = tables.len();
+    for table in tables.iter().filter(|table| count > 1 && !table.has("id")) {
+        let doubt = "it is the zone's place in the file: one written above it changes it, and \
+                     empties its cache";
+        table.warn("id", doubt);
+    }
     let mut seen = Seen::default();
     let zones: Vec<Zone> = tables
         .iter()

@@ -14,6 +14,10 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::Certificate;
 
+/// A certificate that ends within this is soon too old: renewals come at a third
+/// of 90 days.
+const SOON: i64 = 14 * 86_400;
+
 /// All certificates of the node by host name. The first one is for clients
 /// that name no host or an unknown one.
 #[derive(Debug)]
@@ -43,6 +47,27 @@ impl Certificates {
             first,
             expiries,
         }))
+    }
+
+    /// What is doubtful of them at a time (Unix seconds), beside the zones' names.
+    pub fn doubts<'n>(&self, names: impl Iterator<Item = &'n str>, now: i64) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (file, expires) in &self.expiries {
+            let days = (expires - now) / 86_400;
+            if *expires <= now {
+                doubts.push(format!(
+                    "tls.certificates: {file} has ended {} days ago",
+                    -days
+                ));
+            } else if *expires - now < SOON {
+                doubts.push(format!("tls.certificates: {file} ends in {days} days"));
+            }
+        }
+        let named = names.filter(|name| *name != "*" && !name.starts_with('['));
+        for name in named.filter(|name| self.find(name).is_none()) {
+            doubts.push(format!("tls.certificates: none is for {name}"));
+        }
+        doubts
     }
 
     fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {

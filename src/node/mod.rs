@@ -15,11 +15,11 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use pingora::services::Service as _;
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::admin::{self, Admin, Audit};
+use crate::admin::{self, Admin, Audit, Order};
 use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
@@ -32,7 +32,7 @@ use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
 use crate::traces::Traces;
-use crate::zone::Countries;
+use crate::zone::{Countries, Zone};
 use reload::{Fixed, Reloading, Zones};
 
 /// How often a drain looks whether the last request has ended.
@@ -58,6 +58,8 @@ pub struct Running {
     shutdown: watch::Sender<bool>,
     edge_task: JoinHandle<()>,
     admin_task: JoinHandle<()>,
+    /// What is told over the admin API as by signals.
+    pub orders: mpsc::Receiver<Order>,
 }
 
 /// Starts a node on the current runtime. All sockets are bound before any of
@@ -73,6 +75,11 @@ pub async fn start(
     let certificates = Certificates::load(&config.certificates)?;
     let fixed = Fixed::of(&config);
     let mut warnings = std::mem::take(&mut config.warnings);
+    warnings.extend(
+        certificates
+            .iter()
+            .flat_map(|all| doubts(all, &config.zones, &clock)),
+    );
     let max_files = listen::raise().map_err(|error| format!("the limit of open files: {error}"))?;
     warnings.extend(make_room(&mut config, max_files));
     let settings = config.admin.clone();
@@ -87,7 +94,9 @@ pub async fn start(
     let fds = Arc::new(parking_lot::Mutex::new(fds));
     let (shutdown, watched) = watch::channel(false);
     let edge_task = tokio::spawn(async move { service.start_service(Some(fds), watched, 1).await });
-    let admin = Admin::new(Arc::clone(&node), &settings, sockets.admin.address, audit);
+    let (giving, orders) = Admin::orders();
+    let address = sockets.admin.address;
+    let admin = Admin::new(Arc::clone(&node), &settings, address, audit, giving);
     let admin_task = tokio::spawn(admin::serve(admin_listener, Arc::clone(&admin)));
     node.metrics.ready.set(1);
     let addresses = |bound: &[listen::Bound]| bound.iter().map(|bound| bound.address).collect();
@@ -102,7 +111,15 @@ pub async fn start(
         shutdown,
         edge_task,
         admin_task,
+        orders,
     })
+}
+
+/// What is doubtful of certificates beside these zones now.
+pub fn doubts(certificates: &Certificates, zones: &[Zone], clock: &Clock) -> Vec<String> {
+    let names = zones.iter().flat_map(|zone| &zone.hostnames);
+    let now = i64::try_from(clock.unix_seconds()).unwrap_or(i64::MAX);
+    certificates.doubts(names.map(String::as_str), now)
 }
 
 /// Lets no more viewers connect than files may be open beside what the rest of

@@ -1,7 +1,7 @@
 //! One request to the origin: its tries, and what they come to.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{LOCATION, RETRY_AFTER};
 use tokio::sync::OwnedSemaphorePermit;
@@ -166,13 +166,15 @@ impl Origin {
         let began = self.clock.monotonic();
         let mut exchange = match self.send(request, index, same).await {
             Ok(exchange) => exchange,
-            Err(trouble) => return Attempt::without(trouble),
+            Err(trouble) => {
+                // An answer that did not come took as long as it was waited for.
+                if trouble.failure == Failure::FirstByteTimeout {
+                    self.note_wait(request, index, began);
+                }
+                return Attempt::without(trouble);
+            }
         };
-        // What is held back for a playlist tells nothing of the endpoint.
-        if request.hold.is_none() {
-            let waited = self.clock.monotonic().saturating_duration_since(began);
-            self.endpoints.waited(index, waited);
-        }
+        self.note_wait(request, index, began);
         let elsewhere = request.follows(&self.settings) && is_redirect(exchange.head.status);
         if elsewhere {
             match Box::pin(self.follow(request, index, exchange)).await {
@@ -199,6 +201,14 @@ impl Origin {
             learned,
             retry_after,
             elsewhere,
+        }
+    }
+
+    /// What is held back for a playlist tells nothing of the endpoint.
+    fn note_wait(&self, request: &Request, index: usize, began: Instant) {
+        if request.hold.is_none() {
+            let waited = self.clock.monotonic().saturating_duration_since(began);
+            self.endpoints.waited(index, waited);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ struct Shared {
     waiting: Mutex<Vec<u8>>,
     enough: Condvar,
     out: Mutex<Sink>,
+    /// The last write failed, and that was said.
+    failing: AtomicBool,
 }
 
 thread_local! {
@@ -52,6 +55,7 @@ impl Log {
                     waiting: Mutex::default(),
                     enough: Condvar::new(),
                     out: Mutex::new(Sink::open(settings, clock)?),
+                    failing: AtomicBool::new(false),
                 });
                 let writer = Arc::downgrade(&shared);
                 std::thread::Builder::new()
@@ -159,7 +163,8 @@ impl Shared {
 
     /// False where what waits could not be written.
     fn write(&self) -> bool {
-        // In this order: two writers keep the lines' order.
+        // In this order, and until the rest is back: two writers keep the lines'
+        // order.
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,14 +174,31 @@ impl Shared {
                 false => std::mem::replace(&mut *waiting, Vec::with_capacity(2 * WRITE_BYTES)),
             }
         };
-        let written = out.write(lines);
+        let (rest, written) = out.write(lines);
         match &written {
-            // Said once, not for each look at a server that is away.
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => tracing::error!(%error, "cannot write the access log"),
+            // Said once, not for each look at a disk that is full.
+            Err(error) if !self.failing.swap(true, Relaxed) => {
+                tracing::error!(%error, "cannot write the access log: up to 8 MiB of lines wait");
+            }
+            Err(_) => {}
+            Ok(()) if self.failing.swap(false, Relaxed) => {
+                tracing::info!("the access log is written again");
+            }
             Ok(()) => {}
         }
+        self.put_back(rest);
         written.is_ok()
+    }
+
+    /// What could not be written goes on where it ended, before what has come
+    /// since; beyond the limit what comes next is dropped.
+    fn put_back(&self, mut rest: Vec<u8>) {
+        if !rest.is_empty() {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            rest.append(&mut waiting);
+            *waiting = rest;
+        }
     }
 }
 
@@ -201,10 +223,80 @@ impl Sink {
         matches!(self, Sink::Syslog(server) if server.is_behind())
     }
 
-    fn write(&mut self, lines: Vec<u8>) -> std::io::Result<()> {
+    /// What of the lines is left to be written, and why.
+    fn write(&mut self, mut lines: Vec<u8>) -> (Vec<u8>, std::io::Result<()>) {
         match self {
-            Sink::Stream(out) => out.write_all(&lines).and_then(|()| out.flush()),
-            Sink::Syslog(server) => server.send(lines),
+            Sink::Stream(out) => {
+                let (count, written) = write_some(out, &lines);
+                lines.drain(..count);
+                (lines, written)
+            }
+            Sink::Syslog(server) => (Vec::new(), server.send(lines)),
         }
+    }
+}
+
+/// As far as it goes, and how far that was.
+fn write_some(out: &mut impl Write, lines: &[u8]) -> (usize, std::io::Result<()>) {
+    let mut count = 0;
+    while count < lines.len() {
+        match out.write(&lines[count..]) {
+            Ok(0) => return (count, Err(std::io::ErrorKind::WriteZero.into())),
+            Ok(written) => count += written,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return (count, Err(error)),
+        }
+    }
+    (count, out.flush())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes so many bytes, and then none until it is emptied.
+    #[derive(Clone, Default)]
+    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let mut disk = self.0.lock().unwrap();
+            let room = disk.1.saturating_sub(disk.0.len()).min(bytes.len());
+            if room == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            disk.0.extend_from_slice(&bytes[..room]);
+            Ok(room)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_loses_no_line_and_cuts_none() {
+        let disk = Disk::default();
+        disk.0.lock().unwrap().1 = 13;
+        let shared = Shared {
+            waiting: Mutex::default(),
+            enough: Condvar::new(),
+            out: Mutex::new(Sink::Stream(Box::new(disk.clone()))),
+            failing: AtomicBool::new(false),
+        };
+        for line in ["first\n", "second\n", "third\n"] {
+            assert!(shared.take(line.as_bytes()));
+            shared.write();
+        }
+        assert!(!shared.write(), "it is full");
+        disk.0.lock().unwrap().1 = 1000;
+        assert!(shared.write());
+        let written = String::from_utf8(disk.0.lock().unwrap().0.clone()).unwrap();
+        assert_eq!(written, "first\nsecond\nthird\n");
+        disk.0.lock().unwrap().1 = 0;
+        let line = vec![b'x'; 1 << 20];
+        let taken = (0..20)
+            .filter(|_| shared.take(&line) && !shared.write())
+            .count();
+        assert_eq!(taken, MOST_WAITING_BYTES >> 20, "and then they are dropped");
     }
 }

@@ -13,6 +13,8 @@ use tokio_rustls::client::TlsStream;
 use crate::edge::{Setup, TestEdge, signed};
 use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object};
 use crate::tls::{self, BOTH, certify};
+use warren::config::Certificate;
+use warren::listen::Certificates;
 
 /// Certificates for two names, and an edge that has them.
 struct Tls {
@@ -243,4 +245,28 @@ async fn a_truncated_pull_resets_the_stream_and_leaves_the_connection() {
         again[0].2.as_ref().map(Vec::len).expect("whole now"),
         900_000
     );
+}
+
+#[test]
+fn certificates_that_end_and_that_are_for_others_are_told_of() {
+    let folder = TempDir::new().expect("a folder");
+    let stem = folder.path().join("cdn.test");
+    certify(folder.path(), "cdn.test");
+    let pair = [Certificate {
+        cert: stem.with_extension("test.pem"),
+        key: stem.with_extension("test.key"),
+    }];
+    let all = Certificates::load(&pair).expect("sound").expect("one");
+    let ends = all.expiries[0].1;
+    let doubts = |name, now| all.doubts([name, "*"].into_iter(), now);
+    assert!(doubts("cdn.test", ends - 20 * 86_400).is_empty());
+    let soon = doubts("cdn.test", ends - 5 * 86_400);
+    assert!(
+        soon.len() == 1 && soon[0].ends_with("ends in 5 days"),
+        "{soon:?}"
+    );
+    let ended = doubts("cdn.test", ends + 3 * 86_400);
+    assert!(ended[0].ends_with("has ended 3 days ago"), "{ended:?}");
+    let foreign = doubts("other.test", 0);
+    assert_eq!(foreign, ["tls.certificates: none is for other.test"]);
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::edge::{Connection, Setup, metrics, signed};
+use crate::edge::{Connection, KEY, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
 use crate::served::{Process, free_port, signal};
 
@@ -369,7 +369,7 @@ async fn what_is_taken_down_during_an_upgrade_is_so_for_the_old_process_s_viewer
     let call = format!(
         "POST /v1/takedowns HTTP/1.1\r\nHost: localhost\r\nAccessKey: {}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        crate::edge::KEY,
+        KEY,
         body.len()
     );
     let mut operator = Connection::open(admin).await;
@@ -390,4 +390,99 @@ async fn what_is_taken_down_during_an_upgrade_is_so_for_the_old_process_s_viewer
     gate.release();
     assert_eq!(held.reply("GET").await.status, 200);
     signal(pid.expect("the log names the process"), "TERM");
+}
+
+/// What a command for running edges comes to, and says.
+async fn told(arguments: &[&str], more: &[(&str, String)]) -> (Option<i32>, String) {
+    let Some(binary) = option_env!("CARGO_BIN_EXE_warren") else {
+        panic!("cargo names the binary to tests alone");
+    };
+    let mut command = std::process::Command::new(binary);
+    command.args(arguments).env("WARREN_ACCESS_KEY", KEY);
+    command.envs(more.iter().map(|(name, value)| (name, value)));
+    let run = move || command.output().expect("the binary runs");
+    let done = tokio::task::spawn_blocking(run).await.expect("it ends");
+    let said = [done.stdout, done.stderr].concat();
+    (done.status.code(), String::from_utf8(said).expect("text"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_signals_do_is_done_by_commands_that_say_what_came_of_it() {
+    let origin = origin().await;
+    let mut setup = Setup::s3(origin.addr());
+    setup.listen = format!("http = [\"127.0.0.1:{}\"]\n", free_port());
+    setup.admin = format!("127.0.0.1:{}", free_port());
+    setup.access_keys = "[{ name = \"ops\", env = \"KEY\", rights = \"admin\" }]".into();
+    let mut process = Process::start(&setup);
+    let (address, admin) = process.addresses();
+    let here = [("WARREN_ADMIN", format!("http://{admin}"))];
+    let config = process.files.path().join("warren.toml");
+    let write = |text: &str| std::fs::write(&config, text).expect("written");
+
+    let (code, said) = told(&["reload"], &here).await;
+    assert_eq!((code, said.contains("reloaded")), (Some(0), true), "{said}");
+    let mut larger = setup.clone();
+    larger.memory = "128MiB";
+    write(&larger.toml());
+    let (code, said) = told(&["reload"], &here).await;
+    assert_eq!(
+        (code, said.contains("cache: they need a restart")),
+        (Some(0), true),
+        "{said}"
+    );
+    write("nonsense = 1");
+    for order in ["reload", "upgrade"] {
+        let (code, said) = told(&[order], &here).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(
+            said.contains("nonsense") || said.contains("exit status: 64"),
+            "{said}"
+        );
+    }
+    let (code, said) = told(&["reopen"], &here).await;
+    assert_eq!(code, Some(0), "{said}");
+
+    write(&setup.toml());
+    let (code, said) = told(&["upgrade"], &here).await;
+    assert_eq!(code, Some(0), "{said}");
+    let pid = said
+        .rsplit(' ')
+        .next()
+        .and_then(|pid| pid.trim().parse().ok());
+    assert!(process.child.wait().expect("the old one ends").success());
+    let (code, said) = told(&["zones"], &here).await;
+    assert_eq!((code, said.contains("signed")), (Some(0), true), "{said}");
+    signal(pid.expect("a process"), "TERM");
+    while tokio::net::TcpStream::connect(address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn edges_are_called_by_their_names_and_all_of_them_by_none() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("edges");
+    let nobody = free_port();
+    let lines =
+        format!("# ours\none http://127.0.0.1:{nobody}\ntwo http://127.0.0.1:{nobody}/ # b\n");
+    std::fs::write(&file, lines).expect("written");
+    let here = [("WARREN_EDGES", file.display().to_string())];
+    let (code, said) = told(&["zones"], &here).await;
+    assert_eq!(
+        (code, said.matches("Connection refused").count()),
+        (Some(1), 2),
+        "{said}"
+    );
+    let (code, said) = told(&["zones", "--admin", "two"], &here).await;
+    assert_eq!(
+        (code, said.matches("Connection refused").count()),
+        (Some(1), 1),
+        "{said}"
+    );
+    let (code, said) = told(&["zones", "--admin", "three"], &here).await;
+    assert_eq!(
+        (code, said.contains("(one, two)")),
+        (Some(2), true),
+        "{said}"
+    );
 }

@@ -430,3 +430,37 @@ async fn inspect_tells_what_is_stored_of_a_url_and_pulls_nothing() {
         .await;
     assert_eq!(unknown.status, 400);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_under_a_prefix_is_listed_and_a_purge_of_nothing_says_so() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    for path in ["/v/s1/a.ts", "/v/s1/b.ts", "/v/s2/a.ts"] {
+        origin.put(&format!("/media{path}"), &b"segment"[..], "video/mp2t");
+        edge.get(path).await;
+    }
+    let (code, said) = edge.warren("ls", &["http://cdn.test/v/s1/"], KEY).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("2 objects, 14 B"), "{said}");
+    assert!(
+        said.contains("/v/s1/b.ts") && !said.contains("/v/s2/"),
+        "{said}"
+    );
+    let (_, said) = edge
+        .warren("ls", &["/v/", "--zone", "test", "--limit", "1"], KEY)
+        .await;
+    assert!(
+        said.contains("3 objects") && !said.contains("b.ts"),
+        "{said}"
+    );
+    let (code, said) = edge.warren("inspect", &["http://cdn.test/v/s1/a.ts"], KEY).await;
+    assert!(code == Some(0) && said.contains("200 fresh, 7 B"), "{said}");
+    let (_, said) = edge.warren("inspect", &["http://cdn.test/v/none.ts"], KEY).await;
+    assert!(said.contains("not stored"), "{said}");
+    let (code, said) = edge.warren("purge", &["http://cdn.test/v/s1/aa.ts"], KEY).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("nothing of that was stored"), "{said}");
+    edge.warren("purge", &["http://cdn.test/v/s1/a.ts"], KEY).await;
+    let (_, said) = edge.warren("ls", &["http://cdn.test/v/s1/"], KEY).await;
+    assert!(said.contains("1 objects"), "{said}");
+}
