@@ -1,27 +1,42 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::{BAD_CONFIG, say};
+use super::{BAD_CONFIG, REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::listen::Certificates;
 use crate::node::doubts;
+use crate::origin::{Origin, Trial};
+use crate::path::CanonicalPath;
+
+/// That no bucket has.
+const NO_OBJECT: &str = "/warren-check-of-an-object-that-there-is-not";
 
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   warren check --config config/warren.toml
   warren check --config config/warren.toml --print
+  warren check --config config/warren.toml --origin --object /v/s1/a.ts
 
 Exit code 0: the configuration can be served. 64: it cannot, and everything
 that is wrong with it is listed with its key, line, what was found, what is
-allowed and a hint.")]
+allowed and a hint. 1: it can, and an origin cannot serve it.")]
 pub struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Ask every endpoint of every zone for an object, too: name, connection, TLS,
+    /// clock, key, region, bucket.
+    #[arg(long)]
+    origin: bool,
+    /// The object to ask for with --origin, such as /v/s1/a.ts; without it one
+    /// that there is not, which says as much of everything else.
+    #[arg(long, value_name = "PATH", requires = "origin")]
+    object: Option<String>,
     /// Print the configuration in force, defaults included, secrets masked.
     #[arg(long)]
     print: bool,
@@ -46,11 +61,78 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 arguments.config.display(),
                 config.zones.len()
             );
-            ExitCode::SUCCESS
+            match arguments.origin {
+                true => try_origins(&config, arguments.object.as_deref()),
+                false => ExitCode::SUCCESS,
+            }
         }
         Err(problems) => {
             eprintln!("{problems}");
             ExitCode::from(BAD_CONFIG)
+        }
+    }
+}
+
+fn try_origins(config: &Config, object: Option<&str>) -> ExitCode {
+    let path = match object {
+        Some(object) => CanonicalPath::parse(object).ok(),
+        None => CanonicalPath::parse(NO_OBJECT).ok(),
+    };
+    let Some(path) = path else {
+        return usage("--object is a path that begins with /, as in a URL");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let Ok(runtime) = runtime else {
+        return usage("the runtime cannot be started");
+    };
+    let mut code = ExitCode::SUCCESS;
+    for zone in &config.zones {
+        let origin = Origin::new(&zone.name, zone.origin.clone(), Clock::default());
+        let range = object.map(|_| "bytes=0-0");
+        let trials = runtime.block_on(Arc::new(origin).try_each(&path, range));
+        for trial in trials {
+            let (is_good, said) = told(&trial, object.is_some());
+            if !is_good {
+                code = ExitCode::from(REFUSED);
+            }
+            say(format_args!(
+                "zone {}, {}: {said}",
+                zone.name, trial.endpoint
+            ));
+        }
+    }
+    code
+}
+
+/// Whether an endpoint can serve a zone, and what to do where it cannot.
+fn told(trial: &Trial, is_there: bool) -> (bool, String) {
+    let ms = trial.took.as_secs_f64() * 1000.0;
+    match trial.answer {
+        Ok(200 | 206) => (true, format!("ok, the object is read ({ms:.1} ms)")),
+        Ok(404 | 410) if is_there => (false, "there is no such object".to_owned()),
+        Ok(404 | 410) => (
+            true,
+            format!("ok, it says that there is no such object ({ms:.1} ms)"),
+        ),
+        Ok(status) => (
+            !is_there && status < 500,
+            format!("answers {status} ({ms:.1} ms)"),
+        ),
+        Err(failure) => {
+            let words = [&trial.code, &trial.message, &trial.region, &trial.cause];
+            let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+            let status = trial.status.map(|status| format!(" ({status})"));
+            let cure = failure.cure().map(|cure| format!("; {cure}"));
+            let said = format!(
+                "{}{}: {}{}",
+                failure.name(),
+                status.unwrap_or_default(),
+                words.join(", "),
+                cure.unwrap_or_default()
+            );
+            (false, said)
         }
     }
 }

@@ -10,6 +10,7 @@ mod key;
 mod ls;
 mod manual;
 mod orders;
+mod probe;
 mod purge;
 mod revoke;
 mod serve;
@@ -65,6 +66,8 @@ enum Command {
     Drain(drain::Arguments),
     /// Say how running edges do.
     Stats(stats::Arguments),
+    /// Ask for a URL and all that it names, as a viewer would.
+    Probe(probe::Arguments),
     /// List what running edges have in memory.
     Ls(ls::Arguments),
     /// Say what running edges have in memory of a URL.
@@ -98,6 +101,7 @@ pub fn run() -> ExitCode {
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),
+        Command::Probe(arguments) => probe::run(&arguments),
         Command::Ls(arguments) => ls::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Zones(arguments) => zones::run(&arguments),

@@ -8,7 +8,9 @@ use super::key::{KeySource, zone_of};
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::{Environment, parse_duration};
-use crate::path::EmptySegments;
+use crate::edge::authority::origin_form;
+use crate::hls::Kind;
+use crate::path::{CanonicalPath, EmptySegments};
 use crate::token::sign::{Form, Options, sign};
 use crate::token::{Key, Scheme};
 
@@ -20,7 +22,8 @@ pub(super) const FARTHEST: u64 = 9_999_999_999;
     group(ArgGroup::new("until").required(true).args(["expires", "ttl"])),
     after_help = "\
 Examples:
-  warren sign https://cdn.example.net/v/s1/master.m3u8 --ttl 1h --form path --token-path /v/s1/
+  warren sign https://cdn.example.net/v/s1/master.m3u8 --ttl 1h --stream
+  warren sign https://cdn.example.net/v/s1/master.m3u8 --ttl 1h --form path --token-path /v/
   warren sign /v/s1/seg1.ts --expires 1893456000 --scheme sha256     (base from CDN_BASE_URL)
   warren sign https://cdn.example.net/a.ts --ttl 10m --ip 203.0.113.7 --key-file key.txt
 
@@ -47,6 +50,10 @@ pub struct Arguments {
     /// Where the token goes: query or path.
     #[arg(long, default_value = "query", value_parser = form)]
     form: Form,
+    /// For a playlist and all that it names below its folder: --form path and
+    /// --token-path of that folder.
+    #[arg(long, conflicts_with_all = ["form", "token_path"])]
+    stream: bool,
     /// Make a directory token for everything below this path.
     #[arg(long, value_name = "PATH")]
     token_path: Option<String>,
@@ -118,9 +125,26 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             "the edge would refuse this as expired: it is {now}; --force signs it"
         ));
     }
+    let target = origin_form(&url);
+    let raw = target.split('?').next().unwrap_or_default();
+    let path = CanonicalPath::parse_with(raw, empty_segments).ok();
+    let folder = path.as_ref().map(|path| path.folder().to_owned());
+    let is_list = path.as_ref().is_some_and(|path| Kind::of(path).is_list());
+    if is_list && arguments.form == Form::Query && !arguments.stream {
+        eprintln!(
+            "warning: players drop a playlist's query for what it names: --stream signs all of it"
+        );
+    }
     let options = Options {
-        form: arguments.form,
-        token_path: arguments.token_path.clone(),
+        form: if arguments.stream {
+            Form::Path
+        } else {
+            arguments.form
+        },
+        token_path: match arguments.stream {
+            true => folder,
+            false => arguments.token_path.clone(),
+        },
         ip: arguments.ip,
         countries: arguments.countries.clone(),
         countries_blocked: arguments.countries_blocked.clone(),

@@ -25,6 +25,7 @@ mod s3_error;
 mod s3_forms;
 mod settings;
 pub mod sigv4;
+mod trial;
 mod validators;
 mod verdict;
 
@@ -36,4 +37,5 @@ pub use failure::Failure;
 pub use request::{Method, Request, Viewer, address, is_said_by_us, names_object};
 pub use response::{Framing, Head, connection_options, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
+pub use trial::Trial;
 pub use validators::{Validators, entity_tag, weak_tag};

@@ -30,15 +30,15 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(300);
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// What one try came to.
-struct Attempt {
-    answer: Result<Exchange, Failure>,
+pub(super) struct Attempt {
+    pub(super) answer: Result<Exchange, Failure>,
     /// As the origin said it; `None`: there was no answer.
-    status: Option<u16>,
+    pub(super) status: Option<u16>,
     /// What the store says of it, and what the system does.
-    words: Words,
-    cause: Option<String>,
+    pub(super) words: Words,
+    pub(super) cause: Option<String>,
     /// The origin's time was learned from the answer.
-    learned: bool,
+    pub(super) learned: bool,
     /// When the origin wants to be asked again.
     retry_after: Option<Duration>,
     /// A redirect of the endpoint was followed.
@@ -162,7 +162,12 @@ impl Origin {
         (attempt, last)
     }
 
-    async fn try_once(self: &Arc<Self>, request: &Request, index: usize, same: bool) -> Attempt {
+    pub(super) async fn try_once(
+        self: &Arc<Self>,
+        request: &Request,
+        index: usize,
+        same: bool,
+    ) -> Attempt {
         let began = self.clock.monotonic();
         let mut exchange = match self.send(request, index, same).await {
             Ok(exchange) => exchange,

@@ -78,6 +78,22 @@ impl Place {
         }
     }
 
+    /// `None`: no http(s) URL.
+    pub fn of_url(url: &str) -> Option<Self> {
+        let uri: Uri = url.split('#').next()?.parse().ok()?;
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let target = uri.path_and_query().map_or("/", |it| it.as_str());
+        Some(Self {
+            endpoint: Endpoint::parse(&format!("{scheme}://{authority}"))?,
+            target: target.to_owned(),
+        })
+    }
+
+    pub fn to_url(&self) -> String {
+        let scheme = if self.endpoint.tls { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.endpoint.authority(), self.target)
+    }
+
     /// RFC 3986 §5.2, as far as Location has it.
     fn join(&self, location: &str) -> Option<Self> {
         let location = location.split('#').next().unwrap_or_default();
@@ -97,13 +113,7 @@ impl Place {
                 format!("{scheme}://{}{folder}{location}", self.endpoint.authority())
             }
         };
-        let uri: Uri = absolute.parse().ok()?;
-        let target = uri.path_and_query().map_or("/", |it| it.as_str());
-        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
-        Some(Self {
-            endpoint: Endpoint::parse(&format!("{scheme}://{authority}"))?,
-            target: target.to_owned(),
-        })
+        Self::of_url(&absolute)
     }
 }
 

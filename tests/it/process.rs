@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use warren::token::sign::{Form, Options, sign};
+use warren::token::{Key, Scheme};
 
 use crate::edge::{Connection, KEY, Setup, metrics, signed};
 use crate::origin::{DevOrigin, DevOriginOptions};
@@ -483,6 +485,127 @@ async fn edges_are_called_by_their_names_and_all_of_them_by_none() {
     assert_eq!(
         (code, said.contains("(one, two)")),
         (Some(2), true),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_asks_the_origin_and_says_what_is_wrong_with_it_in_its_words() {
+    let origin = origin().await;
+    let folder = TempDir::new().expect("a folder");
+    let config = folder.path().join("warren.toml");
+    let good = Setup::s3(origin.addr()).toml();
+    let secrets: Vec<(&str, String)> = [
+        ("KEY", KEY),
+        ("ACCESS", "dev-access-key"),
+        ("SECRET", "dev-secret-key"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()))
+    .into();
+    let refused = format!("http://127.0.0.1:{}", free_port());
+    let at = format!("http://{}", origin.addr());
+    for (from, to, more, code, says) in [
+        ("", "", None, 0, "says that there is no such object"),
+        ("", "", Some("/a.ts"), 0, "the object is read"),
+        ("", "", Some("/none.ts"), 1, "no such object"),
+        (
+            "bucket = \"media\"",
+            "bucket = \"nosuch\"",
+            None,
+            1,
+            "NoSuchBucket",
+        ),
+        (
+            "env = \"SECRET\"",
+            "env = \"KEY\"",
+            None,
+            1,
+            "SignatureDoesNotMatch",
+        ),
+        (&at, &refused, None, 1, "connect_refused"),
+        (&at, "http://nobody.invalid:9000", None, 1, "dns: "),
+    ] {
+        std::fs::write(&config, good.replace(from, to)).expect("written");
+        let mut call = vec![
+            "check",
+            "--origin",
+            "--config",
+            config.to_str().expect("text"),
+        ];
+        call.extend(more.iter().flat_map(|object| ["--object", object]));
+        let (status, said) = told(&call, &secrets).await;
+        assert_eq!(status, Some(code), "{to}: {said}");
+        assert!(
+            said.contains(says) && said.contains("zone test"),
+            "{to}: {said}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_walks_what_a_url_names_and_tells_what_does_not_play() {
+    let origin = origin().await;
+    let playlist = "application/vnd.apple.mpegurl";
+    let master = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nlow.m3u8\n";
+    let media =
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n0.ts\n#EXTINF:2,\n1.ts\n#EXT-X-ENDLIST\n";
+    origin.put("/media/v/master.m3u8", master, playlist);
+    origin.put("/media/v/low.m3u8", media, playlist);
+    origin.put("/media/v/0.ts", &b"segment"[..], "video/mp2t");
+    let edge = Setup::s3(origin.addr()).start().await;
+    let key = Key::new("main", KEY.as_bytes()).expect("a key");
+    let expires = edge.clock.unix_seconds() + 3600;
+    let in_path = Options {
+        form: Form::Path,
+        token_path: Some("/v/".into()),
+        ..Options::default()
+    };
+    let url = |options: &Options| {
+        let target = sign("/v/master.m3u8", &key, Scheme::Hs256, expires, options).expect("signs");
+        format!("http://{}{target}", edge.http())
+    };
+    let (code, said) = told(&["probe", &url(&in_path)], &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains("404 MISS") && said.contains("1 failed, of 3"),
+        "{said}"
+    );
+    origin.put("/media/v/1.ts", &b"segment"[..], "video/mp2t");
+    edge.clock.advance(Duration::from_secs(10));
+    let (code, said) = told(&["probe", &url(&in_path)], &[]).await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("200 HIT") && said.contains("206 HIT"),
+        "{said}"
+    );
+    assert!(said.contains("plays: 3 URLs"), "{said}");
+    let (code, said) = told(&["probe", &url(&Options::default())], &[]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("warren sign --stream"), "{said}");
+    let nobody = format!("http://127.0.0.1:{}/a.ts", free_port());
+    let (code, said) = told(&["probe", &nobody, "--json"], &[]).await;
+    assert!(
+        code == Some(1) && said.contains("\"plays\":false"),
+        "{said}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_signed_with_one_word_and_a_playlist_alone_is_warned_of() {
+    let key = [("CDN_SECURITY_KEY", KEY.to_owned())];
+    let call = |more: &'static [&'static str]| {
+        let mut all = vec!["sign", "http://a/v/s%201/i.m3u8", "--expires", "1893456000"];
+        all.extend(more);
+        all
+    };
+    let (code, said) = told(&call(&["--stream"]), &key).await;
+    assert_eq!(code, Some(0), "{said}");
+    let folder = ["--form", "path", "--token-path", "/v/s 1/"];
+    let all: Vec<_> = call(&[]).into_iter().chain(folder).collect();
+    assert_eq!(told(&all, &key).await, (code, said));
+    let (code, said) = told(&call(&[]), &key).await;
+    assert!(
+        code == Some(0) && said.contains("warning: players drop"),
         "{said}"
     );
 }

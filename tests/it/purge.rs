@@ -453,14 +453,21 @@ async fn what_is_stored_under_a_prefix_is_listed_and_a_purge_of_nothing_says_so(
         said.contains("3 objects") && !said.contains("b.ts"),
         "{said}"
     );
-    let (code, said) = edge.warren("inspect", &["http://cdn.test/v/s1/a.ts"], KEY).await;
+    let (code, said) = edge
+        .warren("inspect", &["http://cdn.test/v/s1/a.ts"], KEY)
+        .await;
     assert!(code == Some(0) && said.contains("200 fresh, 7 B"), "{said}");
-    let (_, said) = edge.warren("inspect", &["http://cdn.test/v/none.ts"], KEY).await;
+    let (_, said) = edge
+        .warren("inspect", &["http://cdn.test/v/none.ts"], KEY)
+        .await;
     assert!(said.contains("not stored"), "{said}");
-    let (code, said) = edge.warren("purge", &["http://cdn.test/v/s1/aa.ts"], KEY).await;
+    let (code, said) = edge
+        .warren("purge", &["http://cdn.test/v/s1/aa.ts"], KEY)
+        .await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("nothing of that was stored"), "{said}");
-    edge.warren("purge", &["http://cdn.test/v/s1/a.ts"], KEY).await;
+    edge.warren("purge", &["http://cdn.test/v/s1/a.ts"], KEY)
+        .await;
     let (_, said) = edge.warren("ls", &["http://cdn.test/v/s1/"], KEY).await;
     assert!(said.contains("1 objects"), "{said}");
 }
