@@ -238,25 +238,15 @@ impl Walk {
                 self.progress.pulled += 1;
                 object
             }
-            Warmed::Failed(reason) => {
-                self.progress.failed += 1;
-                if self.progress.failures.len() < MAX_FAILURES {
-                    let host = of_target(&url).unwrap_or_default();
-                    let empty = site.zone.empty_segments;
-                    let target = target(&url, empty).map(|target| bare(&target));
-                    let scheme = if over_tls(&self.admin, &url) {
-                        "https"
-                    } else {
-                        "http"
-                    };
-                    let url = format!("{scheme}://{host}{}", target.unwrap_or_default());
-                    self.progress.failures.push(Failed { url, reason });
-                }
-                return;
-            }
+            Warmed::Failed(reason) => return self.fail(&site, &url, reason),
         };
         self.progress.bytes += object.body.len();
-        for url in named_by(&object, &url) {
+        let named = named_by(&object, &url);
+        if named.is_empty() && object.kind == Kind::Playlist {
+            // Whoever warms it believes that something was.
+            self.fail(&site, &url, "names_nothing");
+        }
+        for url in named {
             // What belongs to others is theirs to warm.
             let host = of_target(&url).unwrap_or_default();
             let sites = self.admin.node.sites.load();
@@ -267,6 +257,20 @@ impl Walk {
             if let Some(now) = now {
                 self.find(Arc::clone(now), url);
             }
+        }
+    }
+
+    fn fail(&mut self, site: &Site, url: &str, reason: &'static str) {
+        self.progress.failed += 1;
+        if self.progress.failures.len() < MAX_FAILURES {
+            let host = of_target(url).unwrap_or_default();
+            let target = target(url, site.zone.empty_segments).map(|target| bare(&target));
+            let scheme = match over_tls(&self.admin, url) {
+                true => "https",
+                false => "http",
+            };
+            let url = format!("{scheme}://{host}{}", target.unwrap_or_default());
+            self.progress.failures.push(Failed { url, reason });
         }
     }
 

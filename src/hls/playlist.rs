@@ -122,7 +122,7 @@ impl Playlist {
     }
 }
 
-fn behind_first_tag(body: &[u8]) -> Option<&[u8]> {
+pub(super) fn behind_first_tag(body: &[u8]) -> Option<&[u8]> {
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let after = body.strip_prefix(b"#EXTM3U")?;
     let ends = after.first().is_none_or(u8::is_ascii_whitespace);
@@ -175,6 +175,23 @@ fn hint_uri(line: &[u8]) -> Option<&str> {
 
 fn map_uri(line: &[u8]) -> Option<&str> {
     uri(line.strip_prefix(b"#EXT-X-MAP:")?)
+}
+
+/// The value of an attribute, without its quotes; commas in quotes are its own
+/// (RFC 8216 §4.2).
+pub(super) fn attribute<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
+    let mut rest = attributes;
+    loop {
+        let (found, value) = rest.split_once('=')?;
+        let (value, behind) = match value.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => value.split_at(value.find(',').unwrap_or(value.len())),
+        };
+        if found.trim() == name {
+            return Some(value);
+        }
+        rest = behind.split_once(',')?.1;
+    }
 }
 
 fn uri(attributes: &[u8]) -> Option<&str> {
