@@ -110,6 +110,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         Some(Err(why)) => return usage(&why),
         Some(Ok(config)) => {
             state_dir.clone_from(&config.admin.state_dir);
+            let names = config.zones.iter().flat_map(|zone| zone.hostnames.clone());
+            let names: Vec<String> = names.collect();
             let places = config.zones.iter().enumerate();
             let by_host = ByHost::new(places.map(|(place, zone)| (zone, place)));
             let place = by_host.find(host.unwrap_or("*")).map(|place| **place);
@@ -118,8 +120,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 Some(zone) => Some(zone),
                 None => {
                     return usage(&format!(
-                        "no zone serves the host {:?}",
-                        host.unwrap_or_default()
+                        "no zone serves the host {:?}; there are: {}",
+                        host.unwrap_or_default(),
+                        names.join(", ")
                     ));
                 }
             }

@@ -202,7 +202,9 @@ fn parse_hostname(text: &str) -> Option<String> {
         .rsplit_once(':')
         .is_some_and(|(host, _)| !host.contains(':'));
     let sound = text == "*" || (!text.is_empty() && text.bytes().all(fine) && !port);
-    sound.then(|| text.to_ascii_lowercase())
+    // As a request's host loses its dot.
+    let plain = text.strip_suffix('.').unwrap_or(text);
+    sound.then(|| plain.to_ascii_lowercase())
 }
 
 fn access(zone: &Section<'_>) -> Option<Access> {
