@@ -135,7 +135,7 @@ fn cache(rules: &CacheRules) -> Value {
 fn origin(settings: &Settings) -> Value {
     let endpoint = |it: &crate::origin::Endpoint| {
         let scheme = if it.tls { "https" } else { "http" };
-        format!("{scheme}://{}", it.authority())
+        format!("{scheme}://{}{}", it.authority(), it.path)
     };
     let headers = settings.headers.iter();
     let deadlines = &settings.deadlines;
@@ -149,6 +149,9 @@ fn origin(settings: &Settings) -> Value {
         "max_pulls": settings.max_pulls,
         "prefix": settings.prefix,
         "ca_file": settings.ca_file,
+        "tls_name": settings.tls_name,
+        "forward_host": settings.forward_host,
+        "redirects": texts(&settings.redirects),
         "health_path": settings.health.path,
         "health_interval": settings.health.interval.as_secs_f64(),
         "connect_timeout": deadlines.connect.as_secs_f64(),

@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::listen::Certificates;
 use crate::node::doubts;
-use crate::origin::{Origin, Trial};
+use crate::origin::{Failure, Origin, Trial};
 use crate::path::CanonicalPath;
 
 /// That no bucket has.
@@ -111,7 +111,10 @@ fn told(trial: &Trial, is_there: bool) -> (bool, String) {
     let ms = trial.took.as_secs_f64() * 1000.0;
     match trial.answer {
         Ok(200 | 206) => (true, format!("ok, the object is read ({ms:.1} ms)")),
-        Ok(404 | 410) if is_there => (false, "there is no such object".to_owned()),
+        Ok(404 | 410) if is_there => {
+            let said = "there is no such object: mind bucket and prefix, and other zones' objects";
+            (false, said.to_owned())
+        }
         Ok(404 | 410) => (
             true,
             format!("ok, it says that there is no such object ({ms:.1} ms)"),
@@ -125,11 +128,18 @@ fn told(trial: &Trial, is_there: bool) -> (bool, String) {
             let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
             let status = trial.status.map(|status| format!(" ({status})"));
             let cure = failure.cure().map(|cure| format!("; {cure}"));
+            let words = match words.is_empty() {
+                true => "no more is known of it".to_owned(),
+                false => words.join(", "),
+            };
+            let words = match failure {
+                Failure::FirstByteTimeout => "no answer in time (first_byte_timeout)".to_owned(),
+                _ => words,
+            };
             let said = format!(
-                "{}{}: {}{}",
+                "{}{}: {words}{}",
                 failure.name(),
                 status.unwrap_or_default(),
-                words.join(", "),
                 cure.unwrap_or_default()
             );
             (false, said)

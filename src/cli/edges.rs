@@ -142,10 +142,10 @@ impl Edges {
             false => {
                 let url = named.iter().find(|(name, _)| *name == it);
                 let names: Vec<&str> = named.iter().map(|(name, _)| name.as_str()).collect();
-                let unknown = format!(
-                    "no edge is called {it:?}: write a URL, or a name of --edges ({})",
-                    names.join(", ")
-                );
+                let unknown = match names.is_empty() {
+                    true => format!("{it:?} is no URL: write http://{it}, or give --edges"),
+                    false => format!("no edge is called {it:?}: there are {}", names.join(", ")),
+                };
                 url.map(|(_, url)| url.clone()).ok_or(unknown)
             }
         });

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,7 +57,7 @@ pub struct Arguments {
     validate_ip: bool,
     /// Ask running edges, by their keys, lists and clock; the access key comes
     /// from WARREN_ACCESS_KEY. May be repeated.
-    #[arg(long, value_name = "URL|NAME", conflicts_with_all = ["config", "key_file", "key_env"])]
+    #[arg(long, value_name = "URL|NAME", conflicts_with_all = ["config", "key_file", "key_env", "scheme", "validate_ip"])]
     admin: Vec<String>,
     /// Print one JSON object.
     #[arg(long)]
@@ -76,7 +77,8 @@ fn ask(arguments: &Arguments) -> ExitCode {
         "at": arguments.at,
     });
     let edges = Edges::at(&arguments.admin, arguments.json);
-    edges.each(&async |edge| {
+    let refused = Cell::new(false);
+    let reached = edges.each(&async |edge| {
         let answer = edge.call(Method::POST, "/v1/explain", &question).await?;
         let mut lines = vec![answer["reason"].as_str().unwrap_or_default().to_owned()];
         let told = answer.as_object().into_iter().flatten();
@@ -85,8 +87,13 @@ fn ask(arguments: &Arguments) -> ExitCode {
             Some(text) => format!("  {name:<18} {text}"),
             None => format!("  {name:<18} {value}"),
         }));
+        refused.set(refused.get() || answer["allow"] != true);
         Ok((answer, lines.join("\n")))
-    })
+    });
+    match refused.get() {
+        true => ExitCode::from(REFUSED),
+        false => reached,
+    }
 }
 
 /// What is taken down and revoked, where the configuration keeps it.

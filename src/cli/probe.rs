@@ -15,6 +15,7 @@ use crate::hls::Kind;
 use crate::hls::listing::{self, Listed};
 use crate::origin::redirect::Place;
 use crate::origin::{self, Deadlines, Endpoint, Exchange, HealthCheck, Origin, Settings};
+use crate::token::carrier::redact;
 
 /// Of a playlist.
 const MOST_BYTES: usize = 4 << 20;
@@ -60,7 +61,7 @@ impl Asked {
 
     fn to_json(&self) -> Value {
         json!({
-            "target": self.target,
+            "target": redact(&self.target),
             "status": self.status,
             "cache": self.cache,
             "why": self.why,
@@ -75,7 +76,9 @@ impl Asked {
         let why = self.why.as_ref().map(|why| format!(": {why}"));
         let ms = self.took.as_secs_f64() * 1000.0;
         let (cache, why) = (&self.cache, why.unwrap_or_default());
-        format!("{status} {cache} {ms:.1} ms {}{why}", self.target)
+        // What is copied into a ticket opens nothing.
+        let target = redact(&self.target);
+        format!("{status} {cache} {ms:.1} ms {target}{why}")
     }
 }
 
@@ -144,6 +147,7 @@ fn tell(walked: usize, left: usize, failed: usize) {
         left => format!(", {left} more not asked for (--max)"),
     };
     match failed {
+        0 if walked == 0 => say("plays"),
         0 => say(format_args!("plays: {walked} URLs of it are there{left}")),
         failed => say(format_args!(
             "does not play: {failed} failed, of {walked} that it names{left}"
@@ -291,7 +295,7 @@ fn why(status: u16, body: &[u8]) -> Option<String> {
         401 | 403 => {
             "not let in: warren explain says why; a token in the query is not passed on to what a playlist names (warren sign --stream)"
         }
-        404 => "not there: is the path right, and the origin's folder?",
+        404 => "not there, or no zone has this host: is the path right, and the origin's folder?",
         451 => "taken down",
         502 => "the origin's configuration: warren check --origin",
         503 => "the origin fails, or the edge is full",

@@ -132,7 +132,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let is_list = path.as_ref().is_some_and(|path| Kind::of(path).is_list());
     if is_list && arguments.form == Form::Query && !arguments.stream {
         eprintln!(
-            "warning: players drop a playlist's query for what it names: --stream signs all of it"
+            "warning: players drop a playlist's query for what it names: --stream, or --form path \
+             with --token-path, signs all of it"
         );
     }
     let options = Options {

@@ -15,7 +15,7 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  warren swarm \"$(warren sign http://127.0.0.1:8080/v/master.m3u8 --ttl 1h --form path --token-path /v/)\" --viewers 2000
+  warren swarm \"$(warren sign http://127.0.0.1:8080/v/master.m3u8 --ttl 1h --stream)\" --viewers 2000
   warren swarm \"$URL\" --viewers 500 --duration 10m --max-rebuffer 0.01 --json
   warren swarm \"$URL\" --own-host edge.example.net
 

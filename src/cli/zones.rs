@@ -41,12 +41,21 @@ fn to_text(answer: &Value) -> String {
             true => "public",
             false => "signed",
         };
+        let rules = zone["path"].as_array().into_iter().flatten();
+        let open = rules.filter(|rule| rule["token"] == false);
+        let open: Vec<String> = open.map(|rule| texts(&rule["match"])).collect();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let place = text(&zone["origin"]["bucket"]) + &text(&zone["origin"]["prefix"]);
         lines.push(format!(
-            "  {:>3} {:<12} {token:<7} {} <- {}",
+            "  {:>3} {:<12} {token:<7} {} <- {} {place}{}",
             zone["id"],
-            zone["name"].as_str().unwrap_or_default(),
+            text(&zone["name"]),
             texts(&zone["hostnames"]),
             texts(&zone["origin"]["endpoints"]),
+            match open.is_empty() {
+                true => String::new(),
+                false => format!("; public: {}", open.join(" ")),
+            },
         ));
     }
     lines.join("\n")

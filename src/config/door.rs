@@ -83,6 +83,17 @@ fn path_rule(table: &Section<'_>) -> Option<PathRule> {
         ttl: table.duration("ttl"),
         headers: headers(table),
     };
+    let says_nothing = rule.token && rule.ttl.is_none() && rule.headers.is_empty();
+    if says_nothing {
+        table.warn(
+            "match",
+            "the rule says nothing of these paths: token, ttl or headers",
+        );
+    }
+    if !rule.token && rule.patterns.iter().any(PathPattern::is_everything) {
+        let doubt = "every path is public: required = false under [zone.token] says so";
+        table.warn("token", doubt);
+    }
     table.finish().then_some(rule)
 }
 

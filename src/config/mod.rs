@@ -92,6 +92,9 @@ fn read(root: &Section<'_>) -> Option<Config> {
     if let (Some(listen), Some(admin)) = (&listen, &admin) {
         listen::check_listeners(root, listen, admin);
     }
+    if let (Some(listen), Some(zones)) = (&listen, &zones) {
+        zone::warn_of_doors(root, listen, zones);
+    }
     Some(Config {
         listen: listen?,
         certificates: certificates?,

@@ -6,6 +6,7 @@ use http::HeaderName;
 use http::header::ORIGIN;
 
 use super::door;
+use super::listen::Listen;
 use super::origin::origin;
 use super::section::Section;
 use crate::cache::head::is_hop_by_hop;
@@ -43,6 +44,32 @@ pub(super) fn zones(root: &Section<'_>) -> Option<Vec<Zone>> {
         })
         .collect();
     (zones.len() == count).then_some(zones)
+}
+
+/// What zones say that does not fit together, and may be meant.
+pub(super) fn warn_of_doors(root: &Section<'_>, listen: &Listen, zones: &[Zone]) {
+    for (at, one) in zones.iter().enumerate() {
+        let nobody = listen.https.is_empty() && one.trusted_proxies.is_empty();
+        if nobody && (one.https.force || one.https.hsts.is_some()) {
+            let doubt = "listen.https is empty and no proxy is trusted: nobody comes over TLS";
+            root.warn(&format!("zone[{at}].https"), doubt);
+        }
+        for other in &zones[at + 1..] {
+            let differ = one.token.is_some() != other.token.is_some();
+            if differ && one.origin.shares_objects_with(&other.origin) {
+                let (signed, open) = match one.token.is_some() {
+                    true => (one, other),
+                    false => (other, one),
+                };
+                let doubt = format!(
+                    "{} gives everybody what {} asks tokens for: their objects are the same \
+                     (origin.prefix tells folders apart, [[zone.path]] makes some public)",
+                    open.name, signed.name
+                );
+                root.warn("zone", &doubt);
+            }
+        }
+    }
 }
 
 #[derive(Default)]

@@ -63,7 +63,10 @@ impl Running {
         }
         let _ = child.kill();
         let status = child.wait().map_err(|error| error.to_string())?;
-        Err(format!("the new process did not begin to serve: {status}"))
+        Err(format!(
+            "the new process did not begin to serve: {status}; what it says of it is in the \
+             node's log, and 64 is a configuration that `warren check` tells of"
+        ))
     }
 }
 

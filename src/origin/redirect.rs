@@ -46,6 +46,17 @@ impl RedirectHost {
     }
 }
 
+impl std::fmt::Display for RedirectHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let below = if self.below { "*." } else { "" };
+        write!(f, "{below}{}", self.host)?;
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A URL that a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {

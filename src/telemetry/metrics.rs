@@ -134,7 +134,7 @@ impl Metrics {
         add(Box::new(first_byte.clone()))?;
         let log_lines_dropped = IntCounter::new(
             "warren_access_log_dropped_total",
-            "Log lines lost because the writer was too slow.",
+            "Log lines lost because the writer was too slow, or the disk full.",
         )?;
         add(Box::new(log_lines_dropped.clone()))?;
         let gauge = |name: &str, help: &str| {

@@ -40,6 +40,10 @@ impl PathPattern {
         })
     }
 
+    pub fn is_everything(&self) -> bool {
+        matches!(self.before.as_str(), "" | "/") && self.after.as_deref() == Some("")
+    }
+
     pub fn covers(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix(self.before.as_str()) else {
             return false;

@@ -483,7 +483,7 @@ async fn edges_are_called_by_their_names_and_all_of_them_by_none() {
     );
     let (code, said) = told(&["zones", "--admin", "three"], &here).await;
     assert_eq!(
-        (code, said.contains("(one, two)")),
+        (code, said.contains("there are one, two")),
         (Some(2), true),
         "{said}"
     );
