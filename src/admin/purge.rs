@@ -172,6 +172,9 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
             for (realm, purge) in &wanted {
                 store.purges.add(*realm, purge, mode);
             }
+            if mode == Mode::Hard {
+                store.sweep();
+            }
         }
         count
     });

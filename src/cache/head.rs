@@ -256,7 +256,7 @@ fn viewer_cache_control(facts: &HeadFacts<'_>) -> Option<HeaderValue> {
             None => Some(HeaderValue::from_static("no-store")),
         },
         Kind::Key => Some(HeaderValue::from_static("no-store, private")),
-        Kind::Other => match facts.said.ttl {
+        Kind::Other => match facts.said.ttl.filter(|_| facts.lifetime.is_some()) {
             Some(ttl) => max_age(ttl, ""),
             None => came(),
         },
@@ -348,7 +348,10 @@ fn passes(name: &HeaderName, facts: &HeadFacts<'_>) -> bool {
     if ours.contains(&text) || is_cors || stays_here(name) && !goes_on {
         return false;
     }
+    // What it says to one site is told to no other's cache.
+    let tells_sites_apart = *name == VARY && facts.said.keeps_cors;
     facts.as_it_came
+        || tells_sites_apart
         || !matches!(
             text,
             "cache-control" | "date" | "expires" | "pragma" | "vary"

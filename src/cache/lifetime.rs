@@ -247,8 +247,9 @@ pub fn origin(answer: &Answer, stale_when_unreachable: bool) -> Result<Lifetime,
         500.. => fresh.min(ERROR_FRESH_MOST),
         _ => fresh,
     };
-    let unless_strict = |stale: Option<Duration>| match control.must_revalidate || control.no_cache
-    {
+    // An old error is no better than a new one.
+    let strict = control.must_revalidate || control.no_cache || answer.status >= 500;
+    let unless_strict = |stale: Option<Duration>| match strict {
         true => Duration::ZERO,
         false => stale.unwrap_or_default(),
     };

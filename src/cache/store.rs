@@ -20,7 +20,7 @@ use crate::origin::Failure;
 
 /// Of the budget: what moka may hold; the rest is for pulls in flight. moka
 /// evicts after an insert, so without that room a full cache could not turn over.
-const STORED_PERCENT: u64 = 80;
+const STORED_PERCENT: u64 = 75;
 /// moka counts how often something is asked for up to 15, and lets in what was
 /// asked for more often than all together that it would push out: among small
 /// bodies that were asked for once each, no film would ever be stored. What was
@@ -151,6 +151,16 @@ impl Store {
         };
         let all = self.objects.iter();
         all.filter(|(_, entry)| names(&entry.object)).count()
+    }
+
+    /// Gives back at once what purges have ended: until it is asked for it would
+    /// hold its memory, and keep others out by its old fame.
+    pub fn sweep(&self) {
+        let ended = |entry: &Entry| entry.object.purged(&self.purges) == Some(Mode::Hard);
+        for (key, _) in self.objects.iter().filter(|(_, entry)| ended(entry)) {
+            self.objects.invalidate(&*key);
+        }
+        self.make_room();
     }
 
     /// The objects of a realm whose paths begin so.

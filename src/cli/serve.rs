@@ -141,6 +141,10 @@ async fn serve(
                 let hands_over = what == What::Upgrade && done.is_ok();
                 let _ = answer.send(done);
                 if hands_over {
+                    running.orders.close();
+                    while let Ok(order) = running.orders.try_recv() {
+                        let _ = order.answer.send(Err("the node hands over: ask again".into()));
+                    }
                     return stop(running, Duration::ZERO, grace).await;
                 }
             }

@@ -78,7 +78,11 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         .integer("max_pulls", 1..=65_536)
         .unwrap_or(DEFAULT_MAX_PULLS) as usize;
     let ca_file = ca_file(&table);
-    let headers = table.headers("headers");
+    let mut headers = table.headers("headers");
+    // A key may be among them: it is printed nowhere.
+    headers
+        .iter_mut()
+        .for_each(|(_, value)| value.set_sensitive(true));
     let health = health(&table, endpoints.len());
     let sound = table.finish();
     let settings = Settings {

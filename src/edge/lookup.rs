@@ -453,9 +453,10 @@ pub fn stored(
     https: bool,
 ) -> Stored {
     let (store, zone) = (&node.pulls.store, &site.zone);
+    let host = plain_host(host);
     let wire = Wire {
         told_https: https && zone.tells_scheme(),
-        told_host: zone.origin.told_host(host),
+        told_host: zone.origin.told_host(&host),
         lines: |_| Vec::new(),
     };
     let (kind, _, key) = place(store, zone, path, query, &wire);

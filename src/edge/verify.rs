@@ -325,9 +325,9 @@ impl<'r> Visitor<'r> {
 /// Whom a request comes from, as far as the zone believes it.
 fn came_from(zone: &Zone, request: &Request<'_>) -> IpAddr {
     let trusted = zone.trusted_proxies.as_slice();
-    let forwarded: Vec<&str> = match trusted {
+    let forwarded: Vec<&[u8]> = match trusted {
         [] => Vec::new(),
-        _ => request.texts(&zone.client_ip_header).collect(),
+        _ => request.values(&zone.client_ip_header).collect(),
     };
     client_ip(request.entry.peer.ip(), &forwarded, trusted)
 }

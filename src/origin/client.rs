@@ -264,7 +264,8 @@ impl Origin {
         let Endpoint { tls, host, .. } = target.endpoint;
         // A redirect may lead elsewhere, to a name of its own.
         let named = self.settings.tls_name.as_ref();
-        let name = named.filter(|_| self.settings.endpoints.contains(target.endpoint));
+        let mut own = self.settings.endpoints.iter();
+        let name = named.filter(|_| own.any(|own| own.is_same_host(target.endpoint)));
         let mut peer = HttpPeer::new(target.address, *tls, name.unwrap_or(host).clone());
         peer.options.connection_timeout = Some(self.settings.deadlines.connect);
         peer.options.total_connection_timeout = Some(self.settings.deadlines.connect);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{LOCATION, RETRY_AFTER};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::addresses::Addresses;
 use super::client::{Origin, is_trouble};
@@ -22,6 +22,8 @@ use super::{Failure, Head, Kind, Request};
 
 /// Tries for one request, all before the first byte of an answer.
 const MAX_TRIES: usize = 2;
+/// For the body of a redirect, so that its connection can be used again.
+const DRAIN: Duration = Duration::from_millis(250);
 /// Before the second try at the same endpoint: what passes may have passed, and
 /// who failed together does not come again together.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
@@ -228,14 +230,16 @@ impl Origin {
             return Ok(exchange);
         };
         let (settings, clock) = (&self.settings, &self.clock);
+        let host = request.host(settings, endpoint);
         let mut place = request.place(settings, endpoint);
         for _ in 0..redirect::MOST {
             let location = exchange.head.text(LOCATION);
-            let next = place.follow(location, &settings.redirects);
+            let next = place.follow(location, &settings.redirects, &host);
             place = next.map_err(redirected)?;
             // It is read so that the connection can be used again.
-            exchange.drain().await;
-            exchange.give_back();
+            if timeout(DRAIN, exchange.drain()).await.is_ok() {
+                exchange.give_back();
+            }
             let (wait, now) = (settings.deadlines.connect, clock.monotonic());
             let addresses = Addresses::default().of(&place.endpoint, wait, now).await?;
             let address = addresses.first().ok_or(Failure::Dns)?;

@@ -3,6 +3,7 @@
 use http::Uri;
 
 use super::Endpoint;
+use crate::path::remove_dot_segments;
 
 /// Redirects of one request that are followed.
 pub const MOST: usize = 5;
@@ -67,11 +68,22 @@ pub struct Place {
 
 impl Place {
     /// Where its answer leads; `Err`: why nowhere, for the operator.
-    pub fn follow(&self, location: Option<&str>, named: &[RedirectHost]) -> Result<Self, String> {
+    /// `host`: the Host that it was asked with, another name of the same place.
+    pub fn follow(
+        &self,
+        location: Option<&str>,
+        named: &[RedirectHost],
+        host: &str,
+    ) -> Result<Self, String> {
         let location = location.ok_or("a redirect without a Location")?;
-        let next = self
+        let mut next = self
             .join(location)
             .ok_or("a redirect to what is no http(s) URL")?;
+        if next.endpoint.authority().eq_ignore_ascii_case(host)
+            && next.endpoint.tls == self.endpoint.tls
+        {
+            next.endpoint = self.endpoint.clone();
+        }
         let (from, to) = (&self.endpoint, &next.endpoint);
         if from.tls && !to.tls {
             return Err(format!(
@@ -109,19 +121,22 @@ impl Place {
     fn join(&self, location: &str) -> Option<Self> {
         let location = location.split('#').next().unwrap_or_default();
         let scheme = if self.endpoint.tls { "https" } else { "http" };
+        let begins = location.find([':', '/', '?']).map(|at| &location[at..]);
         let absolute = match location {
             "" => return None,
-            _ if location.contains("://") => location.to_owned(),
+            _ if begins.is_some_and(|rest| rest.starts_with(':')) => location.to_owned(),
             _ if location.starts_with("//") => format!("{scheme}:{location}"),
             _ => {
-                let path = self.target.split('?').next().unwrap_or_default();
-                let folder = &path[..path.rfind('/').map_or(0, |at| at + 1)];
-                let folder = if location.starts_with('/') {
-                    ""
-                } else {
-                    folder
+                let own = self.target.split('?').next().unwrap_or_default();
+                let folder = &own[..own.rfind('/').map_or(0, |at| at + 1)];
+                let (path, query) = location.split_at(location.find('?').unwrap_or(location.len()));
+                let path = match path {
+                    "" => own.to_owned(),
+                    _ if path.starts_with('/') => path.to_owned(),
+                    _ => format!("{folder}{path}"),
                 };
-                format!("{scheme}://{}{folder}{location}", self.endpoint.authority())
+                let path = remove_dot_segments(&path);
+                format!("{scheme}://{}{path}{query}", self.endpoint.authority())
             }
         };
         Self::of_url(&absolute)
@@ -148,6 +163,17 @@ mod tests {
         let table = [
             ("/w/b.ts?y=2", Some("http://origin:8080 /w/b.ts?y=2")),
             ("b.ts", Some("http://origin:8080 /v/b.ts")),
+            (
+                "../b.ts?u=http://x/",
+                Some("http://origin:8080 /b.ts?u=http://x/"),
+            ),
+            (
+                "/w/./b?n=http://x/y",
+                Some("http://origin:8080 /w/b?n=http://x/y"),
+            ),
+            ("?y=2", Some("http://origin:8080 /v/a.ts?y=2")),
+            ("http://packager.internal/b", Some("http://origin:8080 /b")),
+            ("https://packager.internal/b", None),
             ("//store.example/b", Some("http://store.example /b")),
             ("https://STORE.example", Some("https://STORE.example /")),
             (
@@ -170,18 +196,24 @@ mod tests {
             ("", None),
         ];
         for (location, want) in table {
-            let next = from.follow(Some(location), &named).ok().map(|next| {
-                let scheme = if next.endpoint.tls { "https" } else { "http" };
-                format!("{scheme}://{} {}", next.endpoint.authority(), next.target)
-            });
+            let next = from
+                .follow(Some(location), &named, "packager.internal")
+                .ok()
+                .map(|next| {
+                    let scheme = if next.endpoint.tls { "https" } else { "http" };
+                    format!("{scheme}://{} {}", next.endpoint.authority(), next.target)
+                });
             assert_eq!(next.as_deref(), want, "{location}");
         }
         let tls = Place {
             endpoint: Endpoint::parse("https://origin").unwrap(),
             target: "/".into(),
         };
-        assert!(tls.follow(Some("http://store.example/"), &named).is_err());
-        assert!(tls.follow(None, &named).is_err());
+        assert!(
+            tls.follow(Some("http://store.example/"), &named, "")
+                .is_err()
+        );
+        assert!(tls.follow(None, &named, "").is_err());
     }
 
     #[test]

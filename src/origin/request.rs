@@ -86,15 +86,8 @@ impl Request {
         signer: Option<&Signer>,
         now: SystemTime,
     ) -> Vec<u8> {
-        let (mut host, path) = address(settings, endpoint, &self.path);
-        let told = self.viewer.host.as_deref();
-        if let Some(told) = told.filter(|_| !settings.has_own_host()) {
-            told.clone_into(&mut host);
-        }
-        let place = Place {
-            endpoint: endpoint.clone(),
-            target: self.target(settings, &path),
-        };
+        let host = self.host(settings, endpoint);
+        let place = self.place(settings, endpoint);
         let signer = signer.map(|signer| (signer, now));
         self.wire(
             &host,
@@ -108,6 +101,13 @@ impl Request {
     /// Whether redirects are followed for it.
     pub fn follows(&self, settings: &Settings) -> bool {
         !settings.redirects.is_empty()
+    }
+
+    /// The Host that it goes with.
+    pub fn host(&self, settings: &Settings, endpoint: &Endpoint) -> String {
+        let told = self.viewer.host.clone();
+        let told = told.filter(|_| !settings.has_own_host());
+        told.unwrap_or_else(|| address(settings, endpoint, &self.path).0)
     }
 
     /// Where it goes at an endpoint.
@@ -130,10 +130,9 @@ impl Request {
     /// the origin alone goes nowhere else.
     pub fn to_wire_at(&self, settings: &Settings, from: &Endpoint, place: &Place) -> Vec<u8> {
         let host = place.endpoint.authority();
-        let same = from.authority() == host && from.tls == place.endpoint.tls;
-        if same {
+        if from.is_same_host(&place.endpoint) {
             return self.wire(
-                &host,
+                &self.host(settings, from),
                 &place.target,
                 &settings.headers,
                 &self.forwarded,

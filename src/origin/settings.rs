@@ -170,6 +170,11 @@ impl Endpoint {
         })
     }
 
+    /// Whatever their paths.
+    pub fn is_same_host(&self, other: &Self) -> bool {
+        self.tls == other.tls && self.port == other.port && self.host == other.host
+    }
+
     /// The value of Host: the port stands there unless it is the scheme's.
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') {

@@ -37,6 +37,8 @@ struct Shared {
     out: Mutex<Sink>,
     /// The last write failed, and that was said.
     failing: AtomicBool,
+    /// What waits begins in the middle of a line.
+    torn: AtomicBool,
 }
 
 thread_local! {
@@ -56,6 +58,7 @@ impl Log {
                     enough: Condvar::new(),
                     out: Mutex::new(Sink::open(settings, clock)?),
                     failing: AtomicBool::new(false),
+                    torn: AtomicBool::new(false),
                 });
                 let writer = Arc::downgrade(&shared);
                 std::thread::Builder::new()
@@ -114,7 +117,10 @@ impl Log {
     pub fn reopen(&self) -> std::io::Result<()> {
         if let (Some(shared), Some(file)) = (&self.shared, &self.file) {
             let new = private_file::append(file)?;
-            shared.write();
+            if !shared.write() {
+                // The other file has the beginning of the line that waits.
+                shared.drop_torn();
+            }
             let mut out = shared.out.lock().unwrap_or_else(PoisonError::into_inner);
             *out = Sink::Stream(Box::new(new));
         }
@@ -174,7 +180,10 @@ impl Shared {
                 false => std::mem::replace(&mut *waiting, Vec::with_capacity(2 * WRITE_BYTES)),
             }
         };
-        let (rest, written) = out.write(lines);
+        let (rest, ends, written) = out.write(lines);
+        if let Some(ends) = ends {
+            self.torn.store(!ends, Relaxed);
+        }
         match &written {
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
             // Said once, not for each look at a disk that is full.
@@ -189,6 +198,15 @@ impl Shared {
         }
         self.put_back(rest);
         written.is_ok()
+    }
+
+    /// Drops what is left of a line that was begun elsewhere.
+    fn drop_torn(&self) {
+        if self.torn.swap(false, Relaxed) {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let end = memchr::memchr(b'\n', &waiting).map_or(waiting.len(), |end| end + 1);
+            waiting.drain(..end);
+        }
     }
 
     /// What could not be written goes on where it ended, before what has come
@@ -223,15 +241,17 @@ impl Sink {
         matches!(self, Sink::Syslog(server) if server.is_behind())
     }
 
-    /// What of the lines is left to be written, and why.
-    fn write(&mut self, mut lines: Vec<u8>) -> (Vec<u8>, std::io::Result<()>) {
+    /// What of the lines is left to be written, whether what was written ends with
+    /// a line (`None`: nothing was), and why.
+    fn write(&mut self, mut lines: Vec<u8>) -> (Vec<u8>, Option<bool>, std::io::Result<()>) {
         match self {
             Sink::Stream(out) => {
                 let (count, written) = write_some(out, &lines);
+                let ends = (count > 0).then(|| lines[count - 1] == b'\n');
                 lines.drain(..count);
-                (lines, written)
+                (lines, ends, written)
             }
-            Sink::Syslog(server) => (Vec::new(), server.send(lines)),
+            Sink::Syslog(server) => (Vec::new(), Some(true), server.send(lines)),
         }
     }
 }
@@ -282,6 +302,7 @@ mod tests {
             enough: Condvar::new(),
             out: Mutex::new(Sink::Stream(Box::new(disk.clone()))),
             failing: AtomicBool::new(false),
+            torn: AtomicBool::new(false),
         };
         for line in ["first\n", "second\n", "third\n"] {
             assert!(shared.take(line.as_bytes()));

@@ -13,14 +13,19 @@ pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for
 /// The socket's address, unless it belongs to a trusted proxy: then the last
 /// address of `X-Forwarded-For` that does not. Reading from the right, because
 /// everything left of a trusted proxy's own entry is the viewer's invention.
-pub fn client_ip(peer: IpAddr, forwarded_for: &[&str], trusted: &[IpNet]) -> IpAddr {
+pub fn client_ip(peer: IpAddr, forwarded_for: &[&[u8]], trusted: &[IpNet]) -> IpAddr {
     let mut client = peer.to_canonical();
-    let entries = forwarded_for.iter().rev().flat_map(|line| line.rsplit(','));
+    // Bytes: a viewer may send what is no text before the proxy's own entry.
+    let entries = forwarded_for.iter().rev();
+    let entries = entries.flat_map(|line| line.rsplit(|byte| *byte == b','));
     for entry in entries {
         if !contains(trusted, client) {
             return client;
         }
-        match parse_entry(entry.trim()) {
+        match std::str::from_utf8(entry)
+            .ok()
+            .and_then(|it| parse_entry(it.trim()))
+        {
             Some(address) => client = address,
             // What a proxy did not write as an address tells nothing.
             None => return client,
@@ -103,15 +108,32 @@ mod tests {
             ),
         ];
         for (name, peer, forwarded, want) in table {
-            let got = client_ip(peer.parse().expect("an address"), forwarded, &trusted);
+            let lines: Vec<&[u8]> = forwarded.iter().map(|line| line.as_bytes()).collect();
+            let got = client_ip(peer.parse().expect("an address"), &lines, &trusted);
             assert_eq!(got, want.parse::<IpAddr>().expect("an address"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_no_text_hides_no_entry_of_a_proxy() {
+        let trusted = ["10.0.0.0/8".parse().expect("a network")];
+        let proxy: IpAddr = [10, 0, 0, 1].into();
+        for lines in [
+            &[&b"203.0.113.9"[..], b"\xff, 198.51.100.7"][..],
+            &[&b"203.0.113.9,\xff , 198.51.100.7"[..]],
+            &[&b"\xff"[..], b"198.51.100.7"],
+        ] {
+            let viewer = client_ip(proxy, lines, &trusted);
+            assert_eq!(viewer, IpAddr::from([198, 51, 100, 7]), "{lines:?}");
+        }
+        let unread = client_ip(proxy, &[b"203.0.113.9", b"\xff"], &trusted);
+        assert_eq!(unread, proxy, "nobody's invention");
     }
 
     proptest! {
         #[test]
         fn an_untrusted_peer_is_the_client_whatever_it_says(said in "\\PC{0,40}", peer: [u8; 4]) {
-            prop_assert_eq!(client_ip(peer.into(), &[&said], &[]), IpAddr::from(peer));
+            prop_assert_eq!(client_ip(peer.into(), &[said.as_bytes()], &[]), IpAddr::from(peer));
         }
     }
 }

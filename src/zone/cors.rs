@@ -72,7 +72,6 @@ impl OriginPattern {
             Some(host) => (true, host),
             None => (false, host),
         };
-        let word = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
         let sound = matches!(scheme, "http" | "https") && !host.is_empty();
         (sound && host.bytes().all(word)).then(|| Self {
             scheme: scheme.to_owned(),
@@ -88,9 +87,9 @@ impl OriginPattern {
             return false;
         };
         let is_host = match self.below {
-            true => host
-                .strip_suffix(self.host.as_str())
-                .is_some_and(|label| label.len() > 1 && label.ends_with('.')),
+            true => host.strip_suffix(self.host.as_str()).is_some_and(|label| {
+                label.len() > 1 && label.ends_with('.') && label.bytes().all(word)
+            }),
             false => host == self.host,
         };
         scheme == self.scheme && is_host
@@ -102,6 +101,11 @@ impl std::fmt::Display for OriginPattern {
         let below = if self.below { "*." } else { "" };
         write!(f, "{}://{below}{}", self.scheme, self.host)
     }
+}
+
+/// A byte of a host, and of its port.
+fn word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte)
 }
 
 /// A header line of CORS.
@@ -205,6 +209,7 @@ mod tests {
             ("below", Some("https://one.two.cdn.example"), true),
             ("not itself", Some("https://cdn.example"), false),
             ("no label", Some("https://.cdn.example"), false),
+            ("no host", Some("https://evil.test#.cdn.example"), false),
             ("ends alike", Some("https://evilcdn.example"), false),
             ("another scheme", Some("http://app.example"), false),
             ("another port", Some("https://app.example:8443"), false),

@@ -41,11 +41,17 @@ async fn a_redirect_is_followed_to_named_hosts_and_takes_no_secret_there() {
         leads(&origin, &format!("/{status}.ts"), status, to);
     }
     leads(&origin, "/near.ts", 302, "a.ts".into());
+    leads(
+        &origin,
+        "/named.ts",
+        302,
+        "http://packager.internal/a.ts".into(),
+    );
     leads(&origin, "/far.ts", 302, "http://127.0.0.2:9/a.ts".into());
     leads(&origin, "/circle.ts", 302, "/circle.ts".into());
     let mut setup = Setup::http(origin.addr());
     setup.origin += &format!(
-        "headers = {{ \"X-Origin-Key\" = \"secret\" }}\nredirects = [\"127.0.0.1:{}\"]\n",
+        "host = \"packager.internal\"\nheaders = {{ \"X-Origin-Key\" = \"secret\" }}\nredirects = [\"127.0.0.1:{}\"]\n",
         store.addr().port()
     );
     setup.cache += "policy = \"origin\"\n";
@@ -74,6 +80,10 @@ async fn a_redirect_is_followed_to_named_hosts_and_takes_no_secret_there() {
     }
     assert_eq!(store.count("a.ts"), 5);
     assert_eq!(get(&edge, "/near.ts").await.0, 200);
+    assert_eq!(get(&edge, "/named.ts").await.0, 200);
+    let hosts = origin.requests();
+    let hosts = hosts.iter().filter_map(|seen| seen.header("host"));
+    assert!(hosts.into_iter().all(|host| host == "packager.internal"));
     let near = origin
         .requests()
         .into_iter()

@@ -468,6 +468,8 @@ async fn what_is_stored_under_a_prefix_is_listed_and_a_purge_of_nothing_says_so(
     assert!(said.contains("nothing of that was stored"), "{said}");
     edge.warren("purge", &["http://cdn.test/v/s1/a.ts"], KEY)
         .await;
+    let stored = edge.metric("warren_cache_objects").await;
+    assert_eq!(stored, 2.0, "its memory is free");
     let (_, said) = edge.warren("ls", &["http://cdn.test/v/s1/"], KEY).await;
     assert!(said.contains("1 objects"), "{said}");
 }

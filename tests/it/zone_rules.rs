@@ -86,6 +86,7 @@ async fn what_the_origin_says_to_one_site_is_for_no_other() {
         let site = seen.header("origin").unwrap_or("none").to_owned();
         let answer = Answer::new(200, "segment");
         let answer = answer.with_header("access-control-allow-origin", &site);
+        let answer = answer.with_header("vary", "Origin");
         answer.with_header("access-control-allow-methods", "GET")
     };
     origin.on("/a.ts", Arc::new(echoed));
@@ -96,6 +97,7 @@ async fn what_the_origin_says_to_one_site_is_for_no_other() {
         for site in [SITE, OTHER] {
             let reply = edge.send("GET", "/a.ts", &[site]).await;
             assert_eq!(every(&reply, "access-control-allow-origin"), [site.1]);
+            assert_eq!(reply.header("vary"), Some("Origin"), "caches on the way");
         }
     }
     assert_eq!(origin.count("a.ts"), 2, "one for each site");
