@@ -26,6 +26,10 @@ const STORED_PERCENT: u64 = 75;
 /// bodies that were asked for once each, no film would ever be stored. What was
 /// refused so often is stored all the same.
 const MOST_REFUSED: u32 = 16;
+/// One stand-in for so many bytes: moka then counts for as many objects of twice
+/// that.
+const STAND_IN_BYTES: u64 = 32 << 10;
+const MOST_STAND_INS: u64 = 1 << 20;
 /// Refusals are remembered for one key for so many bytes of the budget.
 const REFUSED_BYTES: u64 = 64 << 10;
 /// Entries of the memories below.
@@ -58,20 +62,47 @@ pub struct Store {
 }
 
 #[derive(Clone)]
-struct Entry {
-    object: Arc<Object>,
+enum Entry {
+    Object(Arc<Object>),
     /// It weighs nothing yet, and is let in: what is there is then updated,
     /// whatever it weighs.
-    light: bool,
+    Light(Arc<Object>),
+    /// See [`size_sketch`]; its weight.
+    StandIn(u32),
 }
 
 impl Entry {
     fn weight(&self, key: &Key) -> u32 {
-        match self.light {
-            true => 0,
-            false => self.object.weight().saturating_add(key.len() as u32),
+        match self {
+            Self::Object(object) => object.weight().saturating_add(key.len() as u32),
+            Self::Light(_) => 0,
+            Self::StandIn(weight) => *weight,
         }
     }
+
+    fn object(self) -> Option<Arc<Object>> {
+        match self {
+            Self::Object(object) | Self::Light(object) => Some(object),
+            Self::StandIn(_) => None,
+        }
+    }
+}
+
+/// moka sizes what it counts requests in once, by the entries that there are when
+/// the cache is half full: filled by films first, it would tell songs apart badly
+/// for ever. So it is half filled by stand-ins, which are taken out again.
+fn size_sketch(objects: &Cache<Key, Entry>, stored: u64) {
+    let count = (stored / STAND_IN_BYTES).clamp(1, MOST_STAND_INS);
+    let weight = u32::try_from((stored / 2).div_ceil(count)).unwrap_or(u32::MAX);
+    let keys = || (0..count).map(Key::of_stand_in);
+    for key in keys() {
+        objects.insert(key, Entry::StandIn(weight));
+    }
+    objects.run_pending_tasks();
+    for key in keys() {
+        objects.invalidate(&key);
+    }
+    objects.run_pending_tasks();
 }
 
 /// Evictions since the start, by cause.
@@ -84,10 +115,10 @@ pub struct Evictions {
 
 impl Evictions {
     fn count(&self, entry: &Entry, cause: RemovalCause) {
-        if entry.light {
+        let Entry::Object(object) = entry else {
             return;
-        }
-        entry.object.stored.store(false, Relaxed);
+        };
+        object.stored.store(false, Relaxed);
         let counter = match cause {
             RemovalCause::Size | RemovalCause::Expired => &self.size,
             RemovalCause::Replaced => &self.replaced,
@@ -107,6 +138,7 @@ impl Store {
             .weigher(|key: &Key, entry: &Entry| entry.weight(key))
             .eviction_listener(move |_, entry, cause| counts.count(&entry, cause))
             .build();
+        size_sketch(&objects, stored);
         Self {
             objects,
             refused: Cache::new(stored / REFUSED_BYTES),
@@ -134,12 +166,16 @@ impl Store {
     /// The object under a key, fresh or not; not one that was purged, or denies
     /// what is there by now.
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
-        let Entry { object, .. } = self.objects.get(key)?;
+        let object = self.objects.get(key)?.object()?;
         if object.purged(&self.purges) == Some(Mode::Hard) || self.is_contradicted(&object) {
             self.objects.invalidate(key);
             return None;
         }
         Some(object)
+    }
+
+    fn all(&self) -> impl Iterator<Item = Arc<Object>> + '_ {
+        self.objects.iter().filter_map(|(_, entry)| entry.object())
     }
 
     /// How many stored objects these purges would end; those that are gone
@@ -149,36 +185,35 @@ impl Store {
             object.purged_since(wanted, 0).is_some()
                 && object.purged(&self.purges) != Some(Mode::Hard)
         };
-        let all = self.objects.iter();
-        all.filter(|(_, entry)| names(&entry.object)).count()
+        self.all().filter(|object| names(object)).count()
     }
 
     /// Gives back at once what purges have ended: until it is asked for it would
     /// hold its memory, and keep others out by its old fame.
     pub fn sweep(&self) {
-        let ended = |entry: &Entry| entry.object.purged(&self.purges) == Some(Mode::Hard);
-        for (key, _) in self.objects.iter().filter(|(_, entry)| ended(entry)) {
-            self.objects.invalidate(&*key);
+        for (key, entry) in &self.objects {
+            let ended = |object: Arc<Object>| object.purged(&self.purges) == Some(Mode::Hard);
+            if entry.object().is_some_and(ended) {
+                self.objects.invalidate(&*key);
+            }
         }
         self.make_room();
     }
 
     /// The objects of a realm whose paths begin so.
     pub fn under(&self, realm: u32, prefix: &str) -> Vec<Arc<Object>> {
-        let all = self.objects.iter().map(|(_, entry)| entry.object);
         let is_there = |object: &Arc<Object>| {
             let name = &object.name;
             name.realm == realm
                 && name.path.as_str().starts_with(prefix)
                 && object.purged(&self.purges) != Some(Mode::Hard)
         };
-        all.filter(is_there).collect()
+        self.all().filter(is_there).collect()
     }
 
     /// The objects that were served most, most first.
     pub fn most_served(&self, count: usize) -> Vec<Arc<Object>> {
-        let all = self.objects.iter();
-        let mut objects: Vec<Arc<Object>> = all.map(|(_, entry)| entry.object).collect();
+        let mut objects: Vec<Arc<Object>> = self.all().collect();
         objects.retain(|object| object.hits.about() > 0);
         objects.sort_by_cached_key(|object| std::cmp::Reverse(object.hits.about()));
         objects.truncate(count);
@@ -205,9 +240,9 @@ impl Store {
     /// later: the next pull may need the memory.
     fn put(&self, key: &Key, object: &Arc<Object>, light: bool) -> bool {
         object.stored.store(true, Relaxed);
-        let entry = Entry {
-            object: Arc::clone(object),
-            light,
+        let entry = match light {
+            true => Entry::Light(Arc::clone(object)),
+            false => Entry::Object(Arc::clone(object)),
         };
         self.objects.insert(key.clone(), entry);
         self.objects.run_pending_tasks();
