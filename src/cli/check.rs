@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{BAD_CONFIG, REFUSED, say, usage};
+use super::{BAD_CONFIG, REFUSED, runtime, say, usage};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::listen::Certificates;
@@ -81,11 +81,9 @@ fn try_origins(config: &Config, object: Option<&str>) -> ExitCode {
     let Some(path) = path else {
         return usage("--object is a path that begins with /, as in a URL");
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return usage("the runtime cannot be started");
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
     };
     let mut code = ExitCode::SUCCESS;
     for zone in &config.zones {

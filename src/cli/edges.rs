@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::key::secret_in;
-use super::{REFUSED, read, say, usage};
+use super::{REFUSED, read, runtime, say, usage};
 use crate::config::Environment;
 
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:9090";
@@ -78,11 +78,9 @@ impl Edges {
             Ok(found) => found,
             Err(why) => return usage(&why),
         };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
-        let Ok(runtime) = runtime else {
-            return usage("the runtime cannot be started");
+        let runtime = match runtime() {
+            Ok(runtime) => runtime,
+            Err(code) => return code,
         };
         let mut code = ExitCode::SUCCESS;
         for admin in &admins {

@@ -124,6 +124,14 @@ fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// For a command that asks others; `Err`: said already.
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| usage("the runtime cannot be started"))
+}
+
 /// Says what is wrong with the call.
 fn usage(message: &str) -> ExitCode {
     eprintln!("error: {message}\n\nFor more information, try '--help'.");

@@ -1,6 +1,6 @@
 //! An edge, as a viewer finds it: one URL, and everything that it names.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use clap::Args;
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::{REFUSED, say, usage};
+use super::{REFUSED, runtime, say, usage};
 use crate::clock::Clock;
 use crate::hls::Kind;
 use crate::hls::listing::{self, Listed};
@@ -86,11 +86,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let Some(place) = Place::of_url(&arguments.url) else {
         return usage("write a whole URL, with http:// or https:// and a path");
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let Ok(runtime) = runtime else {
-        return usage("the runtime cannot be started");
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
     };
     runtime.block_on(probe(arguments, place))
 }
@@ -219,7 +217,7 @@ impl Prober {
 
     /// Asks for what a playlist names, and what that names; how many were left.
     async fn walk(&self, place: &Place, body: &[u8], most: usize) -> (Vec<Asked>, usize) {
-        let (mut asked, mut seen) = (Vec::new(), vec![place.target.clone()]);
+        let (mut asked, mut seen) = (Vec::new(), HashSet::from([place.target.clone()]));
         let mut queue: VecDeque<(Place, bool)> = named(place, body).into();
         while let Some((next, is_list)) = queue.pop_front() {
             if seen.contains(&next.target) {
@@ -228,7 +226,7 @@ impl Prober {
             if asked.len() >= most {
                 return (asked, queue.len() + 1);
             }
-            seen.push(next.target.clone());
+            seen.insert(next.target.clone());
             if next.endpoint != place.endpoint {
                 continue;
             }

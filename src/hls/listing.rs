@@ -7,11 +7,9 @@ use std::time::Duration;
 
 use http::Uri;
 
+use super::Variables;
 use super::playlist::{attribute, behind_first_tag};
 use crate::path::{encode_unsafe, remove_dot_segments};
-
-/// Variables of one playlist that are read.
-const MAX_VARIABLES: usize = 16;
 
 /// A playlist as a viewer reads it.
 #[derive(Debug, Clone, PartialEq)]
@@ -219,40 +217,23 @@ fn range(text: &str, next: &mut u64) -> Option<String> {
 /// The references of one playlist.
 struct References<'p> {
     base: &'p str,
-    /// By EXT-X-DEFINE (rfc8216bis §4.4.2.3), name and value; what another playlist
-    /// defines is not known here.
-    variables: Vec<(&'p str, &'p str)>,
+    variables: Variables<'p>,
 }
 
 impl<'p> References<'p> {
     fn new(base: &'p str, lines: &[&'p str]) -> Self {
         let query = base.split_once('?').map_or("", |(_, query)| query);
-        let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let of_query = |name: &str| pairs.clone().find(|(known, _)| *known == name);
-        let defined = lines.iter().filter_map(|line| {
-            let attributes = line.strip_prefix("#EXT-X-DEFINE:")?;
-            match attribute(attributes, "QUERYPARAM") {
-                Some(name) => of_query(name),
-                None => Some((
-                    attribute(attributes, "NAME")?,
-                    attribute(attributes, "VALUE")?,
-                )),
-            }
-        });
         Self {
             base,
-            variables: defined.take(MAX_VARIABLES).collect(),
+            variables: Variables::of(lines.iter().map(|line| line.as_bytes()), query),
         }
     }
 
     /// A whole URL (RFC 3986 §5.2); `None` where it is none of http(s), as with
     /// `data:`.
     fn url(&self, reference: &str) -> Option<String> {
-        let put = |text: String, (name, value): &(&str, &str)| {
-            text.replace(&format!("{{${name}}}"), value)
-        };
-        let reference = self.variables.iter().fold(reference.to_owned(), put);
-        let reference = encode_unsafe(&reference);
+        let whole = self.variables.put(reference);
+        let reference = encode_unsafe(&whole);
         let url = resolve(self.base, &reference)?;
         url.parse::<Uri>().ok().map(|_| url)
     }

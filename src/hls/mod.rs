@@ -5,10 +5,12 @@ mod kind;
 pub mod listing;
 mod manifest;
 mod playlist;
+mod variables;
 
 pub use kind::Kind;
 pub use manifest::{Manifest, files};
 pub use playlist::{Playlist, lines, uris};
+pub use variables::Variables;
 
 use std::time::Duration;
 

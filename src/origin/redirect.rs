@@ -91,8 +91,7 @@ impl Place {
                 to.authority()
             ));
         }
-        let same = from.authority() == to.authority() && from.tls == to.tls;
-        match same || named.iter().any(|host| host.covers(to)) {
+        match from.is_same_host(to) || named.iter().any(|host| host.covers(to)) {
             true => Ok(next),
             false => Err(format!(
                 "a redirect to {}, which `redirects` does not name",

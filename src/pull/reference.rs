@@ -1,43 +1,33 @@
 //! Pure: which path of its own zone a playlist names by a reference, as players
 //! read it.
 
-use std::borrow::Cow;
-
+use crate::hls::Variables;
 use crate::path::{CanonicalPath, encode_unsafe};
 use crate::token::Target;
 use crate::token::target::BLOCK;
 use crate::zone::{Zone, host_of};
 
-/// Variables of one playlist that are read.
-const MAX_VARIABLES: usize = 16;
-
 /// The references of one playlist.
 pub struct References<'p> {
     zone: &'p Zone,
     playlist: &'p CanonicalPath,
-    /// By EXT-X-DEFINE (rfc8216bis §4.4.2.3), name and value; what comes from a
-    /// query or from another playlist is not known here.
-    variables: Vec<(&'p str, &'p str)>,
+    variables: Variables<'p>,
 }
 
 impl<'p> References<'p> {
     pub fn new(zone: &'p Zone, playlist: &'p CanonicalPath, body: &'p [u8]) -> Self {
         let lines = body.split(|byte| *byte == b'\n');
-        let defined = lines.filter_map(|line| {
-            let line = line.strip_prefix(b"#EXT-X-DEFINE:")?;
-            let attributes = std::str::from_utf8(line).ok()?;
-            Some((quoted(attributes, "NAME")?, quoted(attributes, "VALUE")?))
-        });
         Self {
             zone,
             playlist,
-            variables: defined.take(MAX_VARIABLES).collect(),
+            // The objects of all viewers: no query of one of them is theirs.
+            variables: Variables::of(lines, ""),
         }
     }
 
     /// `None` for another host, another scheme or a bad path.
     pub fn path(&self, reference: &str) -> Option<CanonicalPath> {
-        let whole = self.with_values(reference);
+        let whole = self.variables.put(reference);
         let reference = encode_unsafe(self.without_host(&whole)?);
         if reference.starts_with(BLOCK) {
             return Target::parse_with(&reference, self.zone.empty_segments)
@@ -45,16 +35,6 @@ impl<'p> References<'p> {
                 .map(|target| target.path);
         }
         self.playlist.join(&reference)
-    }
-
-    fn with_values<'r>(&self, reference: &'r str) -> Cow<'r, str> {
-        if self.variables.is_empty() || !reference.contains("{$") {
-            return reference.into();
-        }
-        let put = |text: String, (name, value): &(&str, &str)| {
-            text.replace(&format!("{{${name}}}"), value)
-        };
-        self.variables.iter().fold(reference.to_owned(), put).into()
     }
 
     /// Absolute ones where the host is one of the zone's own.
@@ -73,11 +53,6 @@ impl<'p> References<'p> {
         let own = |name: &String| name == "*" || host_of(name).eq_ignore_ascii_case(host);
         self.zone.hostnames.iter().any(own).then(|| &rest[at..])
     }
-}
-
-fn quoted<'a>(attributes: &'a str, name: &str) -> Option<&'a str> {
-    let (_, rest) = attributes.split_once(&format!("{name}=\""))?;
-    rest.split('"').next()
 }
 
 #[cfg(test)]
