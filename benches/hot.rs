@@ -167,6 +167,7 @@ fn object(store: &Store) -> Arc<Object> {
         lines: HeadLines::of(&head),
         head,
         body: body.finish(),
+        part: None,
         decoded: None,
         kind: Kind::Segment,
         pace: None,

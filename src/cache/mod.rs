@@ -13,5 +13,6 @@ pub mod lifetime;
 pub mod live;
 pub mod object;
 pub mod purge;
+pub mod slices;
 pub mod store;
 pub mod vary;

@@ -12,6 +12,7 @@ use super::cache_control::CacheControl;
 use super::head::HeadLines;
 use super::lifetime::{Bypass, Freshness, State};
 use super::purge::{Epoch, Mode, Purges};
+use super::slices::Part;
 use crate::hls::{Kind, Pace};
 use crate::origin::Validators;
 use crate::path::CanonicalPath;
@@ -28,6 +29,8 @@ pub struct Object {
     /// The same as text.
     pub lines: HeadLines,
     pub body: Body,
+    /// Of what: the body is a slice of it.
+    pub part: Option<Part>,
     /// The same without its coding, where it is stored with one.
     pub decoded: Option<Arc<Object>>,
     pub kind: Kind,

@@ -15,6 +15,7 @@ use super::lifetime::Bypass;
 use super::live::Live;
 use super::object::{Name, Object};
 use super::purge::{Mode, Purges};
+use super::slices::Versions;
 use super::vary::{MAX_NAMES, Variation};
 use crate::origin::Failure;
 
@@ -55,6 +56,7 @@ pub struct Store {
     /// Keys whose last pull failed.
     failed: Cache<Key, (Failure, u32)>,
     pub live: Live,
+    pub versions: Versions,
     /// What answers were seen to vary by, under `policy = "origin"`.
     variations: Cache<Key, Variation>,
     generations: AtomicU64,
@@ -157,6 +159,7 @@ impl Store {
                 .time_to_live(FAILED_FOR)
                 .build(),
             live: Live::default(),
+            versions: Versions::default(),
             variations: Cache::builder().max_capacity(MEMORY_ENTRIES).build(),
             generations: AtomicU64::new(0),
             evictions,
@@ -252,6 +255,7 @@ impl Store {
     /// Forgets what is stored under a key, whatever it varies by.
     pub fn remove(&self, base: &Key) {
         self.variations.invalidate(base);
+        self.versions.forget(base);
         self.objects.invalidate(base);
     }
 
@@ -288,6 +292,11 @@ impl Store {
 
     pub fn pass(&self, key: &Key, reason: Bypass) {
         self.passing.insert(key.clone(), reason);
+    }
+
+    /// It may be shared by now.
+    pub fn no_longer_passes(&self, key: &Key) {
+        self.passing.invalidate(key);
     }
 
     pub fn passes(&self, key: &Key) -> Option<Bypass> {

@@ -7,6 +7,7 @@ use http::header::{CACHE_CONTROL, HeaderName, PRAGMA, RANGE};
 
 use super::conditional::Answer;
 use super::forward::{forwarded, is_sent};
+use super::range::first_of_one;
 use super::request::Request;
 use super::serve::wanted;
 use super::verify::{Admitted, Refused, Visitor};
@@ -17,6 +18,7 @@ use crate::cache::lifetime::{Bypass, State};
 use crate::cache::live::Named;
 use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
+use crate::cache::slices::Slice;
 use crate::cache::store::Store;
 use crate::hls::Kind;
 use crate::origin::{self, Failure};
@@ -52,6 +54,8 @@ pub enum Found {
         failure: Failure,
         stale: Option<Arc<Object>>,
     },
+    /// By the slices that a range lies in, the first of which has this byte.
+    Sliced(u64),
     /// Not now: too many wait already.
     Refused(Refused),
 }
@@ -75,6 +79,7 @@ pub struct Query<'a> {
     pub kind: Kind,
     selected: Selected<'a>,
     demand: Demand,
+    slice: Option<Slice>,
 }
 
 /// What memory has for a request, good enough to be served.
@@ -111,6 +116,7 @@ impl<'a> Query<'a> {
             kind,
             selected,
             demand: demand(visit.request, zone),
+            slice: None,
         }
     }
 
@@ -176,7 +182,9 @@ impl<'a> Query<'a> {
 
     /// Whether the range that is asked for lies behind the end of an object.
     pub fn is_beyond(&self, object: &Object) -> bool {
-        self.visit.request.contains(&RANGE)
+        // A slice is looked for where the range is.
+        self.slice.is_none()
+            && self.visit.request.contains(&RANGE)
             && wanted(self.visit.request, object) == Answer::Unsatisfiable
     }
 
@@ -189,6 +197,9 @@ impl<'a> Query<'a> {
                 reason: Bypass::RequestNoStore,
                 stale: None,
             };
+        }
+        if let Some(first) = self.first_of_slices() {
+            return Found::Sliced(first);
         }
         if let Some(reason) = self.visit.node.pulls.store.passes(&self.key) {
             return Found::Pass { reason, stale };
@@ -213,6 +224,38 @@ impl<'a> Query<'a> {
             Joined::Riding(rider) => Found::Riding { rider, stale },
             Joined::Crowded => Found::Refused(Refused::TooManyRiders),
             Joined::Alone => Found::Refused(Refused::TooManyHeld),
+        }
+    }
+
+    /// Where a range begins that is answered in slices: one of an object that is
+    /// known to be too large to be kept whole.
+    pub fn first_of_slices(&self) -> Option<u64> {
+        let Visit { node, request, .. } = self.visit;
+        let (pulls, rules) = (&node.pulls, &self.visit.admitted.zone.cache);
+        let may = self.slice.is_none()
+            && rules.policy == CachePolicy::Hls
+            && !self.kind.is_list()
+            && !request.is_head();
+        let range = request.text(&RANGE).filter(|_| may)?;
+        let whole = pulls.store.versions.whole(&self.key);
+        let is_large = whole.is_some_and(|whole| whole > pulls.max_object)
+            || pulls.store.passes(&self.key) == Some(Bypass::TooLarge);
+        first_of_one(range, whole).filter(|_| is_large)
+    }
+
+    /// The slice that a byte lies in.
+    pub fn slice(&self, byte: u64) -> Self {
+        let pulls = &self.visit.node.pulls;
+        let version = pulls.store.versions.of(&self.key);
+        let slice = Slice::at(byte, pulls.max_object, version);
+        Self {
+            visit: self.visit,
+            base: self.base.clone(),
+            key: slice.key(&self.key),
+            kind: self.kind,
+            selected: self.selected.clone(),
+            demand: self.demand,
+            slice: Some(slice),
         }
     }
 
@@ -274,6 +317,7 @@ impl<'a> Query<'a> {
             origin: Arc::clone(admitted.origin),
             request: self.request(),
             blocking_reload: self.selected.is_blocking_reload(),
+            slice: self.slice,
             stale,
             place,
             born,
@@ -376,7 +420,7 @@ impl<'a> Query<'a> {
             path: path.clone(),
             query: self.selected.to_query(),
             validators: None,
-            range: None,
+            range: self.slice.map(|slice| slice.to_header()),
             if_range: None,
             forwarded,
             viewer: origin::Viewer {

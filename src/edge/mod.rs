@@ -26,6 +26,7 @@ mod ride;
 mod road;
 mod sender;
 mod serve;
+mod sliced;
 mod through;
 mod trace;
 pub mod verify;

@@ -43,6 +43,21 @@ pub fn is_one(value: &str) -> bool {
     spec.is_some_and(|spec| !spec.contains(',') && !matches!(one(spec, u64::MAX), One::Malformed))
 }
 
+/// The first byte of a value that asks for one range; of the last so many only
+/// where the length of the whole is known.
+pub fn first_of_one(value: &str, whole: Option<u64>) -> Option<u64> {
+    let spec = strip_unit(value)
+        .map(str::trim)
+        .filter(|it| !it.contains(','))?;
+    if spec.starts_with('-') && whole.is_none() {
+        return None;
+    }
+    match one(spec, whole.unwrap_or(u64::MAX)) {
+        One::Part(range) => Some(range.start),
+        One::Beyond | One::Malformed => None,
+    }
+}
+
 enum One {
     Malformed,
     /// No byte of the body is in it.
@@ -128,6 +143,18 @@ mod tests {
         ];
         for (value, want) in table {
             assert_eq!(wanted(value, 10), want, "{value}");
+        }
+        let first = [
+            ("bytes=5-9", None, Some(5)),
+            ("bytes=5-", None, Some(5)),
+            ("bytes=-3", None, None),
+            ("bytes=-3", Some(10), Some(7)),
+            ("bytes=10-", Some(10), None),
+            ("bytes=0-1,3-4", Some(10), None),
+            ("bytes=a-b", None, None),
+        ];
+        for (value, whole, want) in first {
+            assert_eq!(first_of_one(value, whole), want, "{value}");
         }
         let many = |count: u64| {
             let specs: Vec<_> = (0..count).map(|at| format!("{at}-{at}")).collect();

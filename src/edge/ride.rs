@@ -33,7 +33,7 @@ const MOST_BESIDE_STALE: Duration = Duration::from_secs(2);
 impl Server<'_> {
     /// Waits for the answer's head, and for the first byte that goes with it:
     /// nothing is promised to the viewer before there is one.
-    async fn arrival(&self, rider: &mut Rider) -> Arrival {
+    pub(super) async fn arrival(&self, rider: &mut Rider) -> Arrival {
         let ranged = self.visit.request.contains(&RANGE);
         let arrival = rider.arrival(ranged).await;
         if !matches!(arrival, Arrival::Streaming(_)) {
@@ -87,6 +87,10 @@ impl Server<'_> {
             Arrival::Handed(Bypass::Cookie, None) if !self.visit.request.contains(&COOKIE) => {
                 self.again(sender, record).await
             }
+            // By now it is known that it comes in slices.
+            Arrival::Handed(Bypass::TooLarge, _) if self.query.first_of_slices().is_some() => {
+                self.again(sender, record).await
+            }
             Arrival::Handed(reason, exchange) => {
                 Box::pin(self.pass(reason, exchange, None, sender, record)).await
             }
@@ -133,14 +137,8 @@ impl Server<'_> {
         record: &mut Record,
     ) -> Result<(), Cut> {
         record.reason = Some(failure.name());
-        let now = self.visit.node.clock.monotonic();
-        let usable = stale.filter(|object| {
-            let covers = match failure.is_silence() {
-                true => object.freshness.covers_silence(now),
-                false => object.freshness.covers_errors(now),
-            };
-            covers && !self.query.is_beyond(object)
-        });
+        let usable = self.covering(failure, stale);
+        let usable = usable.filter(|object| !self.query.is_beyond(object));
         let Some(object) = usable else {
             record.cache = CacheStatus::Miss;
             let stamp = self.visit.stamp(CacheStatus::Miss, None, Detail::None);
@@ -156,6 +154,19 @@ impl Server<'_> {
         let detail = self.visit.hit_detail(&hit);
         self.object(&hit.object, hit.status, detail, sender, record)
             .await
+    }
+
+    /// What is stale, where it may serve for a failure.
+    pub(super) fn covering(
+        &self,
+        failure: Failure,
+        stale: Option<Arc<Object>>,
+    ) -> Option<Arc<Object>> {
+        let now = self.visit.node.clock.monotonic();
+        stale.filter(|object| match failure.is_silence() {
+            true => object.freshness.covers_silence(now),
+            false => object.freshness.covers_errors(now),
+        })
     }
 
     /// Sends a body while it arrives.

@@ -80,6 +80,7 @@ impl Server<'_> {
             Found::Pass { reason, stale } => {
                 Box::pin(self.pass(reason, None, stale, sender, record)).await
             }
+            Found::Sliced(first) => Box::pin(self.sliced(first, sender, record)).await,
             Found::Failed { failure, stale } => self.failed(failure, stale, sender, record).await,
             Found::Refused(refused) => self.refuse(refused, sender, record).await,
         }

@@ -9,6 +9,7 @@ use super::lookup::{Found, Query, Visit};
 use super::request::{Entry, Request};
 use super::verify::{Admitted, Refused, Visitor};
 use super::{Node, Site, new_request_id};
+use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::origin::names_object;
 use crate::pull::Arrival;
@@ -65,6 +66,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, host: &str, target: &str, https
         Found::Riding { mut rider, .. } => landed(rider.end().await),
         Found::Failed { failure, .. } => Warmed::Failed(failure.name()),
         Found::Pass { reason, .. } => Warmed::Failed(reason.name()),
+        Found::Sliced(_) => Warmed::Failed(Bypass::TooLarge.name()),
         Found::Refused(refused) => Warmed::Failed(refused.name()),
     }
 }

@@ -30,7 +30,6 @@ impl Validators {
         }
     }
 
-    /// Nothing tells this state from the next.
     /// Those of another form of the same.
     pub fn weak(self) -> Self {
         Self {
@@ -39,6 +38,16 @@ impl Validators {
         }
     }
 
+    /// They are the same of the same bytes alone: parts of it fit together (RFC
+    /// 9110 §15.3.7.3, §8.8.2.2).
+    pub fn is_strong(&self) -> bool {
+        match &self.etag {
+            Some(tag) => tag.starts_with('"'),
+            None => self.last_modified.is_some(),
+        }
+    }
+
+    /// Nothing tells this state from the next.
     pub fn is_none(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()
     }

@@ -111,6 +111,7 @@ impl Pull {
             origin: Arc::clone(&job.origin),
             request: self.request_again(),
             blocking_reload: false,
+            slice: None,
             stale: None,
             place: Guest::uncounted(),
             born: job.born,

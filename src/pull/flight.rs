@@ -12,6 +12,7 @@ use crate::cache::body::slice_at;
 use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
+use crate::cache::slices::Part;
 use crate::origin::{Exchange, Failure, Validators};
 
 /// A pull that any number of viewers ride and none drives.
@@ -59,6 +60,8 @@ pub struct Landing {
 pub struct LiveHead {
     pub head: ResponseHeader,
     pub length: Option<u64>,
+    /// Of what: the body is a slice of it.
+    pub part: Option<Part>,
     pub validators: Validators,
     pub age_on_arrival: Duration,
     pub fingerprint: Arc<str>,

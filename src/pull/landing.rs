@@ -42,6 +42,7 @@ impl Pull {
             fresh_until: strict.then(|| self.pulls.clock.monotonic() + left),
             head: self.viewer_head(exchange, lifetime),
             length: exchange.head.length(),
+            part: self.slice_of.clone(),
             validators: self.validators(headers),
             age_on_arrival: self.age(headers),
             fingerprint: self.job.key.fingerprint(),
@@ -125,6 +126,7 @@ impl Pull {
             lines: HeadLines::of(&head),
             head,
             body: Body::default(),
+            part: self.slice_of.clone(),
             decoded: None,
             kind: self.job.kind,
             pace: None,
@@ -203,6 +205,7 @@ impl Pull {
         });
         let object = Object {
             body: stale.body.clone(),
+            part: stale.part.clone(),
             decoded,
             pace: stale.pace,
             // A 304 confirms those that it was asked with, and brings none: to a
@@ -299,7 +302,7 @@ impl Pull {
         }
     }
 
-    fn validators(&self, headers: &HeaderMap) -> Validators {
+    pub(super) fn validators(&self, headers: &HeaderMap) -> Validators {
         Validators::of(headers, self.pulls.clock.wall())
     }
 

@@ -33,6 +33,7 @@ use crate::cache::key::Key;
 use crate::cache::lifetime::State;
 use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
+use crate::cache::slices::Slice;
 use crate::cache::store::Store;
 use crate::cache::vary::Variation;
 use crate::clock::{Clock, timer_now};
@@ -71,6 +72,8 @@ pub struct Job {
     pub origin: Arc<Origin>,
     pub request: Request,
     pub blocking_reload: bool,
+    /// Not the whole of it.
+    pub slice: Option<Slice>,
     /// What is stored under the key, no longer fresh.
     pub stale: Option<Arc<Object>>,
     /// The viewer's place for a pull that the origin may hold back.
@@ -411,6 +414,7 @@ mod tests {
                 shows_errors: false,
             },
             blocking_reload: false,
+            slice: None,
             stale: None,
             place: Guest::uncounted(),
             born: 0,

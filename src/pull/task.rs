@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName};
+use http::header::{AUTHORIZATION, CONTENT_RANGE, CONTENT_TYPE, COOKIE, HeaderName};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
@@ -21,6 +21,7 @@ use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::cache_control::CacheControl;
 use crate::cache::ignore::forget;
 use crate::cache::lifetime::Bypass;
+use crate::cache::slices::Part;
 use crate::cache::vary;
 use crate::hls::Kind;
 use crate::origin::{Exchange, Failure};
@@ -41,6 +42,8 @@ pub(super) struct Pull {
     pub(super) alone: bool,
     /// Why it is not kept, whatever its head says.
     pub(super) unkept: Option<Bypass>,
+    /// Where what it brings lies in the whole.
+    pub(super) slice_of: Option<Part>,
     /// The origin has told the operator of its failure.
     told: bool,
 }
@@ -56,6 +59,7 @@ impl Pull {
             invalidations,
             alone: false,
             unkept: None,
+            slice_of: None,
             told: false,
         }
     }
@@ -143,7 +147,10 @@ impl Pull {
         if exchange.head.status == 200 {
             self.learn(exchange.head.text(CONTENT_TYPE).and_then(Kind::of_type));
         }
-        let mut course = self.course(&exchange, confirm);
+        let mut course = match self.take_slice(&mut exchange) {
+            Ok(()) => self.course(&exchange, confirm),
+            Err(reason) => Course::Private(reason),
+        };
         let parted = match course {
             Course::Share | Course::Confirmed => self.part(&exchange.head.headers),
             Course::Private(_) | Course::Fail(_) => Ok(()),
@@ -187,6 +194,37 @@ impl Pull {
         if self.job.kind == Kind::Other {
             self.job.kind = kind.unwrap_or(Kind::Other);
         }
+    }
+
+    /// What is asked for as a slice becomes a whole of its own, found under the
+    /// slice's key alone. Where it is no slice of a state that parts are told by,
+    /// each viewer asks for what he wants.
+    fn take_slice(&mut self, exchange: &mut Exchange) -> Result<(), Bypass> {
+        let Some(slice) = self.job.slice else {
+            return Ok(());
+        };
+        let head = &mut exchange.head;
+        match head.status {
+            206 => {}
+            200 | 416 => return Err(Bypass::TooLarge),
+            _ => return Ok(()),
+        }
+        let validators = self.validators(&head.headers);
+        let part = slice.part(&head.headers, head.length());
+        let part = part.filter(|_| validators.is_strong());
+        let part = part.ok_or(Bypass::TooLarge)?;
+        let (store, max_object) = (&self.pulls.store, self.pulls.max_object);
+        if part.whole <= max_object {
+            store.no_longer_passes(&self.job.base);
+        }
+        if store.versions.note(&self.job.base, &validators, part.whole) != slice.version {
+            // For those who ride it; who comes next looks under the new state.
+            self.flight.invalid.store(true, Relaxed);
+        }
+        head.status = 200;
+        head.headers.remove(CONTENT_RANGE);
+        self.slice_of = Some(part);
+        Ok(())
     }
 
     /// A place at the origin; `None`: nobody waits for this pull any more.
@@ -321,7 +359,7 @@ impl Pull {
             if count == 0 {
                 break;
             }
-            if is_first {
+            if is_first && self.slice_of.is_none() {
                 self.learn(Kind::of_body(&spare[..count]));
             }
             // The lifetime of a playlist, and so its head, is known at its end.

@@ -52,6 +52,7 @@ mod scenarios;
 mod serve;
 mod sharing;
 mod sigv4;
+mod slices;
 mod spellings;
 mod store;
 mod store_words;

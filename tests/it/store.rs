@@ -48,6 +48,7 @@ fn object(store: &Store, len: u64, fill: u8) -> Option<Arc<Object>> {
         lines: HeadLines::of(&empty(200)),
         head: empty(200),
         body: writer.finish(),
+        part: None,
         decoded: None,
         kind: Kind::Segment,
         pace: None,
