@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use crate::block::Blocks;
 use crate::cache::key::Key as CacheKey;
 use crate::hls::Kind;
 use crate::origin;
@@ -30,6 +31,7 @@ pub struct Question<'q> {
     pub evidence: Evidence<'q>,
     pub referer: Option<&'q str>,
     pub takedowns: Option<&'q Takedowns>,
+    pub blocks: Option<&'q Blocks>,
 }
 
 /// The decision and what it rests on.
@@ -91,6 +93,13 @@ impl Question<'_> {
 
     fn decide(&self, target: &Target<'_>, answer: &mut Explanation) {
         let client_ip = self.evidence.client_ip;
+        let blocks = |(zone, blocks): (&Zone, &Blocks)| {
+            blocks.covers(&zone.name, client_ip, self.evidence.now)
+        };
+        if self.zone.zip(self.blocks).is_some_and(blocks) {
+            let detail = format!("{client_ip} is blocked for a while: see `warren block --list`");
+            return answer.refuse(AccessRefusal::IpBlocked.name(), &detail);
+        }
         let access = self.zone.map(|zone| &zone.access);
         if let Some(Err(refusal)) = access.map(|access| access.check(client_ip, self.referer)) {
             return answer.refuse(refusal.name(), &self.access_detail(refusal));

@@ -5,6 +5,7 @@
 //! account ([`edge`], [`telemetry`]). `docs/architecture.md` has the picture.
 
 pub mod admin;
+pub mod block;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -114,8 +114,8 @@ impl Rates {
     }
 }
 
-/// The name of the key that a call brings from an address, where its rights are
-/// enough.
+/// The name of the key that a call brings from an address, and its rights, where
+/// they are enough.
 pub fn check(
     keys: &[AccessKey],
     headers: &HeaderMap,
@@ -123,12 +123,12 @@ pub fn check(
     least: Rights,
     rates: &Rates,
     now: Instant,
-) -> Result<String, Denied> {
+) -> Result<(String, Rights), Denied> {
     let brought = brought(headers).ok_or(Denied::Unknown)?;
     let key = rates.look(from, now, || find(keys, brought))?;
     rates.call(&key.name, now)?;
     match key.rights >= least {
-        true => Ok(key.name.clone()),
+        true => Ok((key.name.clone(), key.rights)),
         false => Err(Denied::Rights),
     }
 }
@@ -199,7 +199,8 @@ mod tests {
     fn a_key_opens_what_its_rights_say() {
         let ask = |headers: &HeaderMap, least| {
             let (from, rates) = (address("192.0.2.1"), Rates::default());
-            check(&keys(), headers, from, least, &rates, some_time())
+            let asked = check(&keys(), headers, from, least, &rates, some_time());
+            asked.map(|(name, _)| name)
         };
         let bearer = "authorization";
         let table = [
@@ -229,7 +230,8 @@ mod tests {
         let ask = |from: &str, secret: &str, seconds| {
             let now = now + Duration::from_secs(seconds);
             let headers = with("accesskey", secret);
-            check(&keys, &headers, address(from), Rights::Read, &rates, now)
+            let asked = check(&keys, &headers, address(from), Rights::Read, &rates, now);
+            asked.map(|(name, _)| name)
         };
         for _ in 0..MAX_WRONG {
             assert_eq!(ask("192.0.2.1", "guess", 0), Err(Denied::Unknown));
@@ -303,12 +305,14 @@ mod tests {
             let now = now + Duration::from_secs(seconds);
             let headers = with("accesskey", "r-secret");
             let from = address("192.0.2.1");
-            check(&keys, &headers, from, Rights::Read, &rates, now)
+            let asked = check(&keys, &headers, from, Rights::Read, &rates, now);
+            asked.map(|(name, rights)| (name, rights == Rights::Read))
         };
+        let reader = || Ok(("reader".to_owned(), true));
         for _ in 0..MAX_CALLS {
-            assert_eq!(ask(0), Ok("reader".to_owned()));
+            assert_eq!(ask(0), reader());
         }
         assert_eq!(ask(3), Err(Denied::Rate(7)));
-        assert_eq!(ask(10), Ok("reader".to_owned()));
+        assert_eq!(ask(10), reader());
     }
 }

@@ -80,9 +80,10 @@ async fn enter(admin: &Admin, least: Rights, request: Request) -> Result<Request
     let (mut head, body) = request.into_parts();
     let caller = head.extensions.get::<Caller>().cloned();
     let caller = caller.ok_or_else(|| Wrong::new("unauthorized", "", "no caller is known"))?;
-    let who = admin.enter(&head.headers, caller.address, least)?;
+    let (who, rights) = admin.enter(&head.headers, caller.address, least)?;
     caller.guest.is_known();
     head.extensions.insert(Who(who));
+    head.extensions.insert(rights);
     let bytes = match timeout(BODY_TIMEOUT, read(body)).await {
         Ok(read) => read?,
         Err(_) => {

@@ -72,6 +72,7 @@ fn judge(admin: &Admin, call: Body<Call>) -> Result<Explanation, Wrong> {
         },
         referer: call.referer.as_deref().filter(|text| !text.is_empty()),
         takedowns: Some(&node.takedowns),
+        blocks: Some(&node.blocks),
     };
     Ok(question.explain())
 }

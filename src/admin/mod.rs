@@ -4,6 +4,7 @@
 mod access;
 mod answer;
 mod audit;
+mod block;
 mod dashboard;
 mod door;
 mod drain;
@@ -23,6 +24,7 @@ mod purge;
 mod revocation;
 mod stats;
 mod takedown;
+mod top;
 mod warm;
 mod zones;
 
@@ -125,8 +127,13 @@ impl Admin {
         self.doors.store(Doors::of(settings, self.address));
     }
 
-    /// The name of the key that a call brings.
-    fn enter(&self, headers: &HeaderMap, from: IpAddr, least: Rights) -> Result<String, Wrong> {
+    /// The name of the key that a call brings, and its rights.
+    fn enter(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+        least: Rights,
+    ) -> Result<(String, Rights), Wrong> {
         let (doors, now) = (self.doors.load(), self.node.clock.monotonic());
         let keys = &doors.keys;
         Ok(access::check(keys, headers, from, least, &self.rates, now)?)
@@ -180,6 +187,7 @@ fn router(admin: &Arc<Admin>) -> Router {
         .route("/v1/drain", changes(post(drain::begin).delete(drain::end)))
         .route("/v1/purge", purges(post(purge::v1)))
         .route("/v1/cache/inspect", reads(get(inspect::inspect)))
+        .route("/v1/top", reads(get(top::top)))
         .route("/v1/cache/objects", reads(get(objects::list)))
         .route("/v1/reload", changes(post(orders::reload)))
         .route("/v1/reopen", changes(post(orders::reopen)))
@@ -194,6 +202,8 @@ fn router(admin: &Arc<Admin>) -> Router {
             changes(post(revocation::add).delete(revocation::lift)),
         )
         .route("/v1/revocations", reads(get(revocation::list)))
+        .route("/v1/blocks", changes(post(block::add).delete(block::lift)))
+        .route("/v1/blocks", reads(get(block::list)))
         .route("/purge", purges(post(purge::url).get(purge::url)))
         .route("/pullzone/{id}/purgeCache", purges(post(purge::zone)))
         .route("/openapi.json", get(openapi))
@@ -223,6 +233,7 @@ fn reading<T>(admin: &Admin, read: impl FnOnce(&Reading<'_>) -> T) -> T {
         connections: node.limits.connections(),
         takedowns: node.takedowns.list().len(),
         revocations: node.revocations.list().len(),
+        blocks: node.blocks.list().len(),
         refused: refused
             .map(|(limit, count)| (limit.name(), count))
             .chain([("admin_connections", guests.refused())])

@@ -67,6 +67,11 @@ impl Edges {
         }
     }
 
+    /// The answers are for machines.
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Does something at each edge, and prints what came of it: JSON, or text.
     pub fn each(
         &self,

@@ -11,6 +11,7 @@ use super::edges::Edges;
 use super::key::KeySource;
 use super::sign::FARTHEST;
 use super::{REFUSED, say, usage};
+use crate::block::Blocks;
 use crate::clock::Clock;
 use crate::config::Environment;
 use crate::edge::authority::{is_https, of_target};
@@ -96,9 +97,13 @@ fn ask(arguments: &Arguments) -> ExitCode {
     }
 }
 
-/// What is taken down and revoked, where the configuration keeps it.
-fn kept(state_dir: Option<&Path>) -> Result<(Takedowns, Revocations), String> {
-    Ok((Takedowns::open(state_dir)?, Revocations::open(state_dir)?))
+/// What is taken down, revoked and blocked, where the configuration keeps it.
+fn kept(state_dir: Option<&Path>) -> Result<(Takedowns, Revocations, Blocks), String> {
+    Ok((
+        Takedowns::open(state_dir)?,
+        Revocations::open(state_dir)?,
+        Blocks::open(state_dir)?,
+    ))
 }
 
 fn country(text: &str) -> Result<Country, &'static str> {
@@ -143,7 +148,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         },
     };
     let policy = policy.map(|policy| arguments.adjust(policy));
-    let (takedowns, revocations) = match kept(state_dir.as_deref()) {
+    let (takedowns, revocations, blocks) = match kept(state_dir.as_deref()) {
         Ok(kept) => kept,
         Err(why) => return usage(&why),
     };
@@ -164,6 +169,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         evidence,
         referer: arguments.referer.as_deref(),
         takedowns: Some(&takedowns),
+        blocks: Some(&blocks),
     };
     let explanation = question.explain();
     let printed = match arguments.json {

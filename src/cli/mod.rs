@@ -1,6 +1,7 @@
 //! The command line. Exit codes: 0 done or allowed, 1 refused or failed, 2
 //! wrong usage, 64 a bad configuration.
 
+mod block;
 mod check;
 mod drain;
 mod edges;
@@ -19,6 +20,7 @@ mod sign;
 mod stats;
 mod swarm;
 mod takedown;
+mod top;
 mod warm;
 mod zones;
 
@@ -64,8 +66,12 @@ enum Command {
     Revoke(revoke::Arguments),
     /// Let running edges take no new viewers, or take them again.
     Drain(drain::Arguments),
+    /// Let in no more who comes from some addresses, for a while.
+    Block(block::Arguments),
     /// Say how running edges do.
     Stats(stats::Arguments),
+    /// Show who asks running edges for what.
+    Top(top::Arguments),
     /// Ask for a URL and all that it names, as a viewer would.
     Probe(probe::Arguments),
     /// List what running edges have in memory.
@@ -98,6 +104,8 @@ pub fn run() -> ExitCode {
         Command::Purge(arguments) => purge::run(&arguments),
         Command::Warm(arguments) => warm::run(&arguments),
         Command::Takedown(arguments) => takedown::run(&arguments),
+        Command::Block(arguments) => block::run(&arguments),
+        Command::Top(arguments) => top::run(&arguments),
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::Drain(arguments) => drain::run(&arguments),
         Command::Stats(arguments) => stats::run(&arguments),

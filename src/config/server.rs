@@ -25,7 +25,7 @@ pub struct Admin {
     /// Names that it is called by besides those of this machine, where it
     /// listens to this machine alone.
     pub hosts: Vec<String>,
-    /// Where takedowns and revocations are kept.
+    /// Where takedowns, revocations and blocks are kept.
     pub state_dir: Option<PathBuf>,
     /// `None`: the node's own log.
     pub audit_log: Option<PathBuf>,
@@ -295,7 +295,7 @@ fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
     })
 }
 
-/// Whether takedowns and revocations can be read from a folder, and kept there.
+/// Whether takedowns, revocations and blocks can be read from a folder, and kept there.
 fn check_state_dir(table: &Section<'_>, folder: &Path) {
     if let Some(why) = cannot_append(&folder.join(".check")) {
         let hint = "make the folder, and let the user that serves write there";
@@ -304,7 +304,8 @@ fn check_state_dir(table: &Section<'_>, folder: &Path) {
     }
     let takedowns = crate::takedown::Takedowns::open(Some(folder)).err();
     let revocations = || crate::revocation::Revocations::open(Some(folder)).err();
-    if let Some(why) = takedowns.or_else(revocations) {
+    let blocks = || crate::block::Blocks::open(Some(folder)).err();
+    if let Some(why) = takedowns.or_else(revocations).or_else(blocks) {
         let hint = "put the file back from a backup; to begin with an empty list, write [] into it";
         table.problem("state_dir", why, "the lists as they were kept", hint);
     }

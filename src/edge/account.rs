@@ -13,10 +13,12 @@ use super::verify::{Refused, Used, Visitor};
 use super::{Node, drawn, trace};
 use crate::cache::lifetime::Bypass;
 use crate::hls::Kind;
+use crate::per_address::customer;
 use crate::telemetry::CacheStatus;
 use crate::telemetry::cmcd::{self, Cmcd};
 use crate::telemetry::log_line::{Line, Timestamp, anonymise};
 use crate::telemetry::metrics::Answered;
+use crate::telemetry::top::{List, Sum};
 use crate::token::Fingerprint;
 use crate::token::carrier::{redact, redact_referer};
 
@@ -101,6 +103,9 @@ pub fn account(
     {
         node.metrics.cmcd.count(&zone.name, &said);
     }
+    if let Some(weight) = node.top.weight(|| drawn(request_id)) {
+        note(node, visitor, request, record, weight);
+    }
     trace::end(node, visitor, request, request_id, record);
     let is_hit = record.cache.is_hit() && record.status < 400;
     if let Some(weight) = node.log.weight(is_hit, || drawn(request_id)) {
@@ -112,6 +117,41 @@ pub fn account(
             node.metrics.log_lines_dropped.inc();
         }
     }
+}
+
+/// Counts it among who asks for what.
+fn note(node: &Node, visitor: &Visitor<'_>, request: &Request<'_>, record: &Record, weight: u64) {
+    let client = customer(visitor.client_ip).to_string();
+    let token = record
+        .token
+        .map(|used| Fingerprint::of(&used.token).to_string());
+    let path = visitor.path().filter(|_| visitor.site.is_some());
+    let title = path.as_ref().map(|path| redact(path.folder()));
+    let agent = request.text(&USER_AGENT).map(redact);
+    let status = record.status;
+    let answer = match record.reason {
+        Some(reason) => format!("{status} {reason}"),
+        None => status.to_string(),
+    };
+    let names = [
+        (List::Clients, Some(client.as_str())),
+        (List::Tokens, token.as_deref()),
+        (List::Titles, title.as_deref()),
+        (List::Agents, agent.as_deref()),
+        (List::Answers, Some(answer.as_str())),
+    ];
+    let names = names
+        .into_iter()
+        .filter_map(|(list, name)| Some((list, name?)));
+    let sum = Sum {
+        requests: 1,
+        bytes: record.bytes,
+        errors: u64::from(status >= 400),
+    };
+    let zone = visitor.zone().map_or(0, |zone| zone.id);
+    let now = node.clock.monotonic();
+    node.top
+        .count(zone, &names.collect::<Vec<_>>(), sum, weight, now);
 }
 
 fn said(visitor: &Visitor<'_>, request: &Request<'_>) -> Option<Cmcd> {

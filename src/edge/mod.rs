@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::block::Blocks;
 use crate::clock::Clock;
 use crate::config::Listen;
 use crate::origin::Origin;
@@ -54,6 +55,7 @@ use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::{Metrics, ZoneCounters};
+use crate::telemetry::top::Top;
 use crate::traces::Traces;
 use crate::zone::{ByHost, Countries, Zone};
 
@@ -66,12 +68,14 @@ pub struct Node {
     pub pulls: Arc<Pulls>,
     pub metrics: Arc<Metrics>,
     pub log: Log,
+    pub top: Top,
     pub countries: ArcSwapOption<Countries>,
     /// Requests on their road.
     pub active: Arc<AtomicUsize>,
     pub limits: Limits,
     pub takedowns: Takedowns,
     pub revocations: Revocations,
+    pub blocks: Blocks,
     /// It was told to stop.
     pub stopping: AtomicBool,
     /// `None`: nothing is traced.

@@ -18,7 +18,7 @@ use super::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::{Origin, names_object};
-use crate::path::{BadPath, EmptySegments};
+use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::{Country, Evidence, LeftOut, Refusal, Target, Token};
 use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, contains};
 
@@ -232,6 +232,12 @@ impl<'r> Visitor<'r> {
         (kind, target.and_then(|target| target.token()))
     }
 
+    /// What he asks for, without a token that stands in it.
+    pub fn path(&self) -> Option<CanonicalPath> {
+        let target = Target::parse_with(&self.target, self.empty_segments()).ok();
+        target.map(|target| target.path)
+    }
+
     /// For what outlives the request's head.
     pub fn into_owned(self) -> Visitor<'static> {
         Visitor {
@@ -288,13 +294,17 @@ impl<'r> Visitor<'r> {
         if preflight.is_some() {
             return Ok(admitted);
         }
+        let now = unix_seconds(request.entry.came_at);
+        if node.blocks.covers(&zone.name, self.client_ip, now) {
+            return Err(Refused::Access(AccessRefusal::IpBlocked));
+        }
         zone.access
             .check(self.client_ip, request.text(&REFERER))
             .map_err(Refused::Access)?;
         if let Some(policy) = zone.token_of(admitted.target.path.as_str()) {
             let revoked = node.revocations.load();
             let evidence = Evidence {
-                now: unix_seconds(request.entry.came_at),
+                now,
                 client_ip: self.client_ip,
                 country: self.country,
                 revoked: revoked.get(&zone.name),
@@ -310,7 +320,6 @@ impl<'r> Visitor<'r> {
             });
         }
         // Behind the token: who has none learns nothing of it.
-        let now = unix_seconds(request.entry.came_at);
         let path = admitted.target.path.as_str();
         if node.takedowns.covers(&zone.name, path, now) {
             return Err(Refused::TakenDown);

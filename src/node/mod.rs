@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::admin::{self, Admin, Audit, Order};
+use crate::block::Blocks;
 use crate::cache::budget::Budget;
 use crate::cache::store::Store;
 use crate::clock::Clock;
@@ -31,6 +32,7 @@ use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::top::Top;
 use crate::traces::Traces;
 use crate::zone::{Countries, Zone};
 use reload::{Fixed, Reloading, Zones};
@@ -153,10 +155,12 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
         pulls,
         metrics: Arc::new(metrics),
         log,
+        top: Top::default(),
         countries: ArcSwapOption::from_pointee(countries),
         active: Arc::default(),
         takedowns: Takedowns::open(config.admin.state_dir.as_deref())?,
         revocations: Revocations::open(config.admin.state_dir.as_deref())?,
+        blocks: Blocks::open(config.admin.state_dir.as_deref())?,
         stopping: AtomicBool::new(false),
         traces: config
             .traces
@@ -164,6 +168,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
     };
     node.takedowns.begin()?;
     node.revocations.begin()?;
+    node.blocks.begin()?;
     node.trust_proxies();
     reload::tell_of_what_no_zone_needs(&node);
     Ok((node, zones))

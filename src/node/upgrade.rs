@@ -30,7 +30,7 @@ impl Running {
     /// waits until it serves; returns its process id. From then on it answers
     /// on the admin listener. An error leaves this node as it is.
     pub async fn upgrade(&self) -> Result<u32, String> {
-        // What is taken down or revoked from here on would be this process's
+        // What is taken down, revoked or blocked from here on would be this process's
         // alone, and in the way of what the next one writes.
         self.freeze(true).await;
         let done = self.hand_over().await;
@@ -45,6 +45,7 @@ impl Running {
         let freeze = move || {
             node.takedowns.freeze(frozen);
             node.revocations.freeze(frozen);
+            node.blocks.freeze(frozen);
         };
         let _ = tokio::task::spawn_blocking(freeze).await;
     }
@@ -70,7 +71,7 @@ impl Running {
     }
 }
 
-/// What is taken down or revoked at the new process is for those, too, whom
+/// What is taken down, revoked or blocked at the new process is for those, too, whom
 /// this one still serves. Ends with the process.
 async fn follow(node: Arc<Node>) {
     let mut ticks = tokio::time::interval(FOLLOW_EVERY);
@@ -78,7 +79,10 @@ async fn follow(node: Arc<Node>) {
     loop {
         ticks.tick().await;
         let node = Arc::clone(&node);
-        let read = move || node.takedowns.follow().and(node.revocations.follow());
+        let read = move || {
+            let lists = node.takedowns.follow().and(node.revocations.follow());
+            lists.and(node.blocks.follow())
+        };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(read).await {
             tracing::error!(error, "the new process's lists cannot be read");
         }

@@ -63,6 +63,7 @@ pub struct Metrics {
     spans_dropped: IntCounter,
     takedowns: IntGauge,
     revocations: IntGauge,
+    blocks: IntGauge,
     endpoints_up: IntGaugeVec,
     circuits_opened: IntCounterVec,
     origin_answers: IntCounterVec,
@@ -111,6 +112,7 @@ pub struct Reading<'a> {
     /// On the node's lists.
     pub takedowns: usize,
     pub revocations: usize,
+    pub blocks: usize,
 }
 
 impl Metrics {
@@ -284,6 +286,7 @@ impl Metrics {
                 "Takedowns on the node's list, those that are over too.",
             )?,
             revocations: gauge("warren_revocations", "Revocations on the node's list.")?,
+            blocks: gauge("warren_blocks", "Blocked addresses on the node's list.")?,
             pulls_in_flight: gauge("warren_pulls_in_flight", "Pulls under way.")?,
             objects: gauge("warren_cache_objects", "Objects stored.")?,
             object_bytes: gauge(
@@ -395,6 +398,7 @@ impl Metrics {
         set(&self.connections, reading.connections as u64);
         set(&self.takedowns, reading.takedowns as u64);
         set(&self.revocations, reading.revocations as u64);
+        set(&self.blocks, reading.blocks as u64);
         for (limit, count) in &reading.refused {
             catch_up(&self.connections_refused, &[limit], *count);
         }

@@ -6,6 +6,7 @@ pub mod log_line;
 pub mod metrics;
 pub mod node_log;
 mod syslog;
+pub mod top;
 pub mod totals;
 mod zone_counters;
 

@@ -63,5 +63,6 @@ mod through;
 mod token_carriers;
 mod token_forgeries;
 mod token_vectors;
+mod top;
 mod traces;
 mod zone_rules;
