@@ -57,6 +57,13 @@ MISTAKES = {
     # Beside those that are there from the examples.
     "cannot_be_kept": {"prefixes": [f"/{number}/" for number in range(10_000)], "zone": "vod"},
 }
+# The same of calls that name addresses.
+MISTAKES_OF_ADDRESSES = {
+    "nothing_named": {"addresses": []},
+    "bad_address": {"addresses": ["203.0.113"]},
+    "too_many_items": {"addresses": ["203.0.113.7"] * 10_001},
+    "cannot_be_kept": {"addresses": [f"10.0.{number // 256}.{number % 256}" for number in range(10_000)]},
+}
 # Not of the body: too many at a time, too much of it, a query, another key, a node that ends.
 OTHERWISE = {"not_done", "busy", "bad_query", "body_too_large", "unauthorized", "forbidden", "rate_limited", "too_many_streams", "too_many_warms", "stopping"}
 # Of a line of what schemathesis says: a call that it made up may be a megabyte.
@@ -242,7 +249,7 @@ def errors_are_named(edge, key):
             documented -= {"cannot_be_kept"}
         fields = fields_of(edge, operation)
         for name in sorted(documented | (MISTAKES.keys() - {"cannot_be_kept"} if fields else set())):
-            mistake = {**({"reason": "a judge"} if "reason" in fields else {}), **MISTAKES.get(name, {})}
+            mistake = {**({"reason": "a judge"} if "reason" in fields else {}), **mistake_of(name, fields)}
             if name == "bad_time":
                 # Each call has one such field.
                 mistake = {field: value for field, value in mistake.items() if field in fields or field == "urls"}
@@ -256,6 +263,13 @@ def errors_are_named(edge, key):
                 expect(said.get("title", said.get("ErrorKey")) == name, f"{method} {path}: {said} instead of {name}")
                 had += 1
     return had
+
+
+def mistake_of(name, fields):
+    if "addresses" not in fields:
+        return MISTAKES.get(name, {})
+    others = {field: value for field, value in MISTAKES.get(name, {}).items() if field in fields}
+    return {"addresses": ["203.0.113.7"], **others, **MISTAKES_OF_ADDRESSES.get(name, {})}
 
 
 def names_of_errors(edge, operation):

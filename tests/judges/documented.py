@@ -219,6 +219,7 @@ NAMES = {
     "edge/sender.rs": ["metrics.md"],
     "standing/mod.rs": ["limits.md", "metrics.md"],
     "telemetry/mod.rs": ["caching.md"],
+    "telemetry/top.rs": ["api.md"],
     "hls/kind.rs": ["caching.md"],
 }
 # Enums that only pass on the names of others.

@@ -41,6 +41,10 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
             get(|| file("text/javascript", include_str!("forms.js"))),
         )
         .route(
+            "/dashboard/top.js",
+            get(|| file("text/javascript", include_str!("top.js"))),
+        )
+        .route(
             "/dashboard/text.js",
             get(|| file("text/javascript", include_str!("text.js"))),
         )

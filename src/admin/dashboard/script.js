@@ -3,6 +3,7 @@
 
 import { Chart } from './chart.js';
 import { offerZones, startForms } from './forms.js';
+import { startTop } from './top.js';
 import { bits, bytes, clock, count, element, exact, facts, fillRows, hitRatio, percent, perSecond, relative, seconds } from './text.js';
 
 const HOUR = 3600; // seconds
@@ -28,6 +29,7 @@ const find = (id) => document.getElementById(id);
 let key = sessionStorage.getItem('key');
 let samples = []; // of the last hour, oldest first
 let stats = null; // the last that came
+let lookAtTop; // who asks for what, now
 let leave = new AbortController(); // ends what the present key has opened
 
 function start() {
@@ -41,6 +43,7 @@ function start() {
   find('forget').addEventListener('click', () => askForKey('wanted', 'Key forgotten', ''));
   document.addEventListener('visibilitychange', () => showFigures());
   startForms(call);
+  lookAtTop = startTop(call, () => document.body.dataset.view === 'figures');
   if (key) enter(key);
   else askForKey('wanted', 'Key wanted', '');
 }
@@ -145,6 +148,7 @@ async function listen(left, isLive) {
     sessionStorage.setItem('key', key);
     view('figures');
     showFigures();
+    lookAtTop();
     for await (const { name, data } of events(stream.body)) {
       heard();
       isLive();

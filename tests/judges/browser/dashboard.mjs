@@ -63,6 +63,15 @@ async function followsTraffic(page) {
   claim(/now .*lowest .*highest/.test(label), `the chart's label is ${JSON.stringify(label)}`);
 }
 
+// Whose requests these were.
+async function showsTheLastMinutes(page) {
+  const first = (name) => page.waitForFunction((name) => document.querySelector('#top th[scope=row]')?.textContent.startsWith(name), name, patience);
+  await first('127.0.0.').catch(() => problems.push('no client among those who asked most'));
+  await page.selectOption('#top-list', 'answers');
+  await first('200').catch(() => problems.push('no 200 among the answers'));
+  claim(/^last \d+ s$/.test(await page.textContent('#top-since')), 'nobody says how long it is looked back');
+}
+
 async function readsAMoment(page) {
   const chart = '[data-figure=requests_per_second]';
   await page.focus(`${chart} svg`);
@@ -185,6 +194,7 @@ try {
     await refusesAWrongKey(page);
     await goesLive(page);
     await followsTraffic(page);
+    await showsTheLastMinutes(page);
     await readsAMoment(page);
     await isReachedByTab(page);
     await purgesOnlyWhenConfirmed(page);
