@@ -17,32 +17,32 @@ pub struct Kin {
 }
 
 impl Kin {
-    /// The zones that a call is for: the one that it names, and its kin where
-    /// it is for every zone. `thing`: what it names there.
+    /// The zones that a call is for, and what it names there: the one that it
+    /// names, and its kin where it is for every zone. `thing`: what it names;
+    /// `names_in`: what that is called in another zone.
     pub fn zones(
         &mut self,
         admin: &Admin,
         site: &Arc<Site>,
         thing: &str,
         every_zone: bool,
-        is_kin: impl Fn(&Zone, &Zone) -> bool,
-    ) -> Vec<Arc<Site>> {
+        names_in: impl Fn(&Zone, &Zone) -> BTreeSet<String>,
+    ) -> Vec<(Arc<Site>, String)> {
         let sites = admin.node.sites.load();
-        let kin = sites.all().filter(|other| {
-            let is_other = other.zone.name != site.zone.name;
-            is_other && is_kin(&site.zone, &other.zone)
+        let others = sites
+            .all()
+            .filter(|other| other.zone.name != site.zone.name);
+        let kin = others.flat_map(|other| {
+            let names = names_in(&site.zone, &other.zone).into_iter();
+            names.map(|name| (Arc::clone(other), name))
         });
-        let (mut named, mut others) = (vec![Arc::clone(site)], Vec::new());
+        let mut named = vec![(Arc::clone(site), thing.to_owned())];
+        let place = |(site, thing): &(Arc<Site>, String)| (site.zone.name.clone(), thing.clone());
         match every_zone {
-            true => named.extend(kin.cloned()),
-            false => others.extend(kin.cloned()),
+            true => named.extend(kin),
+            false => self.others.extend(kin.map(|it| place(&it))),
         }
-        let things = |sites: &[Arc<Site>]| -> Vec<(String, String)> {
-            let names = sites.iter().map(|site| site.zone.name.clone());
-            names.map(|name| (name, thing.to_owned())).collect()
-        };
-        self.named.extend(things(&named));
-        self.others.extend(things(&others));
+        self.named.extend(named.iter().map(place));
         named
     }
 
@@ -53,15 +53,40 @@ impl Kin {
     }
 }
 
-/// One that serves the same objects.
+/// What an object, or all whose names begin so, is called in a zone of the same
+/// store.
+pub fn of_objects(path: &str, begins: bool) -> impl Fn(&Zone, &Zone) -> BTreeSet<String> + use<'_> {
+    move |zone, other| zone.origin.names_in(&other.origin, path, begins)
+}
+
+/// The same thing in a zone for which this holds.
+pub fn alike(
+    thing: &str,
+    is_kin: impl Fn(&Zone, &Zone) -> bool,
+) -> impl Fn(&Zone, &Zone) -> BTreeSet<String> {
+    move |zone, other| {
+        let same = is_kin(zone, other).then(|| thing.to_owned());
+        same.into_iter().collect()
+    }
+}
+
+/// One that serves some of the same objects.
 pub fn of_origin(zone: &Zone, other: &Zone) -> bool {
     zone.origin.shares_objects_with(&other.origin)
 }
 
-/// One where a token for a path of the zone opens what lies there, or the same
-/// object is opened by tokens of its own.
-pub fn of_tokens(zone: &Zone, other: &Zone) -> bool {
-    other.token.is_some() && (of_origin(zone, other) || of_keys(zone, other))
+/// Where tokens are used for paths that begin so: a token of the zone opens what
+/// is called alike where its keys are, and the same objects are opened by tokens
+/// of their own.
+pub fn of_tokens(path: &str) -> impl Fn(&Zone, &Zone) -> BTreeSet<String> + use<'_> {
+    move |zone, other| {
+        if other.token.is_none() {
+            return BTreeSet::new();
+        }
+        let mut names = of_objects(path, true)(zone, other);
+        names.extend(alike(path, of_keys)(zone, other));
+        names
+    }
 }
 
 /// One that has a security key of the zone's, by whatever name.

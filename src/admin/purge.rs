@@ -15,9 +15,10 @@ use super::Admin;
 use super::answer::{Body, Style, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
-use super::kin::{Kin, of_origin};
+use super::kin::{Kin, alike, of_objects, of_origin};
 use super::place::{at_most, few, find, prefix, said_of, sites, starless};
 use crate::cache::purge::{Mode, Purge, Purges};
+use crate::edge::Site;
 
 /// What `POST /v1/purge` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -99,14 +100,10 @@ pub async fn url(
         let begin = starless(&url);
         let is_prefix = begin != url || url.ends_with('/');
         let (site, path) = said_of(&admin, &begin, None, "url")?;
-        let path = path.as_str().to_owned();
-        let purge = match is_prefix {
-            true => Purge::Prefix(path),
-            false => Purge::Path(path),
-        };
-        let sites = Kin::default().zones(&admin, &site, "", true, of_origin);
-        let realms = sites.iter().map(|site| site.zone.realm);
-        Ok(realms.map(|realm| (realm, purge.clone())).collect())
+        let path = path.as_str();
+        let names = of_objects(path, is_prefix);
+        let places = Kin::default().zones(&admin, &site, path, true, names);
+        Ok(purges(places, is_prefix).collect())
     };
     vendor(&admin, &who, named, StatusCode::OK).await
 }
@@ -204,6 +201,17 @@ fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
     wanted.iter().take(NAMED).map(name).collect()
 }
 
+/// Of what each zone calls it.
+fn purges(places: Vec<(Arc<Site>, String)>, is_prefix: bool) -> impl Iterator<Item = (u32, Purge)> {
+    places.into_iter().map(move |(site, name)| {
+        let purge = match is_prefix {
+            true => Purge::Prefix(name),
+            false => Purge::Path(name),
+        };
+        (site.zone.realm, purge)
+    })
+}
+
 fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
     let items = call.urls.len() + call.prefixes.len() + call.tags.len();
     if items > 0 || !call.all {
@@ -218,12 +226,10 @@ fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
             true => prefix(admin, text, zone, field)?,
             false => said_of(admin, text, zone, field)?,
         };
-        let purge = match is_prefix {
-            true => Purge::Prefix(path.as_str().to_owned()),
-            false => Purge::Path(path.as_str().to_owned()),
-        };
-        let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
-        wanted.extend(sites.iter().map(|site| (site.zone.realm, purge.clone())));
+        let path = path.as_str();
+        let names = of_objects(path, is_prefix);
+        let places = kin.zones(admin, &site, path, call.every_zone, names);
+        wanted.extend(purges(places, is_prefix));
         at_most(wanted.len())?;
     }
     let of_zone = zone.map(|zone| find(admin, zone)).transpose()?;
@@ -231,7 +237,11 @@ fn wanted(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Wanted, Wrong> {
         return Ok(wanted);
     }
     let sites = match of_zone {
-        Some(site) => kin.zones(admin, &site, "", call.every_zone, of_origin),
+        Some(site) => {
+            let alike = alike("", of_origin);
+            let places = kin.zones(admin, &site, "", call.every_zone, alike);
+            places.into_iter().map(|(site, _)| site).collect()
+        }
         None => sites(admin, None)?,
     };
     let of_zones = (call.tags.len() + usize::from(call.all)) * sites.len();

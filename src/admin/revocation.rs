@@ -13,7 +13,7 @@ use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
-use super::kin::{Kin, of_keys, of_tokens};
+use super::kin::{Kin, alike, of_keys, of_tokens};
 use super::place::{at_most, few, find, prefix, said_of, sites, target};
 use super::proof::unproven;
 use crate::edge::{Node, Site};
@@ -218,13 +218,11 @@ fn tokens(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
         .collect::<Result<_, _>>()?;
     let sites = match call.zone.as_deref() {
         _ if fingerprints.is_empty() => Vec::new(),
-        Some(zone) => kin.zones(
-            admin,
-            &find(admin, zone)?,
-            "tokens",
-            call.every_zone,
-            of_keys,
-        ),
+        Some(zone) => {
+            let (site, alike) = (find(admin, zone)?, alike("tokens", of_keys));
+            let places = kin.zones(admin, &site, "tokens", call.every_zone, alike);
+            places.into_iter().map(|(site, _)| site).collect()
+        }
         None => sites(admin, None)?,
     };
     at_most(fingerprints.len() * sites.len())?;
@@ -249,9 +247,12 @@ fn prefixes(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
     for text in &call.prefixes {
         let (site, path) = prefix(admin, text, call.zone.as_deref(), "prefixes")?;
         let path = path.as_str();
-        let sites = kin.zones(admin, &site, path, call.every_zone, of_tokens);
-        let what = What::Prefix(path.to_owned());
-        all.extend(sites.into_iter().map(|site| (site, what.clone())));
+        let places = kin.zones(admin, &site, path, call.every_zone, of_tokens(path));
+        all.extend(
+            places
+                .into_iter()
+                .map(|(site, path)| (site, What::Prefix(path))),
+        );
         at_most(all.len())?;
     }
     Ok(all)
@@ -268,7 +269,7 @@ fn keys(admin: &Admin, call: &Call, kin: &mut Kin) -> Result<Named, Wrong> {
         let before = all.len();
         for (site, key) in with {
             let has = |_: &Zone, other: &Zone| same_key(other, key).is_some();
-            for site in kin.zones(admin, site, name, call.every_zone, has) {
+            for (site, _) in kin.zones(admin, site, name, call.every_zone, alike(name, has)) {
                 let name = same_key(&site.zone, key).map_or(name, |key| &key.name);
                 let what = What::Key(name.clone());
                 all.push((site, what));

@@ -13,10 +13,10 @@ use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::audit::NAMED;
 use super::door::Who;
-use super::kin::{Kin, of_origin};
+use super::kin::{Kin, of_objects};
 use super::place::{at_most, few, prefix, said_of, starless, target};
-use crate::edge::Node;
-use crate::path::{CanonicalPath, EmptySegments};
+use crate::edge::{Node, Site};
+use crate::path::EmptySegments;
 use crate::state_file::Kept as _;
 use crate::takedown::Takedown;
 use crate::token::carrier::redact;
@@ -70,10 +70,14 @@ pub async fn lift(
     call: Body<Call>,
 ) -> Response {
     let done = async {
-        let call = read(call)?;
+        let mut call = read(call)?;
         let places = takedowns(&admin, &who, &call, &mut Kin::default(), kept)?;
         let (items, names) = (places.len(), names(&places));
-        let lifting: HashSet<_> = places.iter().map(what).collect();
+        let mut lifting: HashSet<_> = places.iter().map(what).collect();
+        // And what the same is called in other zones.
+        call.every_zone = true;
+        let kin = takedowns(&admin, &who, &call, &mut Kin::default(), kept);
+        lifting.extend(kin.iter().flatten().map(what));
         let of = move |node: &Node| {
             let lifted = node.takedowns.lift(&places, node.clock.unix_seconds())?;
             Ok((lifted, node.takedowns.list()))
@@ -98,8 +102,8 @@ fn what(takedown: &Takedown) -> (String, bool) {
     (path, prefix)
 }
 
-/// The names of zones and a path, of a text in a field of a call.
-type Places = Result<(Vec<String>, CanonicalPath), Wrong>;
+/// The names of zones, each with the path there, of a text in a field of a call.
+type Places = Result<Vec<(String, String)>, Wrong>;
 
 fn named(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static str) -> Places {
     let zone = call.zone.as_deref();
@@ -107,9 +111,10 @@ fn named(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static 
         PREFIXES => prefix(admin, text, zone, field)?,
         _ => said_of(admin, text, zone, field)?,
     };
-    let sites = kin.zones(admin, &site, path.as_str(), call.every_zone, of_origin);
-    let names = sites.iter().map(|site| site.zone.name.clone());
-    Ok((names.collect(), path))
+    let names = of_objects(path.as_str(), field == PREFIXES);
+    let places = kin.zones(admin, &site, path.as_str(), call.every_zone, names);
+    let place = |(site, path): (Arc<Site>, String)| (site.zone.name.clone(), path);
+    Ok(places.into_iter().map(place).collect())
 }
 
 /// Of a zone that is gone, too, where something is taken down in it.
@@ -121,8 +126,9 @@ fn kept(admin: &Admin, call: &Call, kin: &mut Kin, text: &str, field: &'static s
         let gone = gone.filter(|zone| wrong.name == "unknown_zone" && is_kept(zone));
         // What is listed was read by its zone.
         let path = target(&starless(text), EmptySegments::Kept).map(|target| target.path);
-        let zones = gone.map(|zone| vec![zone.to_owned()]);
-        zones.zip(path.ok()).ok_or(wrong)
+        let path = path.ok().map(|path| path.as_str().to_owned());
+        let place = gone.map(str::to_owned).zip(path);
+        place.map(|place| vec![place]).ok_or(wrong)
     })
 }
 
@@ -137,9 +143,9 @@ fn takedowns(
     few(items, "name urls or prefixes")?;
     let mut all = Vec::new();
     for (text, prefix, field) in call.texts() {
-        let (zones, path) = read(admin, call, kin, text, field)?;
-        let takedown = |zone| call.takedown(admin, who, zone, &path, prefix);
-        all.extend(zones.into_iter().map(takedown));
+        let places = read(admin, call, kin, text, field)?;
+        let takedown = |(zone, path)| call.takedown(admin, who, zone, path, prefix);
+        all.extend(places.into_iter().map(takedown));
         at_most(all.len())?;
     }
     let mut seen = HashSet::new();
@@ -160,12 +166,12 @@ impl Call {
         admin: &Admin,
         who: &str,
         zone: String,
-        path: &CanonicalPath,
+        path: String,
         prefix: bool,
     ) -> Takedown {
         Takedown {
             zone,
-            path: path.as_str().to_owned(),
+            path,
             prefix,
             reason: redact(&self.reason).into_owned(),
             until: self.until,

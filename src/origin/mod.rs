@@ -14,6 +14,7 @@ mod failure;
 mod health;
 mod open;
 mod own_xml;
+mod places;
 mod probe;
 mod reason;
 pub mod redirect;

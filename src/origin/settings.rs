@@ -41,29 +41,6 @@ impl Settings {
         matches!(self.kind, Kind::S3 { .. })
     }
 
-    /// Whether one path names the same object in both: the same folder of the
-    /// same bucket, or of the same host, at an endpoint that both have.
-    pub fn shares_objects_with(&self, other: &Self) -> bool {
-        if self.prefix != other.prefix {
-            return false;
-        }
-        let same_place = |one: &Endpoint, two: &Endpoint| {
-            one.host.eq_ignore_ascii_case(&two.host) && one.port == two.port && one.path == two.path
-        };
-        let same = |one: &Endpoint, two: &Endpoint| match (&self.kind, &other.kind) {
-            (Kind::S3 { bucket, .. }, Kind::S3 { bucket: theirs, .. }) => bucket == theirs,
-            (Kind::Http { .. }, Kind::Http { .. }) => {
-                self.host(one).eq_ignore_ascii_case(&other.host(two))
-            }
-            (Kind::S3 { .. }, Kind::Http { .. }) | (Kind::Http { .. }, Kind::S3 { .. }) => false,
-        };
-        let shared = |one: &Endpoint| {
-            let mut theirs = other.endpoints.iter();
-            theirs.any(|two| same_place(one, two) && same(one, two))
-        };
-        self.endpoints.iter().any(shared)
-    }
-
     /// Where an object is at the origin, encoded; a bucket stands before it.
     pub fn path_of(&self, path: &CanonicalPath) -> String {
         encode(&format!("{}{}", self.prefix, path.as_str()))

@@ -127,6 +127,90 @@ async fn a_takedown_holds_for_each_spelling_and_names_the_zones_that_it_leaves()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_is_taken_down_purged_and_revoked_under_its_name_in_each_zones_folder() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let mut setup = zones(&origin, &folder, "");
+    // The second zone has the folder /v of the bucket.
+    setup.more = setup.more.replacen(
+        "bucket = \"media\"",
+        "bucket = \"media\"\nprefix = \"/v\"",
+        1,
+    );
+    let edge = setup.start().await;
+    let (ours, theirs) = ("/v/s1/a.ts", "/s1/a.ts");
+    let statuses = async || {
+        let ours = of_path(&edge, "one.test", ours).await;
+        [ours, of_path(&edge, "two.test", theirs).await]
+    };
+    assert_eq!(statuses().await, [200, 200]);
+    let table = [
+        (
+            "/v1/takedowns",
+            "urls",
+            "http://one.test/v/s1/a.ts",
+            "two",
+            [451, 200],
+            [451, 451],
+        ),
+        (
+            "/v1/takedowns",
+            "prefixes",
+            "http://one.test/v/",
+            "two",
+            [451, 200],
+            [451, 451],
+        ),
+        (
+            "/v1/takedowns",
+            "urls",
+            "http://two.test/s1/a.ts",
+            "test",
+            [200, 451],
+            [451, 451],
+        ),
+        (
+            "/v1/takedowns",
+            "prefixes",
+            "http://two.test/",
+            "test",
+            [200, 451],
+            [451, 451],
+        ),
+        (
+            "/v1/revocations",
+            "prefixes",
+            "http://two.test/s1/",
+            "test",
+            [200, 403],
+            [403, 403],
+        ),
+    ];
+    for (list, field, url, left, alone, all) in table {
+        let said = json!({ field: [url], "reason": "court" });
+        let answer = call(&edge, "POST", list, said.clone()).await;
+        assert_eq!(answer["left"], json!([left]), "{list} {url}");
+        assert_eq!(statuses().await, alone, "{list} {url}");
+        let everywhere = json!({ field: [url], "reason": "court", "every_zone": true });
+        let answer = call(&edge, "POST", list, everywhere.clone()).await;
+        assert_eq!(answer["left"], json!([]), "{list} {url}");
+        assert_eq!(statuses().await, all, "{list} {url}");
+        let lifted = call(&edge, "DELETE", list, said).await;
+        assert_eq!(lifted["lifted"], 1, "{list} {url}: {lifted}");
+        if list == "/v1/takedowns" {
+            assert_eq!(lifted["left"], json!([left]), "{list} {url}");
+        }
+        call(&edge, "DELETE", list, everywhere).await;
+        assert_eq!(statuses().await, [200, 200], "{list} {url}");
+    }
+    // The vendor's call leaves none.
+    let path = "/purge?url=http%3A%2F%2Fone.test%2Fv%2Fs1%2F";
+    assert_eq!(edge.call("POST", path, KEY, "").await.status, 200);
+    let target = signed(&edge.clock, theirs);
+    let reply = edge.send("GET", &target, &[("Host", "two.test")]).await;
+    assert_eq!(reply.cache(), "MISS");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_of_a_path_holds_for_its_slashes_where_the_zone_keeps_them() {
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = zones(&origin, &folder, "empty_segments = true\n")
