@@ -173,7 +173,7 @@ fn none_yet<T>(file: &Path) -> Result<Vec<T>, String> {
     match mark.exists() {
         false => Ok(Vec::new()),
         true => Err(format!(
-            "{} is missing, though it was kept here: put it back, or remove {} to begin with none",
+            "{} is missing, though it was kept here: put it back; to begin with none, remove {}",
             file.display(),
             mark.display()
         )),

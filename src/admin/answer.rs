@@ -166,7 +166,7 @@ impl From<Denied> for Wrong {
             Denied::Unknown => Self::new(
                 "unauthorized",
                 "AccessKey",
-                "send one of the keys under [admin] access_keys in the header AccessKey",
+                "send one of the keys under [admin] access_keys in the header AccessKey (of a command: WARREN_ACCESS_KEY or --key-file)",
             )
             .with_status(StatusCode::UNAUTHORIZED),
             Denied::Rights => Self::new(

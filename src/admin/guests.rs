@@ -78,6 +78,11 @@ impl Guests {
         Some(Arc::new(Guest { guests, id, leave }))
     }
 
+    /// Requests that are being answered.
+    pub fn busy(&self) -> usize {
+        self.open().values().filter(|it| it.busy).count()
+    }
+
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Standing>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -122,6 +122,11 @@ impl Admin {
         })
     }
 
+    /// Calls that are being answered.
+    pub fn calls(&self) -> usize {
+        self.guests.busy()
+    }
+
     /// Takes over the keys and names of another configuration.
     pub fn replace_doors(&self, settings: &config::Admin) {
         self.doors.store(Doors::of(settings, self.address));

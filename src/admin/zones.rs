@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::answer::answer;
-use crate::origin::{Kind, Settings};
+use crate::origin::{Credentials, Kind, Settings};
 use crate::path::EmptySegments;
 use crate::token::Policy;
 use crate::zone::{CachePolicy, CacheRules, Cors, CorsRules, Methods, PathRule, QueryRule, Zone};
@@ -171,7 +171,7 @@ fn origin(settings: &Settings) -> Value {
             all["bucket"] = json!(bucket);
             all["region"] = json!(region);
             all["style"] = json!(if *virtual_host { "virtual" } else { "path" });
-            all["access_key"] = json!(credentials.as_ref().map(|it| &it.access_key));
+            all["access_key"] = json!(credentials.as_ref().map(Credentials::shown_id));
             all["secret_key"] = json!(credentials.as_ref().map(|_| MASKED));
         }
         Kind::Http { host } => all["host"] = json!(host),

@@ -11,6 +11,7 @@ use crate::listen::Certificates;
 use crate::node::doubts;
 use crate::origin::{Failure, Origin, Trial};
 use crate::path::CanonicalPath;
+use crate::zone::Zone;
 
 /// That no bucket has.
 const NO_OBJECT: &str = "/warren-check-of-an-object-that-there-is-not";
@@ -20,7 +21,7 @@ const NO_OBJECT: &str = "/warren-check-of-an-object-that-there-is-not";
 Examples:
   warren check --config config/warren.toml
   warren check --config config/warren.toml --print
-  warren check --config config/warren.toml --origin --object /v/s1/a.ts
+  warren check --config config/warren.toml --origin --zone vod --object /v/s1/a.ts
 
 Exit code 0: the configuration can be served. 64: it cannot, and everything
 that is wrong with it is listed with its key, line, what was found, what is
@@ -33,6 +34,9 @@ pub struct Arguments {
     /// clock, key, region, bucket.
     #[arg(long)]
     origin: bool,
+    /// Ask the origin of this zone alone: its name or number.
+    #[arg(long, value_name = "ZONE", requires = "origin")]
+    zone: Option<String>,
     /// The object to ask for with --origin, such as /v/s1/a.ts; without it one
     /// that there is not, which says as much of everything else.
     #[arg(long, value_name = "PATH", requires = "origin")]
@@ -62,7 +66,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
                 config.zones.len()
             );
             match arguments.origin {
-                true => try_origins(&config, arguments.object.as_deref()),
+                true => arguments.try_origins(&config),
                 false => ExitCode::SUCCESS,
             }
         }
@@ -73,7 +77,25 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn try_origins(config: &Config, object: Option<&str>) -> ExitCode {
+impl Arguments {
+    fn try_origins(&self, config: &Config) -> ExitCode {
+        let is_meant = |zone: &&Zone| {
+            let wanted = self.zone.as_deref();
+            wanted.is_none_or(|it| it == zone.name || it == zone.id.to_string())
+        };
+        let zones: Vec<&Zone> = config.zones.iter().filter(is_meant).collect();
+        if zones.is_empty() {
+            let names: Vec<&str> = config.zones.iter().map(|zone| zone.name.as_str()).collect();
+            return usage(&format!(
+                "no zone has that name: there are {}",
+                names.join(", ")
+            ));
+        }
+        try_origins(&zones, self.object.as_deref())
+    }
+}
+
+fn try_origins(zones: &[&Zone], object: Option<&str>) -> ExitCode {
     let path = match object {
         Some(object) => CanonicalPath::parse(object).ok(),
         None => CanonicalPath::parse(NO_OBJECT).ok(),
@@ -86,7 +108,7 @@ fn try_origins(config: &Config, object: Option<&str>) -> ExitCode {
         Err(code) => return code,
     };
     let mut code = ExitCode::SUCCESS;
-    for zone in &config.zones {
+    for zone in zones {
         let origin = Origin::new(&zone.name, zone.origin.clone(), Clock::default());
         let range = object.map(|_| "bytes=0-0");
         let trials = runtime.block_on(Arc::new(origin).try_each(&path, range));

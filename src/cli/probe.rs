@@ -25,6 +25,7 @@ const MOST_BYTES: usize = 4 << 20;
 Examples:
   warren probe \"$(warren sign https://cdn.example.net/v/s1/master.m3u8 --ttl 1h --stream)\"
   warren probe \"$URL\" --json
+  warren probe \"$URL\" --connect 127.0.0.1:8080     # before the name leads there
 
 Asks for a URL as a viewer does: twice, of which the second should be a hit, and
 for one byte of it. A playlist is walked to its variants, renditions, keys, init
@@ -37,6 +38,10 @@ pub struct Arguments {
     /// The most URLs to ask for.
     #[arg(long, value_name = "COUNT", default_value_t = 500)]
     max: usize,
+    /// Ask this edge, whatever the URL's host resolves to; the Host and the name
+    /// in its certificate stay the URL's.
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Option<String>,
     /// PEM of the authorities that sign the edge's certificate.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<String>,
@@ -94,7 +99,9 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn probe(arguments: &Arguments, place: Place) -> ExitCode {
-    let settings = settings(place.endpoint.clone(), arguments.ca_file.clone());
+    let Some(settings) = settings(&place.endpoint, arguments) else {
+        return usage("--connect is a host and a port, as in 127.0.0.1:8080");
+    };
     let clock = Clock::default();
     let prober = Prober {
         origin: Arc::new(Origin::new("probe", settings, clock.clone())),
@@ -153,12 +160,20 @@ fn tell(walked: usize, left: usize, failed: usize) {
     }
 }
 
-fn settings(endpoint: Endpoint, ca_file: Option<String>) -> Settings {
-    Settings {
-        kind: origin::Kind::Http { host: None },
+/// `None`: there is no such place to connect to.
+fn settings(named: &Endpoint, arguments: &Arguments) -> Option<Settings> {
+    let scheme = if named.tls { "https" } else { "http" };
+    let endpoint = match &arguments.connect {
+        Some(place) => Endpoint::parse(&format!("{scheme}://{place}"))?,
+        None => named.clone(),
+    };
+    Some(Settings {
+        kind: origin::Kind::Http {
+            host: Some(named.authority()),
+        },
         endpoints: vec![endpoint],
         prefix: String::new(),
-        tls_name: None,
+        tls_name: named.tls.then(|| named.host.clone()),
         forward_host: false,
         redirects: Vec::new(),
         headers: Vec::new(),
@@ -168,9 +183,9 @@ fn settings(endpoint: Endpoint, ca_file: Option<String>) -> Settings {
             ..Deadlines::default()
         },
         max_pulls: 8,
-        ca_file,
+        ca_file: arguments.ca_file.clone(),
         health: HealthCheck::default(),
-    }
+    })
 }
 
 struct Prober {

@@ -12,7 +12,7 @@ use crate::admin::{Order, What};
 use crate::clock::Clock;
 use crate::config::{Config, Environment};
 use crate::listen::Inherited;
-use crate::node::{self, Running};
+use crate::node::{self, Reloaded, Running};
 use crate::telemetry::node_log::WithoutTokens;
 
 /// A worker looks into the shared queue after so many tasks. Connections that
@@ -199,18 +199,16 @@ async fn upgraded(running: &Running) -> Done {
 
 fn reload(running: &Running, path: &Path, environment: &Environment) -> Done {
     service_manager::tell_reloading();
-    let mut warnings = Vec::new();
     let loaded = Config::load(path, environment).map_err(|problems| problems.to_string());
-    let reloaded = loaded.and_then(|config| {
-        warn_of(&config.warnings);
-        warnings.clone_from(&config.warnings);
-        running.reload(config)
-    });
+    let reloaded = loaded.and_then(|config| running.reload(config));
     running.node.metrics.note_reload(reloaded.is_ok());
+    if let Ok(Reloaded { warnings, .. }) = &reloaded {
+        warn_of(warnings);
+    }
     match &reloaded {
-        Ok(tables) if tables.is_empty() => tracing::info!("reloaded"),
-        Ok(tables) => tracing::warn!(
-            ?tables,
+        Ok(done) if done.needs_restart.is_empty() => tracing::info!("reloaded"),
+        Ok(done) => tracing::warn!(
+            tables = ?done.needs_restart,
             "reloaded, but for these tables: they need a restart"
         ),
         Err(problems) => {
@@ -218,5 +216,5 @@ fn reload(running: &Running, path: &Path, environment: &Environment) -> Done {
         }
     }
     service_manager::tell(&[NotifyState::Ready]);
-    reloaded.map(|tables| json!({ "needs_restart": tables, "warnings": warnings }))
+    reloaded.map(|done| json!({ "needs_restart": done.needs_restart, "warnings": done.warnings }))
 }

@@ -306,7 +306,7 @@ fn check_state_dir(table: &Section<'_>, folder: &Path) {
     let revocations = || crate::revocation::Revocations::open(Some(folder)).err();
     let blocks = || crate::block::Blocks::open(Some(folder)).err();
     if let Some(why) = takedowns.or_else(revocations).or_else(blocks) {
-        let hint = "put the file back from a backup; to begin with an empty list, write [] into it";
+        let hint = "put the file back from a backup; where it cannot be read and is lost, write [] into it";
         table.problem("state_dir", why, "the lists as they were kept", hint);
     }
 }

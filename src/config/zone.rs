@@ -28,10 +28,13 @@ pub(super) fn zones(root: &Section<'_>) -> Option<Vec<Zone>> {
         return None;
     }
     let count = tables.len();
-    for table in tables.iter().filter(|table| count > 1 && !table.has("id")) {
-        let doubt = "it is the zone's place in the file: one written above it changes it, and \
-                     empties its cache";
-        table.warn("id", doubt);
+    let bare = tables.iter().filter(|table| !table.has("id")).count();
+    if count > 1 && bare > 0 {
+        let doubt = format!(
+            "{bare} of {count} have no id: it is a zone's place in the file then, and one written \
+             above changes it and empties its cache"
+        );
+        root.warn("zone", &doubt);
     }
     let mut seen = Seen::default();
     let zones: Vec<Zone> = tables

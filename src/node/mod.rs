@@ -35,6 +35,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::top::Top;
 use crate::traces::Traces;
 use crate::zone::{Countries, Zone};
+pub use reload::Reloaded;
 use reload::{Fixed, Reloading, Zones};
 
 /// How often a drain looks whether the last request has ended.
@@ -42,6 +43,9 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 
 /// What the log's last lines may take: a server may be slow, or away.
 const LAST_LINES: Duration = Duration::from_secs(5);
+/// How long calls of the admin API are still answered: streams of events have no
+/// end of their own.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Connections that carry no request for so long while the node stops are idle.
 const DRAIN_QUIET: Duration = Duration::from_secs(1);
@@ -206,7 +210,22 @@ impl Running {
         }
         self.edge_task.abort();
         self.admin_task.abort();
+        // Who has ordered an upgrade is to have its answer.
+        let _ = timeout(LAST_ANSWERS, answered(&self.reloading.admin)).await;
         left
+    }
+}
+
+/// Waits until no call of the admin API is being answered, and what was answered
+/// last is on its way.
+async fn answered(admin: &Admin) {
+    let mut calls = admin.calls();
+    loop {
+        tokio::time::sleep(DRAIN_POLL).await;
+        let before = std::mem::replace(&mut calls, admin.calls());
+        if before == 0 && calls == 0 {
+            return;
+        }
     }
 }
 

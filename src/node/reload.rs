@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Running, countries};
+use super::{Running, countries, doubts};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::{AccessLog, Cache, Config, Listen, Tracing};
@@ -162,11 +162,18 @@ pub(super) fn tell_of_what_no_zone_needs(node: &Node) {
     }
 }
 
+/// What a reload has not taken over, and what is doubtful of what it has.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The tables whose change needs a restart.
+    pub needs_restart: Vec<&'static str>,
+    pub warnings: Vec<String>,
+}
+
 impl Running {
-    /// Takes over zones, certificates and the country database, and returns the
-    /// tables whose change needs a restart. An error says what is wrong; then
-    /// nothing has changed.
-    pub fn reload(&self, config: Config) -> Result<Vec<&'static str>, String> {
+    /// Takes over zones, certificates and the country database. An error says what
+    /// is wrong; then nothing has changed.
+    pub fn reload(&self, mut config: Config) -> Result<Reloaded, String> {
         let certificates = Certificates::load(&config.certificates)?;
         if self.reloading.resolver.is_some() && certificates.is_none() {
             return Err("https is served: it needs a certificate".into());
@@ -174,6 +181,11 @@ impl Running {
         let countries = countries(config.country_database.as_deref())?;
         let needs_restart = self.reloading.fixed.differs(&Fixed::of(&config));
         let node = &self.node;
+        let mut warnings = std::mem::take(&mut config.warnings);
+        let served = certificates
+            .iter()
+            .filter(|_| self.reloading.resolver.is_some());
+        warnings.extend(served.flat_map(|all| doubts(all, &config.zones, &node.clock)));
         if let (Some(resolver), Some(certificates)) = (&self.reloading.resolver, certificates) {
             node.metrics.set_certificates(&certificates.expiries);
             resolver.replace(certificates);
@@ -188,6 +200,9 @@ impl Running {
         node.countries.store(countries.map(Arc::new));
         node.replace_sites(sites);
         tell_of_what_no_zone_needs(node);
-        Ok(needs_restart)
+        Ok(Reloaded {
+            needs_restart,
+            warnings,
+        })
     }
 }

@@ -92,12 +92,12 @@ impl Origin {
     }
 
     /// The public half of the key, where the key may be at fault.
-    fn access_key(&self, failure: Failure) -> Option<&str> {
+    fn access_key(&self, failure: Failure) -> Option<String> {
         match &self.settings.kind {
             Kind::S3 {
                 credentials: Some(credentials),
                 ..
-            } if failure.may_be_the_key() => Some(&credentials.access_key),
+            } if failure.may_be_the_key() => Some(credentials.shown_id()),
             Kind::S3 { .. } | Kind::Http { .. } => None,
         }
     }

@@ -250,27 +250,37 @@ impl Failure {
             }
             Failure::Credential => Some("mend origin.access_key and origin.secret_key"),
             Failure::Clock => Some("set the clock of this machine, or of the store"),
-            Failure::Certificate => {
-                Some("set origin.ca_file, or give the endpoint a certificate for its name")
-            }
+            Failure::Certificate => Some(
+                "give the endpoint a certificate that is in force and for its name \
+                     (origin.tls_name), or set origin.ca_file to its authority",
+            ),
             Failure::Denied => Some(
                 "allow s3:GetObject to the key, or set origin.access_key where there is none; \
                  where missing objects are meant, allow s3:ListBucket or write \
                  missing_as = [404, 403]",
             ),
             Failure::ColdStorage => Some("restore the object from its archive"),
-            Failure::Dns
-            | Failure::ConnectFailed
-            | Failure::ConnectRefused
-            | Failure::ConnectTimeout
-            | Failure::Reset
-            | Failure::FirstByteTimeout
+            Failure::Dns => Some("mend the host in origin.endpoints, or this machine's resolver"),
+            Failure::ConnectRefused => {
+                Some("start the origin, or mend origin.endpoints: nobody listens there")
+            }
+            Failure::ConnectFailed => Some(
+                "see whether origin.endpoints say https where the origin speaks http, and \
+                 whether a route leads there",
+            ),
+            Failure::ConnectTimeout => {
+                Some("see whether a firewall drops it, or the host of origin.endpoints is away")
+            }
+            Failure::FirstByteTimeout => {
+                Some("see why the origin is slow, or raise origin.first_byte_timeout")
+            }
+            Failure::ServerError => Some("see the origin's own log"),
+            Failure::Reset
             | Failure::BetweenBytesTimeout
             | Failure::TotalTimeout
             | Failure::BadResponse
             | Failure::Truncated
             | Failure::Overlong
-            | Failure::ServerError
             | Failure::Throttled
             | Failure::Redirect
             | Failure::UnexpectedRange

@@ -91,12 +91,32 @@ impl Kind {
     }
 }
 
-/// Never printed: only the access key's name is public.
+/// Never printed: only [`Credentials::shown_id`] is public.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub access_key: String,
     pub secret_key: Zeroizing<String>,
     pub session_token: Option<Zeroizing<String>>,
+}
+
+impl Credentials {
+    /// The key's id, as it may be told: whole where it has the form of an id (AWS,
+    /// MinIO: capitals and digits; R2: 32 hexadecimal digits). Of anything else,
+    /// which may be the secret in the wrong place, the beginning.
+    pub fn shown_id(&self) -> String {
+        let id = &self.access_key;
+        let all = |is: fn(&u8) -> bool| id.bytes().all(|byte| is(&byte));
+        let capitals = |byte: &u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        let has_form = (16..=32).contains(&id.len()) && all(capitals)
+            || id.len() == 32 && all(u8::is_ascii_hexdigit);
+        match has_form {
+            true => id.clone(),
+            false => {
+                let begin: String = id.chars().take(4.min(id.len() / 2)).collect();
+                format!("{begin}…")
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Credentials {
@@ -256,6 +276,30 @@ mod tests {
             "http://",
         ] {
             assert_eq!(authority(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_the_place_of_an_id_is_not_told() {
+        let table = [
+            ("AKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLE"),
+            (
+                "0123456789abcdef0123456789abcdef",
+                "0123456789abcdef0123456789abcdef",
+            ),
+            ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "wJal…"),
+            ("warren-reader", "warr…"),
+            ("minio123", "mini…"),
+            ("AK", "A…"),
+            ("", "…"),
+        ];
+        for (access_key, want) in table {
+            let credentials = Credentials {
+                access_key: access_key.into(),
+                secret_key: Zeroizing::default(),
+                session_token: None,
+            };
+            assert_eq!(credentials.shown_id(), want);
         }
     }
 

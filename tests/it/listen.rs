@@ -86,8 +86,9 @@ async fn a_reload_brings_renewed_certificates_and_leaves_connections_alone() {
     let mut before = tls.connect("one.test", "http/1.1", BOTH).await;
     let (_, renewed) = certify(tls.files.path(), "one.test");
     tls.roots.add(renewed.clone()).expect("a root");
-    let left = tls.edge.running.reload(tls.setup.config());
-    assert_eq!(left, Ok(Vec::new()));
+    let done = tls.edge.running.reload(tls.setup.config());
+    let done = done.expect("reloaded");
+    assert!(done.needs_restart.is_empty(), "{done:?}");
     let after = tls.connect("one.test", "http/1.1", BOTH).await;
     let chain = after.get_ref().1.peer_certificates().expect("a chain");
     assert_eq!(chain[0], renewed);
@@ -105,6 +106,12 @@ async fn a_reload_brings_renewed_certificates_and_leaves_connections_alone() {
     );
     let now = warren::clock::unix_seconds(tls.edge.clock.wall()) as f64;
     assert!(tls.edge.metric(&series).await > now);
+
+    // What `check` and a start warn of, a reload warns of.
+    tls.setup.zone = "hostnames = [\"one.test\", \"three.test\"]\n".into();
+    let done = tls.edge.running.reload(tls.setup.config());
+    let warnings = done.expect("reloaded").warnings.join("; ");
+    assert!(warnings.contains("three.test"), "{warnings}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
