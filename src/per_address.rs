@@ -72,6 +72,11 @@ impl Guest {
     pub fn uncounted() -> Self {
         Self(None)
     }
+
+    /// Of what no viewer has asked for.
+    pub fn nobodys() -> [Self; 2] {
+        [Self::uncounted(), Self::uncounted()]
+    }
 }
 
 impl Drop for Guest {

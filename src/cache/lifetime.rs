@@ -257,7 +257,11 @@ pub fn origin(answer: &Answer, stale_when_unreachable: bool) -> Result<Lifetime,
         fresh,
         stale_while_revalidate: unless_strict(control.stale_while_revalidate),
         stale_if_error: unless_strict(control.stale_if_error),
-        stale_if_unreachable: match stale_when_unreachable && control.s_maxage.is_none() {
+        // What was to be confirmed for each viewer from the first is never another's.
+        stale_if_unreachable: match stale_when_unreachable
+            && control.s_maxage.is_none()
+            && fresh > answer.age
+        {
             true => unless_strict(Some(UNREACHABLE_STALE)),
             false => Duration::ZERO,
         },

@@ -149,6 +149,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     };
     let access = access(table);
     let token = token(table);
+    let strips_tokens = table.section("token").has("keys");
     let cache = cache_rules(table);
     let origin = origin(table);
     let s3 = origin.as_ref().is_some_and(Settings::is_s3);
@@ -198,6 +199,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
         name: name?,
         hostnames,
         token,
+        strips_tokens,
         access,
         trusted_proxies,
         client_ip_header,

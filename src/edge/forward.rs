@@ -101,6 +101,7 @@ const EDGE_PREFIXES: &[&str] = &[
     "x-original-",
     "x-override-",
     "x-rewrite-",
+    "x-vercel-",
 ];
 
 /// Whole names, in the order of what they say: how the request came here, its
@@ -176,4 +177,16 @@ const EDGE_NAMES: &[&str] = &[
     "x-real-ip",
     "x-remote-addr",
     "x-remote-ip",
+    "x-coming-from",
+    "forwarded-for",
+    "remote-addr",
+    "client-cert",
+    "client-cert-chain",
+    "x-client-cert",
+    "x-arr-clientcert",
+    "x-origin-path",
+    "x-script-path",
+    "x-real-host",
+    "x-server-name",
+    "x-sendfile",
 ];

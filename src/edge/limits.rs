@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
 use crate::config::Listen;
+use crate::origin::Origin;
 use crate::per_address::{Guest, PerAddress, customer};
 use crate::standing::Holder;
 use crate::zone::contains;
@@ -127,6 +128,14 @@ impl Limits {
     fn guest(&self, counts: &Arc<PerAddress>, address: IpAddr) -> Option<Guest> {
         match self.counted(address) {
             Some(address) => counts.enter(address),
+            None => Some(Guest::uncounted()),
+        }
+    }
+
+    /// A viewer's place for one more request to an origin.
+    pub fn pull(&self, viewer: IpAddr, origin: &Origin) -> Option<Guest> {
+        match self.counted(viewer) {
+            Some(address) => origin.guest(address),
             None => Some(Guest::uncounted()),
         }
     }

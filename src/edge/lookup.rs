@@ -223,7 +223,7 @@ impl<'a> Query<'a> {
             }),
             Joined::Riding(rider) => Found::Riding { rider, stale },
             Joined::Crowded => Found::Refused(Refused::TooManyRiders),
-            Joined::Alone => Found::Refused(Refused::TooManyHeld),
+            Joined::Alone => Found::Refused(self.place().err().unwrap_or(Refused::TooManyPulls)),
         }
     }
 
@@ -241,6 +241,12 @@ impl<'a> Query<'a> {
         let is_large = whole.is_some_and(|whole| whole > pulls.max_object)
             || pulls.store.passes(&self.key) == Some(Bypass::TooLarge);
         first_of_one(range, whole).filter(|_| is_large)
+    }
+
+    /// The length of it, as a slice has told.
+    pub fn known_length(&self) -> Option<u64> {
+        let versions = &self.visit.node.pulls.store.versions;
+        versions.whole(&self.key)
     }
 
     /// The slice that a byte lies in.
@@ -299,15 +305,16 @@ impl<'a> Query<'a> {
 
     /// A pull of its own, where what it brings is for no other.
     fn alone(&self, stale: Option<Arc<Object>>) -> Found {
-        let Some(place) = self.place() else {
-            return Found::Refused(Refused::TooManyHeld);
+        let place = match self.place() {
+            Ok(place) => place,
+            Err(refused) => return Found::Refused(refused),
         };
         let job = |born| self.job(stale.clone(), place, born);
         let rider = self.visit.node.pulls.alone(job);
         Found::Riding { rider, stale }
     }
 
-    fn job(&self, stale: Option<Arc<Object>>, place: Guest, born: Epoch) -> Job {
+    fn job(&self, stale: Option<Arc<Object>>, place: [Guest; 2], born: Epoch) -> Job {
         let Visit { node, admitted, .. } = self.visit;
         Job {
             key: self.key.clone(),
@@ -331,6 +338,7 @@ impl<'a> Query<'a> {
         let demand = stale.as_deref().map(|object| self.demand_of(object));
         let job = self
             .place()
+            .ok()
             .map(|place| |born| self.job(stale, place, born));
         let place = Place {
             key: &self.key,
@@ -343,13 +351,22 @@ impl<'a> Query<'a> {
         node.pulls.join(&place, job)
     }
 
-    /// A place for one more request to the origin; `None`: the viewer has begun
-    /// as many as may be held back.
-    pub fn place(&self) -> Option<Guest> {
-        match self.hold() {
+    /// Places for one more request to the origin: among those that may be held
+    /// back, where it may be, and among all of the viewer's.
+    pub fn place(&self) -> Result<[Guest; 2], Refused> {
+        let Visit {
+            node,
+            visitor,
+            admitted,
+            ..
+        } = self.visit;
+        let held = match self.hold() {
             None => Some(Guest::uncounted()),
-            Some(_) => self.visit.node.limits.hold(self.visit.visitor.client_ip),
-        }
+            Some(_) => node.limits.hold(visitor.client_ip),
+        };
+        let pull = node.limits.pull(visitor.client_ip, admitted.origin);
+        let held = held.ok_or(Refused::TooManyHeld)?;
+        Ok([held, pull.ok_or(Refused::TooManyPulls)?])
     }
 
     /// How long the origin may hold its answer: a packager waits for what a
@@ -468,7 +485,7 @@ pub fn place<'q, 'v>(
     };
     let packager = !zone.origin.is_s3();
     let rules = &zone.cache;
-    let selected = rules.select(query, kind, packager, zone.token.is_some());
+    let selected = rules.select(query, kind, packager, zone.strips_tokens);
     let kept = rules
         .vary
         .iter()

@@ -54,8 +54,9 @@ impl Server<'_> {
         } else {
             CacheStatus::Bypass
         };
-        let Some(_place) = self.query.place() else {
-            return self.refuse(Refused::TooManyHeld, sender, record).await;
+        let _place = match self.query.place() {
+            Ok(place) => place,
+            Err(refused) => return self.refuse(refused, sender, record).await,
         };
         let Visit { node, visitor, .. } = self.visit;
         let Some(_pass) = node.limits.pass(visitor.client_ip) else {
@@ -207,7 +208,7 @@ impl Server<'_> {
             304 => Some(respond::failed(Failure::UnexpectedRange, &stamp)),
             300..=399 if hls => Some(respond::failed(Failure::Redirect, &stamp)),
             416 => Some(respond::unsatisfiable(
-                length_of_unsatisfied(&exchange),
+                length_of_unsatisfied(&exchange).or_else(|| self.query.known_length()),
                 &stamp,
             )),
             500.. if zone.hides_errors() => Some(respond::failed(Failure::ServerError, &stamp)),
@@ -307,13 +308,11 @@ pub(super) const PLACE_PATIENCE: Duration = Duration::from_secs(3);
 /// How often it is looked whether others do.
 pub(super) const PLACE_LOOKS: Duration = Duration::from_millis(250);
 
-/// The length that a 416 of the origin tells; 0 where it tells none.
-fn length_of_unsatisfied(exchange: &Exchange) -> u64 {
+/// The length that a 416 of the origin tells.
+fn length_of_unsatisfied(exchange: &Exchange) -> Option<u64> {
     let range = exchange
         .head
         .text(CONTENT_RANGE)
         .and_then(|text| text.rsplit('/').next());
-    range
-        .and_then(|length| length.parse().ok())
-        .unwrap_or_default()
+    range?.parse().ok()
 }

@@ -91,9 +91,10 @@ pub fn missing(status: u16, stamp: &Stamp<'_>) -> Response {
 }
 
 /// For a range that lies beyond the object.
-pub fn unsatisfiable(length: u64, stamp: &Stamp<'_>) -> Response {
+pub fn unsatisfiable(length: Option<u64>, stamp: &Stamp<'_>) -> Response {
     let mut response = plain(416, stamp, None);
-    if let Ok(range) = HeaderValue::from_str(&format!("bytes */{length}")) {
+    let range = length.map(|length| HeaderValue::from_str(&format!("bytes */{length}")));
+    if let Some(Ok(range)) = range {
         insert(&mut response.head, CONTENT_RANGE, range);
     }
     response
@@ -187,6 +188,7 @@ mod tests {
             Refused::TooManyRiders,
             Refused::TooManyHeld,
             Refused::TooManyPasses,
+            Refused::TooManyPulls,
             Refused::TooManyStreams,
             Refused::TooManyStreamsPerIp,
             Refused::OnlyIfCached,
@@ -222,7 +224,12 @@ mod tests {
         let healing = every_refusal().into_iter().filter(|it| it.heals());
         let names: Vec<_> = healing.map(Refused::name).collect();
         let limits = ["max_riders", "max_held_per_ip", "max_passes_per_ip"];
-        let streams = ["max_streams", "max_streams_per_ip", "max_heads"];
-        assert_eq!(names, [limits, streams].concat());
+        let others = [
+            "max_pulls_per_ip",
+            "max_streams",
+            "max_streams_per_ip",
+            "max_heads",
+        ];
+        assert_eq!(names, [&limits[..], &others[..]].concat());
     }
 }

@@ -202,11 +202,7 @@ impl Server<'_> {
             (Answer::Part(range), _) => (206, range),
             (Answer::Unsatisfiable, length) => {
                 return self
-                    .short(
-                        respond::unsatisfiable(length.unwrap_or_default(), &stamp),
-                        sender,
-                        record,
-                    )
+                    .short(respond::unsatisfiable(length, &stamp), sender, record)
                     .await;
             }
         };

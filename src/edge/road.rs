@@ -64,10 +64,13 @@ impl Road<'_> {
             request_id: self.request_id,
         };
         if !self.request.reads() {
-            return match self.node.limits.pass(self.visitor.client_ip) {
-                Some(guest) => Step::Through(Box::new(Through::new(&visit, guest))),
-                None => {
-                    let refused = Refused::TooManyPasses;
+            let (limits, viewer) = (&self.node.limits, self.visitor.client_ip);
+            let pass = limits.pass(viewer).ok_or(Refused::TooManyPasses);
+            let pull = limits.pull(viewer, admitted.origin);
+            let pull = pull.ok_or(Refused::TooManyPulls);
+            return match pass.and_then(|pass| Ok([pass, pull?])) {
+                Ok(guests) => Step::Through(Box::new(Through::new(&visit, guests))),
+                Err(refused) => {
                     record.refuse(refused);
                     let response = respond::refused(refused, self.visitor, self.request_id);
                     self.short(response, wire, record).await

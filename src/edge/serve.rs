@@ -136,7 +136,7 @@ impl Server<'_> {
         }
         let Some((code, range)) = piece(&wanted, object) else {
             return self
-                .short(respond::unsatisfiable(length, &stamp), sender, record)
+                .short(respond::unsatisfiable(Some(length), &stamp), sender, record)
                 .await;
         };
         let head = finish_head(object.head.clone(), code, &stamp, Some((&range, length)));

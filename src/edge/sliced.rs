@@ -141,8 +141,12 @@ impl Server<'_> {
             }
             Answer::Unsatisfiable => {
                 let stamp = self.visit.stamp(CacheStatus::Hit, None, Detail::None);
-                self.short(respond::unsatisfiable(part.whole, &stamp), sender, record)
-                    .await
+                self.short(
+                    respond::unsatisfiable(Some(part.whole), &stamp),
+                    sender,
+                    record,
+                )
+                .await
             }
             // If-Range does not hold, or it is another range by now.
             Answer::Part(_) | Answer::Parts(_) | Answer::Whole => {

@@ -56,18 +56,18 @@ pub struct Through {
     /// Why there is no endpoint.
     failed: Option<Failure>,
     watch: Option<Arc<Watch>>,
-    _guest: Guest,
+    _guests: [Guest; 2],
 }
 
 impl Through {
-    /// `guest`: the viewer's place among those of his address.
-    pub fn new(visit: &Visit<'_>, guest: Guest) -> Self {
+    /// `guests`: the viewer's places among those of his address.
+    pub fn new(visit: &Visit<'_>, guests: [Guest; 2]) -> Self {
         let admitted = visit.admitted;
         let path = admitted.zone.origin.path_of(&admitted.target.path);
         let query = admitted
             .target
             .query
-            .filter(|_| admitted.zone.token.is_none());
+            .filter(|_| !admitted.zone.strips_tokens);
         let path_and_query = match query {
             Some(query) => format!("{path}?{query}"),
             None => path,
@@ -89,7 +89,7 @@ impl Through {
             is_sent: false,
             failed: None,
             watch: Watch::of_request(),
-            _guest: guest,
+            _guests: guests,
         }
     }
 

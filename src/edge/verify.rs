@@ -19,7 +19,7 @@ use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::{Origin, names_object};
 use crate::path::{BadPath, CanonicalPath, EmptySegments};
-use crate::token::{Country, Evidence, LeftOut, Refusal, Target, Token};
+use crate::token::{Country, Evidence, LeftOut, Malformed, Refusal, Target, Token, carrier};
 use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, contains};
 
 /// A request that has been through this many edges goes in a circle.
@@ -50,6 +50,8 @@ pub enum Refused {
     TooManyHeld,
     /// The viewer's address has begun as many answers that are not stored as it may.
     TooManyPasses,
+    /// The viewer's address has half of an origin's places.
+    TooManyPulls,
     /// The node's streams wait for their viewers or for the origin, as many as may.
     TooManyStreams,
     /// The same of one address.
@@ -79,6 +81,7 @@ impl Refused {
             Refused::TooManyRiders => "max_riders",
             Refused::TooManyHeld => "max_held_per_ip",
             Refused::TooManyPasses => "max_passes_per_ip",
+            Refused::TooManyPulls => "max_pulls_per_ip",
             Refused::TooManyStreams => "max_streams",
             Refused::TooManyStreamsPerIp => "max_streams_per_ip",
             Refused::OnlyIfCached => "only_if_cached",
@@ -94,6 +97,7 @@ impl Refused {
             Refused::TooManyRiders
             | Refused::TooManyHeld
             | Refused::TooManyPasses
+            | Refused::TooManyPulls
             | Refused::TooManyStreams
             | Refused::TooManyStreamsPerIp => true,
             Refused::Head(bad) => bad.heals(),
@@ -123,6 +127,7 @@ impl Refused {
             Refused::TooManyRiders
             | Refused::TooManyHeld
             | Refused::TooManyPasses
+            | Refused::TooManyPulls
             | Refused::TooManyStreams
             | Refused::TooManyStreamsPerIp => 503,
             Refused::OnlyIfCached => 504,
@@ -318,6 +323,9 @@ impl<'r> Visitor<'r> {
                 key: grant.key_index,
                 left_out: grant.left_out,
             });
+        } else if zone.strips_tokens && carrier::is_misplaced(admitted.target.path.as_str()) {
+            // It would be asked of the origin, token and all.
+            return Err(Refused::Token(Refusal::Malformed(Malformed::TwoCarriers)));
         }
         // Behind the token: who has none learns nothing of it.
         let path = admitted.target.path.as_str();

@@ -1,5 +1,6 @@
 //! A zone's origin: its endpoints, its connections, and what it counts.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use super::reason::Reasons;
 use super::sigv4::Signer;
 use super::{Endpoint, Failure, Kind, Method, Settings};
 use crate::clock::Clock;
+use crate::per_address::{Guest, PerAddress};
 
 /// Idle connections kept to one origin.
 const POOL_SIZE: usize = 128;
@@ -44,6 +46,8 @@ pub struct Origin {
     /// Of these, those that answers may have which are not stored: they go at
     /// their viewers' pace.
     passes: Arc<Semaphore>,
+    /// Of these, those of one viewer's address: half.
+    per_address: Arc<PerAddress>,
     pub(super) reasons: Reasons,
     pub(super) complaints: Complaints,
     failures: [AtomicU64; Failure::ALL.len()],
@@ -73,6 +77,7 @@ impl Origin {
             signer,
             places: Arc::new(Semaphore::new(settings.max_pulls)),
             passes: Arc::new(Semaphore::new(most_passes(settings.max_pulls))),
+            per_address: PerAddress::new(settings.max_pulls.div_ceil(2)),
             reasons: Reasons::default(),
             complaints: Complaints::default(),
             asked_to_wait: Mutex::default(),
@@ -132,6 +137,12 @@ impl Origin {
     /// that answers may have which are not stored.
     pub fn is_full(&self) -> bool {
         self.places.available_permits() == 0 || self.passes.available_permits() == 0
+    }
+
+    /// A viewer's place for one more request, held to its end: whatever he asks for,
+    /// and whether he waits for it, others have half of `max_pulls`.
+    pub fn guest(&self, address: IpAddr) -> Option<Guest> {
+        self.per_address.enter(address)
     }
 
     /// Leave for an answer that is not stored, held to its end; such answers

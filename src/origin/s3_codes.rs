@@ -13,6 +13,8 @@ pub const BUCKET: &[&str] = &[
     "BucketNotFound",
     "NoSuchTenant",
     "ContainerNotFound",
+    "NoSuchAccessPoint",
+    "NamespaceNotFound",
 ];
 
 pub const REGION: &[&str] = &[

@@ -139,7 +139,19 @@ fn is_about_the_bucket(facts: Facts<'_>) -> bool {
     ];
     matches!(facts.status, 400 | 403 | 404)
         && !says(facts.words, &["NoSuchKey", "NoSuchVersion"])
-        && speaks(facts.words, &says_so)
+        && (speaks(facts.words, &says_so) || names_a_bucket(facts.words))
+}
+
+/// "Bucket media does not exist", and not "the object of bucket media does not exist".
+fn names_a_bucket(words: &Words) -> bool {
+    let message = words
+        .message
+        .as_deref()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let said: Vec<&str> = message.trim_end_matches('.').split_whitespace().collect();
+    let said = said.strip_prefix(&["the"]).unwrap_or(&said);
+    matches!(said, ["bucket", _, "does", "not", "exist", ..])
 }
 
 fn is_about_the_region(facts: Facts<'_>) -> bool {
@@ -432,6 +444,17 @@ mod tests {
                 "The billing account for the owning project is disabled in state absent",
                 "",
                 Denied,
+            ),
+            same(404, "NoSuchAccessPoint", "", "", NoSuchBucket),
+            same(404, "NamespaceNotFound", "", "", NoSuchBucket),
+            same(404, "", "Bucket media does not exist", "", NoSuchBucket),
+            (
+                404,
+                "",
+                "The object of bucket media does not exist",
+                "",
+                Ok(404),
+                MISSING,
             ),
             same(403, "SlowDown", "for this access key", "", Throttled),
             same(403, "slowdown", "", "", Throttled),

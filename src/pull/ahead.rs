@@ -113,7 +113,7 @@ impl Pull {
             blocking_reload: false,
             slice: None,
             stale: None,
-            place: Guest::uncounted(),
+            place: Guest::nobodys(),
             born: job.born,
             traces: None,
             ahead: true,

@@ -76,8 +76,9 @@ pub struct Job {
     pub slice: Option<Slice>,
     /// What is stored under the key, no longer fresh.
     pub stale: Option<Arc<Object>>,
-    /// The viewer's place for a pull that the origin may hold back.
-    pub place: Guest,
+    /// The viewer's places: for a pull that the origin may hold back, and for one at
+    /// all.
+    pub place: [Guest; 2],
     /// The last purge before it was begun.
     pub born: Epoch,
     /// Who is told of a pull that is traced.
@@ -416,7 +417,7 @@ mod tests {
             blocking_reload: false,
             slice: None,
             stale: None,
-            place: Guest::uncounted(),
+            place: Guest::nobodys(),
             born: 0,
             traces: None,
             ahead: false,

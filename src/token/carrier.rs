@@ -28,6 +28,14 @@ pub fn is_block(segment: &str) -> bool {
     name.is_some_and(|name| name.eq_ignore_ascii_case(NAME))
 }
 
+/// Whether a path holds a token, or the block of one, that is not taken from it
+/// as a carrier is.
+pub fn is_misplaced(path: &str) -> bool {
+    let has_block =
+        || memchr::memchr(b'=', path.as_bytes()).is_some() && path.split('/').any(is_block);
+    is_in_path(path) || has_block()
+}
+
 /// Whether a text holds what looks like a token.
 pub fn carries(text: &str) -> bool {
     may_carry(text) && Reading::of(text).tokens(false).next().is_some()

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::carrier::{is_block, is_in_path};
+use super::carrier::is_misplaced;
 use super::{Malformed, Target};
 use crate::path::decode_escape;
 use crate::token::target::TrailingTokenPath;
@@ -96,13 +96,8 @@ fn carrier_of(target: &Target<'_>) -> Result<Carrier, Malformed> {
         bcdn_token |= name == Some("bcdn_token");
     }
     // A block that a base was joined with the wrong way is one, too.
-    let second_block = || {
-        let path = target.path.as_str();
-        let has_block =
-            || memchr::memchr(b'=', path.as_bytes()).is_some() && path.split('/').any(is_block);
-        // It would be asked of the origin, token and all.
-        is_in_path(path) || has_block()
-    };
+    // It would be asked of the origin, token and all.
+    let second_block = || is_misplaced(target.path.as_str());
     match (target.block.is_some(), token, bcdn_token) {
         (false, false, false) => Ok(Carrier::None),
         _ if second_block() => Err(Malformed::TwoCarriers),

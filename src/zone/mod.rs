@@ -42,6 +42,8 @@ pub struct Zone {
     pub hostnames: Vec<String>,
     /// `None`: no token is asked for.
     pub token: Option<token::Policy>,
+    /// It has keys, whether or not a token is asked for: none goes to the origin.
+    pub strips_tokens: bool,
     pub access: Access,
     pub trusted_proxies: Vec<IpNet>,
     /// Where a trusted proxy says whom it speaks for.

@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use tokio::time::interval;
 use warren::clock::timer_now;
 
-use crate::edge::{Setup, TestEdge};
-use crate::origin::{DevOrigin, DevOriginOptions, Fault};
+use crate::edge::{Connection, Setup, TestEdge};
+use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object};
 
 /// Viewers at so many broken objects, and how often somebody asks for another.
 struct Case {
@@ -196,7 +196,7 @@ async fn a_key_that_failed_is_answered_for_a_second_without_a_pull() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failure_that_passes_through_is_remembered_for_its_range_alone() {
     let origins = [origin().await];
-    let object = crate::origin::Object::new("0123456789", "video/mp2t");
+    let object = Object::new("0123456789", "video/mp2t");
     let object = object.with_cache_control("no-store");
     origins[0].put_object("/media/mine.ts", object);
     let edge = before(&origins, "").start().await;
@@ -218,7 +218,7 @@ async fn a_failure_that_passes_through_is_remembered_for_its_range_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_cut_each_time_is_not_pulled_for_each_viewer() {
     let origins = [origin().await];
-    let object = crate::origin::Object::new("0123456789", "video/mp2t");
+    let object = Object::new("0123456789", "video/mp2t");
     origins[0].put_object("/media/cut.ts", object.with_etag("W/\"1\""));
     let cut = Fault::CloseAfter { bytes: 4 };
     origins[0].fault("cut.ts", cut);
@@ -278,4 +278,78 @@ async fn an_origin_that_answers_nobody_makes_nobody_wait_for_what_is_stored() {
     // Four before it is doubted (more than a second), then one in a second.
     let asked = origins[0].requests().len() - 20;
     assert!(asked <= 10, "{asked} of 20 waited");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_has_half_of_an_origins_places_whatever_it_asks_for() {
+    let silent = |path: &str, headers: &[(&str, &str)]| {
+        let mut all = vec![("X-Forwarded-For".to_owned(), "203.0.113.7".to_owned())];
+        let more = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        all.extend(more);
+        (path.to_owned(), all)
+    };
+    let ways: [(&str, &str, &str); 4] = [
+        ("many keys of one object", "GET", "query = \"all\"\n"),
+        ("what is confirmed for each", "GET", "policy = \"origin\"\n"),
+        ("heads", "HEAD", ""),
+        ("uploads", "POST", "methods = \"any\"\n"),
+    ];
+    for (name, method, cache) in ways {
+        let origin = DevOrigin::start(DevOriginOptions::plain()).await;
+        let origin = origin.expect("the origin starts");
+        for at in 0..GOOD {
+            origin.put(&format!("/good/{at}.ts"), "segment", "video/mp2t");
+        }
+        let tagged = Object::new("page", "text/plain").with_etag("\"1\"");
+        origin.put_object("/silent.ts", tagged);
+        let mut setup = Setup::http(origin.addr());
+        setup.zone = "hostnames = [\"*\"]\ntrusted_proxies = [\"127.0.0.1\"]\n".into();
+        setup
+            .origin
+            .push_str("max_pulls = 8\nqueue_timeout = \"1s\"\n");
+        setup.cache = cache.into();
+        let edge = setup.start().await;
+        // From the second on each request has a pull of its own.
+        for _ in 0..2 * usize::from(cache.contains("origin")) {
+            edge.get("/silent.ts").await;
+        }
+        let gate = origin.hold("/silent.ts", None);
+        let mut viewers = Vec::new();
+        for number in 0..20 {
+            let mut viewer = Connection::open(edge.http()).await;
+            let (path, headers) = silent(
+                &format!("/silent.ts?x={number}"),
+                &[("Content-Length", "0")],
+            );
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(a, b)| (a.as_str(), b.as_str()))
+                .collect();
+            let headers = if method == "POST" {
+                &headers[..]
+            } else {
+                &headers[..1]
+            };
+            viewer.send(method, &path, headers).await;
+            viewers.push(viewer);
+        }
+        origin.until(|_| gate.arrivals() >= 4).await;
+        for at in 0..GOOD {
+            let began = timer_now();
+            let headers = [("X-Forwarded-For", "203.0.113.8")];
+            let reply = edge.get_with(&format!("/good/{at}.ts"), &headers).await;
+            assert_eq!(reply.status, 200, "{name}");
+            assert!(began.elapsed() < Duration::from_millis(900), "{name}");
+        }
+        // Those that there was no place for were told so.
+        let refused = "warren_refusals_total{reason=\"max_pulls_per_ip\",zone=\"test\"}";
+        assert_eq!(
+            (edge.metric(refused).await, gate.arrivals()),
+            (16.0, 4),
+            "{name}"
+        );
+        gate.release();
+    }
 }

@@ -222,3 +222,21 @@ async fn the_scheme_is_told_to_an_origin_only_where_it_keeps_answers_apart() {
         assert_eq!(origin.count("/v/a.ts"), pulls, "{cache}");
     }
 }
+
+#[tokio::test]
+async fn what_is_to_be_confirmed_for_each_is_nobody_elses_where_the_origin_is_away() {
+    for (path, said) in TO_CONFIRM {
+        let mut origin = origin().await;
+        page_of(&origin, path, "x-user", said);
+        let edge = edge(&origin, "policy = \"origin\"\n").await;
+        let alice = edge.get_with(path, &[("x-user", "alice")]).await;
+        assert_eq!(alice.body, b"alice", "{path}");
+        origin.stop().await;
+        let bob = edge.get_with(path, &[("x-user", "bob")]).await;
+        assert!(
+            bob.status >= 500 && bob.body != b"alice",
+            "{path}: {}",
+            bob.status
+        );
+    }
+}

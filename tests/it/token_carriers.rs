@@ -295,3 +295,27 @@ async fn a_path_that_holds_a_token_of_its_own_is_refused_behind_a_good_one() {
     }
     assert_eq!(edge.send("GET", &whole, &[]).await.status, 200);
 }
+
+#[tokio::test]
+async fn no_token_goes_to_the_origin_of_a_zone_that_has_keys_and_asks_for_none() {
+    let origin = DevOrigin::start(DevOriginOptions::plain()).await;
+    let origin = origin.expect("the origin starts");
+    origin.put("/a.ts", "segment", "video/mp2t");
+    let mut setup = Setup::http(origin.addr());
+    setup.token = "required = false\nkeys = [{ name = \"main\", env = \"KEY\" }]\n".into();
+    for (cache, method) in [
+        ("query = \"all\"\n", "GET"),
+        (
+            "query = \"all\"\npolicy = \"origin\"\nmethods = \"any\"\n",
+            "POST",
+        ),
+    ] {
+        setup.cache = cache.into();
+        let edge = setup.start().await;
+        let signed = signed(&edge.clock, "/a.ts");
+        let reply = edge.send(method, &signed, &[("Content-Length", "0")]).await;
+        assert!(reply.status < 500, "{method}: {}", reply.status);
+        let asked = origin.requests().pop().expect("it was asked");
+        assert_eq!(asked.target, "/a.ts", "{method}");
+    }
+}
