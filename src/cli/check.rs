@@ -41,17 +41,18 @@ pub struct Arguments {
     /// that there is not, which says as much of everything else.
     #[arg(long, value_name = "PATH", requires = "origin")]
     object: Option<String>,
-    /// Print the configuration in force, defaults included, secrets masked.
+    /// Print the configuration in force as TOML, defaults included; secrets stay
+    /// the env or file that they come from, values of origin headers are masked.
     #[arg(long)]
     print: bool,
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match Config::load(&arguments.config, &Environment::of_process()) {
+    let environment = Environment::of_process();
+    match Config::load(&arguments.config, &environment) {
         Ok(config) => {
             if arguments.print {
-                // Secrets have no Debug text of their own.
-                say(format_args!("{config:#?}"));
+                say(Config::in_force(&arguments.config, &environment).unwrap_or_default());
             }
             let certificates = Certificates::load(&config.certificates).ok().flatten();
             let https = !config.listen.https.is_empty();

@@ -36,7 +36,7 @@ pub(super) fn cors(zone: &Section<'_>) -> Option<Cors> {
     let (sent, read) = (names("headers"), names("expose"));
     let mut rules = CorsRules::everybody().with_headers(&sent, &read);
     (rules.origins, rules.credentials) = (origins, credentials);
-    rules.max_age = table.duration("max_age").unwrap_or(DEFAULT_MAX_AGE);
+    rules.max_age = table.duration_or("max_age", DEFAULT_MAX_AGE);
     table.finish().then_some(Cors::Ours(rules))
 }
 

@@ -103,10 +103,8 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     }
     let proxy_protocol = table.networks("proxy_protocol");
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = table
-        .integer("threads", 1..=1024)
-        .map_or(cores, |n| n as usize);
-    let keepalive = table.duration("keepalive").unwrap_or(DEFAULT_KEEPALIVE);
+    let threads = table.integer_or("threads", 1..=1024, cores as u64) as usize;
+    let keepalive = table.duration_or("keepalive", DEFAULT_KEEPALIVE);
     if keepalive < Duration::from_secs(1) {
         table.problem(
             "keepalive",
@@ -115,17 +113,12 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
             "30s suits players",
         );
     }
-    let head_timeout = table
-        .duration("head_timeout")
-        .unwrap_or(DEFAULT_HEAD_TIMEOUT);
-    let min_send_rate = table
-        .integer("min_send_rate", 1..=1_000_000)
-        .unwrap_or(DEFAULT_MIN_SEND_RATE) as usize;
-    let max_target = table
-        .integer("max_target", 256..=65_536)
-        .unwrap_or(DEFAULT_MAX_TARGET) as usize;
+    let head_timeout = table.duration_or("head_timeout", DEFAULT_HEAD_TIMEOUT);
+    let number = |name, range, default| table.integer_or(name, range, default) as usize;
+    let min_send_rate = number("min_send_rate", 1..=1_000_000, DEFAULT_MIN_SEND_RATE);
+    let max_target = number("max_target", 256..=65_536, DEFAULT_MAX_TARGET);
     let count = |name, default| {
-        let count = table.integer(name, 1..=10_000_000).unwrap_or(default);
+        let count = table.integer_or(name, 1..=10_000_000, default);
         usize::try_from(count).unwrap_or(usize::MAX)
     };
     let max_connections = count("max_connections", DEFAULT_MAX_CONNECTIONS);
@@ -135,8 +128,8 @@ pub(super) fn listen(root: &Section<'_>, certificates: Option<&[Certificate]>) -
     let max_passes_per_ip = count("max_passes_per_ip", DEFAULT_MAX_PASSES_PER_IP);
     let max_streams = count("max_streams", DEFAULT_MAX_STREAMS);
     let max_streams_per_ip = count("max_streams_per_ip", DEFAULT_MAX_STREAMS_PER_IP);
-    let drain_delay = table.duration("drain_delay").unwrap_or(DEFAULT_DRAIN_DELAY);
-    let grace_period = table.duration("grace_period").unwrap_or(DEFAULT_GRACE);
+    let drain_delay = table.duration_or("drain_delay", DEFAULT_DRAIN_DELAY);
+    let grace_period = table.duration_or("grace_period", DEFAULT_GRACE);
     table.finish().then_some(Listen {
         http,
         https,

@@ -4,6 +4,7 @@
 mod door;
 mod listen;
 mod origin;
+mod print;
 mod problem;
 mod secret;
 mod section;
@@ -52,6 +53,16 @@ impl Config {
             std::fs::read_to_string(path).map_err(|error| Problems::unreadable(&name, &error))?;
         let folder = path.parent().unwrap_or(Path::new("."));
         Self::parse(&name, &text, folder, environment)
+    }
+
+    /// A sound configuration as TOML, with its defaults.
+    pub fn in_force(path: &Path, environment: &Environment) -> Option<String> {
+        let text = std::fs::read_to_string(path).ok()?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let (table, _) = DeTable::parse_recoverable(&text);
+        let source = section::Source::new(&text, folder, environment);
+        read(&Section::root(&source, table.get_ref()))?;
+        Some(print::in_force(table.get_ref(), source.take_shown()))
     }
 
     /// Checks a configuration text; `name` is what problems call it.

@@ -65,7 +65,7 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
     let redirects = table.list("redirects", hosts, RedirectHost::parse);
     let missing_as = missing_as(&table);
     let defaults = Deadlines::default();
-    let time = |name, default| table.duration(name).unwrap_or(default);
+    let time = |name, default| table.duration_or(name, default);
     let deadlines = Deadlines {
         connect: time("connect_timeout", defaults.connect),
         first_byte: time("first_byte_timeout", defaults.first_byte),
@@ -74,9 +74,7 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
         queue: time("queue_timeout", defaults.queue),
         answer: time("answer_timeout", defaults.answer),
     };
-    let max_pulls = table
-        .integer("max_pulls", 1..=65_536)
-        .unwrap_or(DEFAULT_MAX_PULLS) as usize;
+    let max_pulls = table.integer_or("max_pulls", 1..=65_536, DEFAULT_MAX_PULLS) as usize;
     let ca_file = ca_file(&table);
     let mut headers = table.headers("headers");
     // A key may be among them: it is printed nowhere.
@@ -124,7 +122,7 @@ fn health(table: &Section<'_>, endpoints: usize) -> HealthCheck {
         0 | 1 => Duration::ZERO,
         _ => DEFAULT_HEALTH_INTERVAL,
     };
-    let interval = table.duration("health_interval").unwrap_or(default);
+    let interval = table.duration_or("health_interval", default);
     HealthCheck { path, interval }
 }
 
@@ -133,6 +131,8 @@ fn s3(table: &Section<'_>) -> Option<Kind> {
     let region = table
         .text("region")
         .unwrap_or_else(|| "us-east-1".to_owned());
+    table.shows("region", "us-east-1");
+    table.shows("style", "path");
     let style = table.parsed("style", "path or virtual", |text| match text {
         "path" => Some(false),
         "virtual" => Some(true),
@@ -167,6 +167,7 @@ fn s3(table: &Section<'_>) -> Option<Kind> {
 }
 
 fn missing_as(table: &Section<'_>) -> Vec<u16> {
+    table.shows("missing_as", vec![404]);
     if !table.has("missing_as") {
         return vec![404];
     }

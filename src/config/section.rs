@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::print::Places;
 use super::problem::{Problem, Problems, line_of};
 use super::secret::Environment;
 
@@ -16,6 +17,8 @@ pub(super) struct Source<'a> {
     pub environment: &'a Environment,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<String>>,
+    /// What counts where the file says nothing, or says it in other words.
+    shown: RefCell<Places>,
 }
 
 impl<'a> Source<'a> {
@@ -26,7 +29,12 @@ impl<'a> Source<'a> {
             environment,
             problems: RefCell::default(),
             warnings: RefCell::default(),
+            shown: RefCell::default(),
         }
+    }
+
+    pub fn take_shown(&self) -> Places {
+        self.shown.take()
     }
 
     /// What the operator should know and may leave.
@@ -92,6 +100,19 @@ impl<'a> Section<'a> {
 
     pub fn has(&self, name: &'static str) -> bool {
         self.value(name).is_some()
+    }
+
+    /// What counts where the file does not have a key.
+    pub fn shows(&self, name: &'static str, default: impl Into<toml::Value>) {
+        if !self.has(name) {
+            self.shows_rather(name, default);
+        }
+    }
+
+    /// What counts rather than what the file has.
+    pub fn shows_rather(&self, name: &str, value: impl Into<toml::Value>) {
+        let mut shown = self.source.shown.borrow_mut();
+        shown.push((self.path(name), value.into()));
     }
 
     /// Records what is doubtful in one key, and may be meant.

@@ -152,6 +152,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
         text.parse().ok()
     });
     let listen = listen.unwrap_or(DEFAULT_ADMIN);
+    table.shows("listen", DEFAULT_ADMIN.to_string());
     check_address(&table, "listen", listen);
     let mut access_keys = Vec::new();
     let entries = table.sections("access_keys");
@@ -205,7 +206,7 @@ fn host_name(text: &str) -> Option<String> {
 
 pub(super) fn cache(root: &Section<'_>) -> Option<Cache> {
     let table = root.section("cache");
-    let memory = table.size("memory").unwrap_or(DEFAULT_MEMORY);
+    let memory = table.size_or("memory", DEFAULT_MEMORY);
     if memory < LEAST_MEMORY {
         table.problem(
             "memory",
@@ -215,13 +216,9 @@ pub(super) fn cache(root: &Section<'_>) -> Option<Cache> {
         );
     }
     let share = memory / MAX_OBJECT_SHARE;
-    let max_object = table
-        .size("max_object")
-        .unwrap_or(DEFAULT_MAX_OBJECT)
-        .min(share);
+    let max_object = table.size_or("max_object", DEFAULT_MAX_OBJECT).min(share);
     let memory = usize::try_from(memory).unwrap_or(usize::MAX);
-    let max_riders = table.integer("max_riders", 1..=10_000_000);
-    let max_riders = max_riders.unwrap_or(DEFAULT_MAX_RIDERS) as usize;
+    let max_riders = table.integer_or("max_riders", 1..=10_000_000, DEFAULT_MAX_RIDERS) as usize;
     table.finish().then_some(Cache {
         memory,
         max_object,
@@ -237,13 +234,14 @@ pub(super) fn access_log(root: &Section<'_>) -> Option<AccessLog> {
         "off" => Some(LogFormat::Off),
         _ => None,
     });
+    table.shows("access", "json");
     let file = log_file(&table, "access_file");
     let syslog = syslog(&table);
     if file.is_some() && syslog.is_some() {
         let hint = "remove one of them";
         table.problem("syslog", "beside access_file", "either of them", hint);
     }
-    let sample_hits = table.integer("sample_hits", 1..=1_000_000).unwrap_or(1);
+    let sample_hits = table.integer_or("sample_hits", 1..=1_000_000, 1);
     let anonymise_ip = table.flag("anonymise_ip", true);
     table.finish().then_some(AccessLog {
         format: format.unwrap_or(LogFormat::Json),
@@ -262,9 +260,7 @@ pub(super) fn traces(root: &Section<'_>) -> Option<Option<Tracing>> {
         let plain = uri.scheme_str() == Some("http") && uri.query().is_none();
         plain.then_some(uri)
     });
-    let sample = table
-        .integer("sample", 1..=1_000_000)
-        .unwrap_or(DEFAULT_TRACES) as u32;
+    let sample = table.integer_or("sample", 1..=1_000_000, DEFAULT_TRACES) as u32;
     let tracing = collector.map(|collector| Tracing { collector, sample });
     table.finish().then_some(tracing)
 }

@@ -30,6 +30,26 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     }
 }
 
+/// As they are read.
+pub fn duration_text(duration: Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}
+
+/// As they are read.
+pub fn size_text(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units
+        .into_iter()
+        .find(|(factor, _)| bytes > 0 && bytes.is_multiple_of(*factor));
+    match unit {
+        Some((factor, name)) => format!("{}{name}", bytes / factor),
+        None => bytes.to_string(),
+    }
+}
+
 fn split_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -61,6 +81,9 @@ mod tests {
         fn what_is_written_is_what_is_read(number in 0u64..1_000_000) {
             prop_assert_eq!(parse_size(&format!("{number}KiB")), Some(number << 10));
             prop_assert_eq!(parse_duration(&format!("{number}ms")), Some(Duration::from_millis(number)));
+            prop_assert_eq!(parse_size(&size_text(number)), Some(number));
+            let time = Duration::from_millis(number);
+            prop_assert_eq!(parse_duration(&duration_text(time)), Some(time));
         }
     }
 }

@@ -13,7 +13,7 @@ use super::secret::{
     MIN_KEY_BYTES, NoSecret, from_env, from_file, odd_edges, open_to_others, too_short,
 };
 use super::section::{Section, Value};
-use super::units::{parse_duration, parse_size};
+use super::units::{duration_text, parse_duration, parse_size, size_text};
 
 impl Section<'_> {
     pub fn text(&self, name: &'static str) -> Option<String> {
@@ -40,6 +40,7 @@ impl Section<'_> {
     }
 
     pub fn flag(&self, name: &'static str, default: bool) -> bool {
+        self.shows(name, default);
         let Some(value) = self.value(name) else {
             return default;
         };
@@ -61,6 +62,16 @@ impl Section<'_> {
             self.wrong_type(name, value, &allowed);
         }
         number
+    }
+
+    pub fn integer_or(
+        &self,
+        name: &'static str,
+        range: std::ops::RangeInclusive<u64>,
+        default: u64,
+    ) -> u64 {
+        self.shows(name, i64::try_from(default).unwrap_or(i64::MAX));
+        self.integer(name, range).unwrap_or(default)
     }
 
     /// A value that `parse` understands.
@@ -89,6 +100,16 @@ impl Section<'_> {
             "a duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"7d\"",
             parse_duration,
         )
+    }
+
+    pub fn duration_or(&self, name: &'static str, default: Duration) -> Duration {
+        self.shows(name, duration_text(default));
+        self.duration(name).unwrap_or(default)
+    }
+
+    pub fn size_or(&self, name: &'static str, default: u64) -> u64 {
+        self.shows(name, size_text(default));
+        self.size(name).unwrap_or(default)
     }
 
     pub fn size(&self, name: &'static str) -> Option<u64> {
@@ -230,7 +251,11 @@ impl Section<'_> {
     }
 
     pub fn file(&self, name: &'static str) -> Option<PathBuf> {
-        Some(self.source.folder.join(self.text(name)?))
+        let file = self.source.folder.join(self.text(name)?);
+        // Wherever it is read from the next time.
+        let whole = std::path::absolute(&file).unwrap_or_else(|_| file.clone());
+        self.shows_rather(name, whole.display().to_string());
+        Some(file)
     }
 
     /// `{ env = "NAME" }` or `{ file = "path" }`; `None` where it is absent or

@@ -122,9 +122,7 @@ impl Seen {
 
 fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     let name = table.required_text("name", "a short name such as \"vod\"");
-    let id = table
-        .integer("id", 1..=u64::from(u32::MAX))
-        .unwrap_or(position) as u32;
+    let id = table.integer_or("id", 1..=u64::from(u32::MAX), position) as u32;
     let hostnames = table.list(
         "hostnames",
         "host names without scheme and port, or \"*\"",
@@ -265,13 +263,18 @@ fn token(zone: &Section<'_>) -> Option<Option<token::Policy>> {
     }
     let schemes = table.list("schemes", "hs256, sha256 or md5", Scheme::from_name);
     let mut policy = token::Policy::new(keys);
+    let names: Vec<_> = policy
+        .schemes
+        .iter()
+        .map(|it| it.name().to_owned())
+        .collect();
+    table.shows("schemes", names);
     if !schemes.is_empty() {
         policy.schemes = schemes;
     }
     policy.validate_ip = table.flag("validate_ip", false);
-    policy.max_lifetime = table
-        .duration("max_lifetime")
-        .unwrap_or(token::policy::DEFAULT_MAX_LIFETIME);
+    let longest = token::policy::DEFAULT_MAX_LIFETIME;
+    policy.max_lifetime = table.duration_or("max_lifetime", longest);
     policy.raw_prefix = table.flag("raw_prefix", false);
     policy.allow_ampersand = table.flag("allow_ampersand", false);
     policy.encoded_path = table.flag("encoded_path", true);
@@ -330,6 +333,10 @@ fn cache_rules(zone: &Section<'_>) -> Option<CacheRules> {
                 _ => None,
             },
         );
+    table.shows("policy", "hls");
+    table.shows("methods", "read");
+    table.shows("request_directives", "ignore");
+    table.shows("query", "ignore");
     let rules = CacheRules {
         policy: policy.unwrap_or_default(),
         query: query_rule(&table),

@@ -4,7 +4,8 @@ use http::Method;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, LOCATION};
 
 use super::Node;
-use super::lookup::{Visit, Wire, place, plain_host};
+use super::lookup::Visit;
+use super::place::{Wire, place, plain_host};
 use crate::path::CanonicalPath;
 use crate::zone::Zone;
 

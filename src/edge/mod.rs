@@ -17,6 +17,7 @@ mod lookup;
 mod multipart;
 mod pacing;
 mod pass;
+mod place;
 mod proxy;
 pub mod range;
 mod referrer;
@@ -36,7 +37,7 @@ mod watch;
 
 pub use lane::{Lane, ProxyProtocol};
 pub use limits::{Crowded, Limits};
-pub use lookup::stored;
+pub use place::stored;
 pub use proxy::Edge;
 pub use warm::{Warmed, warm};
 

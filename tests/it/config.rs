@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
+use tempfile::TempDir;
 use warren::config::{Config, Environment, Problems};
 
 fn environment() -> Environment {
@@ -358,7 +359,7 @@ fn code(arguments: &[&str]) -> Option<i32> {
 
 #[test]
 fn exit_codes_say_what_happened() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a folder");
     let bad = folder.path().join("bad.toml");
     std::fs::write(&bad, GOOD.replace("CDN_SECURITY_KEY", "NOT_SET")).expect("written");
     let bad = bad.to_str().expect("a name");
@@ -384,7 +385,7 @@ fn exit_codes_say_what_happened() {
 
 #[test]
 fn check_finds_what_would_end_a_start() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("empty.pem"), "").expect("written");
     let s3 = |more: &str| GOOD.replace("bucket = ", &format!("{more}\nbucket = "));
@@ -505,6 +506,33 @@ fn no_secret_is_ever_printed() {
 }
 
 #[test]
+fn what_is_printed_is_the_same_configuration_again_wherever_it_is_read() {
+    let print = |config: &str| {
+        let printed = warren(&["check", "--config", config, "--print"]);
+        assert!(printed.status.success(), "{printed:?}");
+        String::from_utf8(printed.stdout).expect("text")
+    };
+    for config in ["config/warren.toml", "config/minimal.toml"] {
+        let first = print(config);
+        for default in ["max_pulls = 256", "policy = \"hls\"", "keepalive = "] {
+            assert!(first.contains(default), "{config}: {default} in {first}");
+        }
+        let folder = TempDir::new().expect("a folder");
+        let elsewhere = folder.path().join("printed.toml");
+        std::fs::write(&elsewhere, &first).expect("written");
+        let again = print(elsewhere.to_str().expect("a path"));
+        assert_eq!(again, first, "{config}");
+        let load = |file: &Path| {
+            let config = Config::load(file, &environment()).expect("a configuration");
+            // Of the same folder: paths are told whole.
+            format!("{config:#?}").replace(&format!("{}/", root().display()), "")
+        };
+        let ours = load(&root().join(config)).replace("config/", "");
+        assert_eq!(load(&elsewhere).replace("config/", ""), ours, "{config}");
+    }
+}
+
+#[test]
 fn a_reader_who_has_had_enough_ends_nothing_with_a_panic() {
     let print = format!(
         "{} check --config config/warren.toml --print | true",
@@ -528,7 +556,7 @@ fn a_reader_who_has_had_enough_ends_nothing_with_a_panic() {
 
 #[test]
 fn a_list_that_cannot_be_read_is_told_as_such_and_not_as_its_folder() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a folder");
     let text = std::fs::read_to_string(root().join("config/minimal.toml")).expect("a file");
     let text = format!("{text}\n[admin]\nstate_dir = {:?}\n", folder.path());
     assert!(parse(&text).is_ok());
