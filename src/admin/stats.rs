@@ -1,6 +1,6 @@
 //! The node's figures as JSON: what the dashboard and `warren stats` show.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ use crate::token::carrier::redact;
 /// all that is stored.
 const TOP_OBJECTS: usize = 20;
 const TOP_FOR: Duration = Duration::from_secs(10);
+/// Who stays for less is evicted while his viewers watch, in seconds.
+const SHORT_STAY: f64 = 600.0;
 
 /// The objects that were served most, and when that was looked up.
 pub type Top = Option<(Instant, Vec<Arc<Object>>)>;
@@ -35,6 +37,7 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
     let (count, bytes) = node.pulls.store.totals();
     let budget = &node.pulls.store.budget;
     let uptime = node.clock.monotonic() - admin.started;
+    let evicted = |cause| totals.count_of("warren_cache_evictions_total", "cause", cause);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started_at": admin.started_at,
@@ -52,9 +55,17 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
             "used_bytes": budget.used(),
             "object_bytes": bytes,
             "objects": count,
+            "advice": advice(evicted("size"), count, uptime),
+        },
+        "evictions": {
+            "size": evicted("size"),
+            "replaced": evicted("replaced"),
+            "explicit": evicted("explicit"),
         },
         "requests": totals.count("warren_requests_total"),
         "bytes": totals.count("warren_response_body_bytes_total"),
+        "statuses": statuses(&totals),
+        "keys": keys(&totals),
         "kinds": kinds(&totals),
         "refusals": refusals(&totals),
         "pulls": pulls(&totals, node.pulls.counts.in_flight.load(Relaxed)),
@@ -63,6 +74,47 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
         "objects": objects.iter().map(|object| row(admin, object)).collect::<Vec<_>>(),
         "certificates": certificates(&totals),
     })
+}
+
+/// Whether the cache is too small, by how long objects stay in it.
+fn advice(evicted: u64, objects: u64, uptime: Duration) -> String {
+    if evicted == 0 {
+        return "nothing was evicted for room: the cache is large enough so far".to_owned();
+    }
+    let stay = uptime.as_secs_f64() * objects as f64 / evicted as f64;
+    let minutes = (stay / 60.0).round();
+    match stay {
+        0.0..SHORT_STAY => format!(
+            "objects stay about {stay:.0} s before they are evicted for room: raise cache.memory"
+        ),
+        _ => format!(
+            "objects stay about {minutes} min before they are evicted for room: more cache.memory \
+             helps where they are asked for again after that"
+        ),
+    }
+}
+
+fn statuses(totals: &Totals) -> Vec<Value> {
+    let mut all: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let rows: Vec<_> = totals.rows("warren_requests_total").collect();
+    for row in &rows {
+        let place = (row.label("zone"), row.label("status_class"));
+        *all.entry(place).or_default() += row.count();
+    }
+    let all = all.into_iter().filter(|(_, count)| *count > 0);
+    most_first(all.map(|((zone, class), count)| {
+        let one = json!({ "zone": zone, "class": class, "count": count });
+        (count, one)
+    }))
+}
+
+/// How often each security key has let somebody in.
+fn keys(totals: &Totals) -> Vec<Value> {
+    most_first(totals.rows("warren_token_uses_total").map(|row| {
+        let (zone, key, scheme) = (row.label("zone"), row.label("key"), row.label("scheme"));
+        let one = json!({ "zone": zone, "key": key, "scheme": scheme, "count": row.count() });
+        (row.count(), one)
+    }))
 }
 
 fn kinds(totals: &Totals) -> Vec<Value> {
@@ -209,4 +261,27 @@ fn most_first(rows: impl Iterator<Item = (u64, Value)>) -> Vec<Value> {
     let mut rows: Vec<(u64, Value)> = rows.collect();
     rows.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     rows.into_iter().map(|(_, row)| row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_is_too_small_where_objects_do_not_stay() {
+        let hour = Duration::from_secs(3600);
+        let table = [
+            (0, 10, "large enough"),
+            (
+                1_000,
+                100,
+                "about 360 s before they are evicted for room: raise",
+            ),
+            (100, 100, "about 60 min before"),
+        ];
+        for (evicted, objects, want) in table {
+            let said = advice(evicted, objects, hour);
+            assert!(said.contains(want), "{said}");
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// For people: a line for each thing.
 fn to_text(stats: &Value) -> String {
-    let mut lines = vec![String::new()];
+    let mut lines = vec!["since the start".to_owned()];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<12} {text}"));
     let number = |value: &Value| value.as_f64().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -47,6 +47,30 @@ fn to_text(stats: &Value) -> String {
     );
     let (requests, bytes) = (number(&stats["requests"]), number(&stats["bytes"]));
     line("requests", format!("{requests}, {}", size(bytes)));
+    for status in rows("statuses") {
+        let (zone, class) = (text(&status["zone"]), text(&status["class"]));
+        line(
+            "answered",
+            format!("{} {zone} {class}", number(&status["count"])),
+        );
+    }
+    for zone in rows("zones") {
+        let sent = size(number(&zone["bytes"]));
+        let (hits, misses) = (number(&zone["hits"]), number(&zone["misses"]));
+        let name = text(&zone["zone"]);
+        line(
+            "zone",
+            format!("{name} {sent}, {hits} hits, {misses} misses"),
+        );
+    }
+    for key in rows("keys") {
+        let place = format!("{} {}", text(&key["zone"]), text(&key["key"]));
+        let scheme = text(&key["scheme"]);
+        line(
+            "key",
+            format!("{} {place} ({scheme})", number(&key["count"])),
+        );
+    }
     for kind in rows("kinds") {
         let (hits, misses) = (number(&kind["hits"]), number(&kind["misses"]));
         if hits + misses > 0.0 {
@@ -67,6 +91,18 @@ fn to_text(stats: &Value) -> String {
         "memory",
         format!("{} of {}, {objects} objects", size(used), size(budget)),
     );
+    line("", text(&memory["advice"]));
+    let evictions = &stats["evictions"];
+    let evicted = |cause: &str| number(&evictions[cause]);
+    line(
+        "evicted",
+        format!(
+            "{} for room, {} replaced, {} purged",
+            evicted("size"),
+            evicted("replaced"),
+            evicted("explicit")
+        ),
+    );
     let pulls = &stats["pulls"];
     let (started, flying) = (number(&pulls["started"]), number(&pulls["in_flight"]));
     line("pulls", format!("{started}, {flying} in flight"));
@@ -85,7 +121,16 @@ fn to_text(stats: &Value) -> String {
             "in doubt or shut"
         };
         let place = format!("{} {}", text(&origin["zone"]), text(&origin["endpoint"]));
-        line("origin", format!("{place} {health}"));
+        let first_byte = origin["first_byte_seconds"].as_f64();
+        let first_byte = first_byte.map(|it| format!(", first byte after {:.1} ms", it * 1000.0));
+        let first_byte = first_byte.unwrap_or_default();
+        line("origin", format!("{place} {health}{first_byte}"));
+    }
+    let started = number(&stats["started_at"]) + number(&stats["uptime_seconds"]);
+    for certificate in rows("certificates") {
+        let days = (number(&certificate["expires_at"]) - started) / 86_400.0;
+        let file = text(&certificate["file"]);
+        line("certificate", format!("{file} ends in {days:.0} days"));
     }
     lines.join("\n")
 }
