@@ -1,7 +1,7 @@
 //! Files that the node makes: for its user and its group, whatever the umask
 //! would leave to everybody.
 
-use std::fs::{File, OpenOptions, remove_file};
+use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -24,6 +24,23 @@ pub fn create(path: &Path) -> io::Result<File> {
     }
     let mut options = OpenOptions::new();
     options.create_new(true).write(true).mode(MODE).open(path)
+}
+
+/// In place of what is there. Beside the file first, and on disk before it takes
+/// the name: who reads it finds the old one or the new one.
+pub fn replace(file: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let beside = file.with_extension("json.new");
+    let mut out = create(&beside)?;
+    write(&mut out)?;
+    out.sync_all()?;
+    rename(&beside, file)?;
+    sync_folder(file)
+}
+
+/// A file's name, too, survives a machine that goes dark.
+pub fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

@@ -196,24 +196,14 @@ fn mark(file: &Path) -> std::io::Result<()> {
         "The list beside this file is kept: without it nothing is served."
     )?;
     out.sync_all()?;
-    sync_folder(file)
+    private_file::sync_folder(file)
 }
 
-/// Beside the file first: who reads it finds the old list or the new one.
 fn write<T: Serialize>(file: &Path, list: &[T]) -> std::io::Result<()> {
-    let beside = file.with_extension("json.new");
-    let mut out = private_file::create(&beside)?;
-    serde_json::to_writer_pretty(&mut out, list)?;
-    out.flush()?;
-    out.sync_all()?;
-    std::fs::rename(&beside, file)?;
-    sync_folder(file)
-}
-
-/// The name, too, survives a machine that goes dark.
-fn sync_folder(file: &Path) -> std::io::Result<()> {
-    let folder = file.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()
+    private_file::replace(file, |out| {
+        serde_json::to_writer_pretty(&mut *out, list)?;
+        out.flush()
+    })
 }
 
 #[cfg(test)]

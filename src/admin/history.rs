@@ -1,14 +1,17 @@
-//! The last hour: a sample every two seconds, kept in memory, and told to
-//! whoever listens.
+//! The last hour: a sample every two seconds, kept in memory, told to whoever
+//! listens, and put on disk each minute, so that it outlives the process.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
+use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
@@ -16,6 +19,7 @@ use tokio::time::MissedTickBehavior;
 use super::answer::answer;
 use super::{Admin, SUBSYSTEMS, totals};
 use crate::edge::Node;
+use crate::private_file;
 use crate::telemetry::totals::Totals;
 
 const STEP: Duration = Duration::from_secs(2);
@@ -24,10 +28,16 @@ const MAX_SAMPLES: usize = 1800;
 /// Samples that a slow listener may be behind; then he misses some.
 const MAX_BEHIND: usize = 16;
 
-type ByKind = BTreeMap<&'static str, u64>;
+/// Samples between two times that they are put on disk: a minute.
+const KEPT_EVERY: u64 = 30;
+/// Under `[admin] state_dir`. Nobody needs it to serve: where it cannot be read
+/// the hour begins anew.
+const FILE: &str = "history.json";
+
+type ByKind = BTreeMap<Cow<'static, str>, u64>;
 
 /// What happened within one step, and how things stood at its end.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sample {
     /// Unix seconds.
     at: f64,
@@ -74,6 +84,37 @@ impl History {
         let _ = self.told.send(sample);
     }
 
+    /// Takes over what an earlier process has kept in a folder. For the steps that
+    /// it was away, or of which it has told nothing, there was nothing.
+    fn load(&self, folder: &Path, now: f64) {
+        let Ok(text) = std::fs::read(folder.join(FILE)) else {
+            return;
+        };
+        let kept: Vec<Sample> = match serde_json::from_slice(&text) {
+            Ok(kept) => kept,
+            Err(error) => return tracing::warn!(%error, "the last hour's figures cannot be read"),
+        };
+        let mut samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        *samples = since(kept, now).into_iter().map(Arc::new).collect();
+    }
+
+    /// Puts all of it on disk.
+    pub fn keep(&self, folder: &Path) {
+        let samples: Vec<Arc<Sample>> = {
+            let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            samples.iter().cloned().collect()
+        };
+        let plain: Vec<&Sample> = samples.iter().map(|sample| &**sample).collect();
+        let kept = private_file::replace(&folder.join(FILE), |out| {
+            let mut out = std::io::BufWriter::new(out);
+            serde_json::to_writer(&mut out, &plain)?;
+            out.flush()
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the last hour's figures cannot be kept");
+        }
+    }
+
     /// A column for each figure, oldest first.
     fn columns(&self) -> Value {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,10 +151,16 @@ pub async fn history(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 /// Takes samples for as long as the node serves.
-pub async fn record(admin: &Admin) {
+pub async fn record(admin: &Arc<Admin>) {
     let mut ticks = tokio::time::interval(STEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = Counts::of(admin);
+    if let Some(folder) = &admin.state_dir {
+        admin
+            .history
+            .load(folder, admin.node.clock.unix_seconds() as f64);
+    }
+    let mut count = 0;
     loop {
         ticks.tick().await;
         let now = Counts::of(admin);
@@ -121,8 +168,39 @@ pub async fn record(admin: &Admin) {
         if now.at - before.at >= STEP / 2 {
             admin.history.add(now.since(&before, &admin.node));
             before = now;
+            count += 1;
+            if count % KEPT_EVERY == 0 {
+                let admin = Arc::clone(admin);
+                tokio::task::spawn_blocking(move || admin.keep_history());
+            }
         }
     }
+}
+
+/// What is of the last hour, with a sample for each step up to now.
+fn since(kept: Vec<Sample>, now: f64) -> Vec<Sample> {
+    let step = STEP.as_secs_f64();
+    let hour = step * MAX_SAMPLES as f64;
+    let mut samples: Vec<Sample> = kept
+        .into_iter()
+        .filter(|sample| (now - hour..=now).contains(&sample.at))
+        .collect();
+    let none = |list: [&'static str; 5]| -> ByKind {
+        let zeros = list.into_iter().map(|kind| (Cow::Borrowed(kind), 0));
+        zeros.collect()
+    };
+    while let Some(last) = samples.last().map(|sample| sample.at)
+        && last + 1.5 * step < now
+    {
+        samples.push(Sample {
+            at: last + step,
+            hits: none(SUBSYSTEMS),
+            misses: none(SUBSYSTEMS),
+            ..Sample::default()
+        });
+    }
+    let over = samples.len().saturating_sub(MAX_SAMPLES);
+    samples.split_off(over)
 }
 
 /// Counters at one moment.
@@ -156,9 +234,9 @@ impl Counts {
         let seconds = (self.at - before.at).as_secs_f64();
         let rate = |now: f64, before: f64| ((now - before) / seconds).max(0.0);
         let more = |now: &ByKind, before: &ByKind| {
-            let more = |(kind, count): (&&'static str, &u64)| {
+            let more = |(kind, count): (&Cow<'static, str>, &u64)| {
                 let before = before.get(kind).copied().unwrap_or_default();
-                (*kind, count.saturating_sub(before))
+                (kind.clone(), count.saturating_sub(before))
             };
             now.iter().map(more).collect()
         };
@@ -182,6 +260,43 @@ impl Counts {
 }
 
 fn by_kind(totals: &Totals, family: &str) -> ByKind {
-    let of = |kind| (kind, totals.count_of(family, "subsystem", kind));
+    let of = |kind| {
+        (
+            Cow::Borrowed(kind),
+            totals.count_of(family, "subsystem", kind),
+        )
+    };
     SUBSYSTEMS.into_iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_hour_goes_on_where_it_was_left_and_nothing_was_while_nobody_served() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let first = History::default();
+        for at in [100.0, 102.0, 104.0] {
+            first.add(Sample {
+                at,
+                requests_per_second: 7.0,
+                ..Sample::default()
+            });
+        }
+        first.keep(folder.path());
+        let next = |now| {
+            let next = History::default();
+            next.load(folder.path(), now);
+            next.columns()["requests_per_second"].clone()
+        };
+        assert_eq!(next(105.0), json!([7.0, 7.0, 7.0]));
+        assert_eq!(next(110.0), json!([7.0, 7.0, 7.0, 0.0, 0.0]));
+        let late = next(3_701.0);
+        let late = late.as_array().expect("a column");
+        assert_eq!((late.len(), &late[1]), (1_799, &json!(7.0)));
+        assert_eq!(next(9_000.0), json!([]));
+        std::fs::write(folder.path().join(FILE), "[1").expect("written");
+        assert_eq!(next(105.0), json!([]));
+    }
 }

@@ -32,6 +32,7 @@ pub use audit::Audit;
 pub use orders::{Order, What};
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -73,6 +74,8 @@ pub struct Admin {
     started: Instant,
     started_at: u64,
     history: History,
+    /// Where it is kept.
+    state_dir: Option<PathBuf>,
     /// Places for those who listen to events.
     streams: Arc<Semaphore>,
     /// Places for those who warm.
@@ -115,11 +118,19 @@ impl Admin {
             started: node.clock.monotonic(),
             started_at: node.clock.unix_seconds(),
             history: History::default(),
+            state_dir: settings.state_dir.clone(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             warms: Arc::new(Semaphore::new(MAX_WARMS)),
             top: tokio::sync::Mutex::default(),
             node,
         })
+    }
+
+    /// Puts the last hour's figures on disk, for the next process.
+    pub fn keep_history(&self) {
+        if let Some(folder) = &self.state_dir {
+            self.history.keep(folder);
+        }
     }
 
     /// Calls that are being answered.

@@ -208,12 +208,22 @@ impl Running {
         if timeout(LAST_LINES, flushed).await.is_err() {
             tracing::error!("the access log's last lines could not be written in time");
         }
+        // After an upgrade it is the new process's.
+        if !self.admin_task.is_finished() {
+            keep_history(&self.reloading.admin).await;
+        }
         self.edge_task.abort();
         self.admin_task.abort();
         // Who has ordered an upgrade is to have its answer.
         let _ = timeout(LAST_ANSWERS, answered(&self.reloading.admin)).await;
         left
     }
+}
+
+/// Puts the last hour's figures on disk.
+async fn keep_history(admin: &Arc<Admin>) {
+    let admin = Arc::clone(admin);
+    let _ = tokio::task::spawn_blocking(move || admin.keep_history()).await;
 }
 
 /// Waits until no call of the admin API is being answered, and what was answered
