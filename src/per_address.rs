@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ipnet::IpNet;
+
 /// Locks of the counts; viewers of different addresses seldom meet.
 const SHARDS: usize = 16;
 
@@ -54,6 +56,19 @@ impl PerAddress {
     }
 }
 
+/// As viewers' addresses are compared: IPv4 in IPv6 is IPv4 (RFC 4291 §2.5.5.2).
+pub fn canonical(network: IpNet) -> IpNet {
+    let plain = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => {
+            let bits = v6.prefix_len().checked_sub(96);
+            v6.addr().to_ipv4_mapped().zip(bits)
+        }
+    };
+    let plain = plain.and_then(|(address, bits)| IpNet::new(address.into(), bits).ok());
+    plain.unwrap_or(network).trunc()
+}
+
 /// Whose address it is: of IPv6 the /64.
 pub fn customer(address: IpAddr) -> IpAddr {
     match address {
@@ -90,6 +105,22 @@ impl Drop for Guest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ipv4_in_ipv6_is_ipv4_and_a_network_is_its_first_address() {
+        let table = [
+            ("203.0.113.7/24", "203.0.113.0/24"),
+            ("::ffff:203.0.113.7/128", "203.0.113.7/32"),
+            ("::ffff:198.51.100.0/120", "198.51.100.0/24"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+            ("2001:db8::1/48", "2001:db8::/48"),
+        ];
+        for (text, want) in table {
+            let network: IpNet = text.parse().expect("a network");
+            assert_eq!(canonical(network).to_string(), want);
+        }
+    }
 
     #[test]
     fn an_address_has_so_many_places_and_a_network_of_a_customer_counts_as_one() {

@@ -16,6 +16,7 @@ use super::audit::NAMED;
 use super::door::Who;
 use super::place::{few, find};
 use crate::block::Block;
+use crate::per_address::canonical;
 use crate::token::carrier::redact;
 
 /// Seconds, unless the call says until when.
@@ -109,13 +110,10 @@ fn blocks(admin: &Admin, who: &str, call: &Call, until: u64) -> Result<Vec<Block
     call.addresses.iter().map(block).collect()
 }
 
-/// As viewers' addresses are compared: IPv4 in IPv6 is IPv4.
 fn network(text: &str) -> Option<IpNet> {
-    let address = text.parse::<IpAddr>().ok();
-    match address {
-        Some(address) => Some(IpNet::from(address.to_canonical())),
-        None => text.parse::<IpNet>().ok().map(|network| network.trunc()),
-    }
+    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let network = text.parse::<IpNet>().ok().or_else(address);
+    network.map(canonical)
 }
 
 /// As the audit log names them.

@@ -90,7 +90,7 @@ pub struct Versions {
 struct Version {
     number: u64,
     /// What tells it from the next, and its length; `None`: not seen yet.
-    state: Option<(Validators, u64)>,
+    state: Option<(String, u64)>,
 }
 
 impl Default for Versions {
@@ -103,7 +103,7 @@ impl Default for Versions {
 }
 
 impl Versions {
-    fn another(&self, state: Option<(Validators, u64)>) -> Version {
+    fn another(&self, state: Option<(String, u64)>) -> Version {
         Version {
             number: self.next.fetch_add(1, Relaxed),
             state,
@@ -125,7 +125,7 @@ impl Versions {
 
     /// A slice has come of this state; the number that it has.
     pub fn note(&self, key: &Key, validators: &Validators, whole: u64) -> u64 {
-        let seen = (validators.clone(), whole);
+        let seen = (validators.state().unwrap_or_default().to_owned(), whole);
         let known = self.known.get(key);
         if let Some(known) = known.as_ref().filter(|it| it.state.as_ref() == Some(&seen)) {
             return known.number;
@@ -197,10 +197,13 @@ mod tests {
         let (versions, key) = (Versions::default(), key());
         let state = |tag: &str| Validators {
             etag: Some(tag.into()),
-            last_modified: None,
+            last_modified: Some(format!("{}", versions.next.load(Relaxed))),
         };
         let first = versions.of(&key);
         assert_eq!(versions.whole(&key), None);
+        assert_eq!(versions.note(&key, &state("\"a\""), 9), first);
+        versions.next.fetch_add(1, Relaxed);
+        // Another replica has a date of its own.
         assert_eq!(versions.note(&key, &state("\"a\""), 9), first);
         assert_eq!(versions.of(&key), first);
         assert_eq!(versions.whole(&key), Some(9));

@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::edges::{Edge, Edges, Kept};
-use super::usage;
+use super::{plain, usage};
 use crate::clock::Clock;
 use crate::config::parse_duration;
 
@@ -87,7 +87,7 @@ async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
     let blocks = answer["blocks"].as_array().cloned().unwrap_or_default();
     let mut lines = vec![format!("{} blocked", blocks.len())];
     lines.extend(blocks.iter().map(|it| {
-        let text = |field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let text = |field: &str| plain(it[field].as_str().unwrap_or_default());
         let zone = it["zone"].as_str().unwrap_or("every zone").to_owned();
         let (network, reason, by) = (text("network"), text("reason"), text("by"));
         format!(

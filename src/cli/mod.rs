@@ -132,6 +132,14 @@ fn say(line: impl Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// A text of somebody else's in a line of ours: what moves a terminal's cursor or
+/// turns its letters round is replaced.
+fn plain(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let one = |c: char| if c.is_control() || turns(c) { '?' } else { c };
+    text.chars().map(one).collect()
+}
+
 /// For a command that asks others; `Err`: said already.
 fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
     tokio::runtime::Builder::new_current_thread()

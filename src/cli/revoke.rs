@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::edges::{Edge, Edges, Kept};
-use super::usage;
+use super::{plain, usage};
 
 const REVOCATIONS: Kept = Kept {
     path: "/v1/revocations",
@@ -107,7 +107,7 @@ async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
         .unwrap_or_default();
     let mut lines = vec![format!("{} revoked", all.len())];
     lines.extend(all.iter().map(|it| {
-        let text = |field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let text = |field: &str| plain(it[field].as_str().unwrap_or_default());
         let before = it["expires_before"].as_u64();
         let before = before.map(|before| format!(" expiring before {before}"));
         let (zone, kind, value) = (text("zone"), text("kind"), text("value"));

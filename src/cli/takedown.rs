@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::edges::{Edge, Edges, Kept};
-use super::usage;
+use super::{plain, usage};
 
 const TAKEDOWNS: Kept = Kept {
     path: "/v1/takedowns",
@@ -93,7 +93,7 @@ async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
     let takedowns = answer["takedowns"].as_array().cloned().unwrap_or_default();
     let mut lines = vec![format!("{} taken down", takedowns.len())];
     lines.extend(takedowns.iter().map(|it| {
-        let text = |field: &str| it[field].as_str().unwrap_or_default().to_owned();
+        let text = |field: &str| plain(it[field].as_str().unwrap_or_default());
         let star = if it["prefix"] == true { "*" } else { "" };
         let until = it["until"].as_u64().map(|until| format!(", until {until}"));
         let (zone, path, by) = (text("zone"), text("path"), text("by"));

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::edges::{Edges, encoded, size};
-use super::say;
+use super::{plain, say};
 
 /// Between two looks.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -87,8 +87,7 @@ fn to_text(answer: &Value) -> String {
                 }
                 None => row["name"].as_str().unwrap_or_default().to_owned(),
             };
-            let plain = |c: char| if c.is_control() { '?' } else { c };
-            let name: String = name.chars().take(WIDTH).map(plain).collect();
+            let name: String = plain(&name).chars().take(WIDTH).collect();
             lines.push(format!(
                 "  {:>10} {:>10} {:>8}  {:<12} {name}",
                 row["requests"],

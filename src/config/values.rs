@@ -14,6 +14,7 @@ use super::secret::{
 };
 use super::section::{Section, Value};
 use super::units::{duration_text, parse_duration, parse_size, size_text};
+use crate::per_address::canonical;
 
 impl Section<'_> {
     pub fn text(&self, name: &'static str) -> Option<String> {
@@ -219,7 +220,7 @@ impl Section<'_> {
         const ALLOWED: &str = "addresses or networks such as \"10.0.0.0/8\"";
         self.list(name, ALLOWED, |text| {
             let address = || text.parse().ok().map(|ip: IpAddr| IpNet::from(ip));
-            text.parse().ok().or_else(address)
+            text.parse().ok().or_else(address).map(canonical)
         })
     }
 

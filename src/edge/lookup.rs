@@ -78,7 +78,8 @@ pub struct Query<'a> {
     pub kind: Kind,
     selected: Selected<'a>,
     demand: Demand,
-    slice: Option<Slice>,
+    /// A slice of it, for the sake of this byte.
+    slice: Option<(Slice, u64)>,
 }
 
 /// What memory has for a request, good enough to be served.
@@ -181,9 +182,11 @@ impl<'a> Query<'a> {
 
     /// Whether the range that is asked for lies behind the end of an object.
     pub fn is_beyond(&self, object: &Object) -> bool {
-        // A slice is looked for where the range is.
-        self.slice.is_none()
-            && self.visit.request.contains(&RANGE)
+        if let Some((_, byte)) = self.slice {
+            let part = object.part.as_ref();
+            return part.is_some_and(|part| !part.range.contains(&byte));
+        }
+        self.visit.request.contains(&RANGE)
             && wanted(self.visit.request, object) == Answer::Unsatisfiable
     }
 
@@ -221,8 +224,11 @@ impl<'a> Query<'a> {
                 failure: None,
             }),
             Joined::Riding(rider) => Found::Riding { rider, stale },
-            Joined::Crowded => Found::Refused(Refused::TooManyRiders),
-            Joined::Alone => Found::Refused(self.place().err().unwrap_or(Refused::TooManyPulls)),
+            Joined::Crowded => self.refused(Refused::TooManyRiders, stale),
+            Joined::Alone => {
+                let refused = self.place().err().unwrap_or(Refused::TooManyPulls);
+                self.refused(refused, stale)
+            }
         }
     }
 
@@ -237,9 +243,11 @@ impl<'a> Query<'a> {
             && !request.is_head();
         let range = request.text(&RANGE).filter(|_| may)?;
         let whole = pulls.store.versions.whole(&self.key);
+        // It may have grown: only the last so many bytes are counted from its end.
+        let first = first_of_one(range, None).or_else(|| first_of_one(range, whole));
         let is_large = whole.is_some_and(|whole| whole > pulls.max_object)
             || pulls.store.passes(&self.key) == Some(Bypass::TooLarge);
-        first_of_one(range, whole).filter(|_| is_large)
+        first.filter(|_| is_large)
     }
 
     /// The length of it, as a slice has told.
@@ -260,7 +268,20 @@ impl<'a> Query<'a> {
             kind: self.kind,
             selected: self.selected.clone(),
             demand: self.demand,
-            slice: Some(slice),
+            slice: Some((slice, byte)),
+        }
+    }
+
+    /// Not now, where nothing stale may serve meanwhile.
+    fn refused(&self, refused: Refused, stale: Option<Arc<Object>>) -> Found {
+        let now = self.visit.request.entry.came;
+        let usable = stale.filter(|object| object.freshness.covers_errors(now));
+        match usable {
+            None => Found::Refused(refused),
+            stale => Found::Failed {
+                failure: Failure::QueueTimeout,
+                stale,
+            },
         }
     }
 
@@ -306,7 +327,7 @@ impl<'a> Query<'a> {
     fn alone(&self, stale: Option<Arc<Object>>) -> Found {
         let place = match self.place() {
             Ok(place) => place,
-            Err(refused) => return Found::Refused(refused),
+            Err(refused) => return self.refused(refused, stale),
         };
         let job = |born| self.job(stale.clone(), place, born);
         let rider = self.visit.node.pulls.alone(job);
@@ -323,7 +344,7 @@ impl<'a> Query<'a> {
             origin: Arc::clone(admitted.origin),
             request: self.request(),
             blocking_reload: self.selected.is_blocking_reload(),
-            slice: self.slice,
+            slice: self.slice.map(|(slice, _)| slice),
             stale,
             place,
             born,
@@ -436,7 +457,7 @@ impl<'a> Query<'a> {
             path: path.clone(),
             query: self.selected.to_query(),
             validators: None,
-            range: self.slice.map(|slice| slice.to_header()),
+            range: self.slice.map(|(slice, _)| slice.to_header()),
             if_range: None,
             forwarded,
             viewer: origin::Viewer {

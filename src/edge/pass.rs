@@ -54,9 +54,16 @@ impl Server<'_> {
         } else {
             CacheStatus::Bypass
         };
-        let _place = match self.query.place() {
-            Ok(place) => place,
-            Err(refused) => return self.refuse(refused, sender, record).await,
+        let _place = match (
+            self.query.place(),
+            self.covering(Failure::QueueTimeout, stale.clone()),
+        ) {
+            (Ok(place), _) => place,
+            (Err(_), Some(object)) => {
+                let (failure, stale) = (Failure::QueueTimeout, Some(object));
+                return self.failed(failure, stale, sender, record).await;
+            }
+            (Err(refused), None) => return self.refuse(refused, sender, record).await,
         };
         let Visit { node, visitor, .. } = self.visit;
         let Some(_pass) = node.limits.pass(visitor.client_ip) else {
@@ -157,7 +164,12 @@ impl Server<'_> {
     }
 
     /// Sends a part of it, unless its place is wanted meanwhile.
-    async fn pass_on(&self, bytes: Bytes, sender: &mut Sender<'_>) -> Result<(), Cut> {
+    pub(super) async fn pass_on(
+        &self,
+        bytes: Bytes,
+        last: bool,
+        sender: &mut Sender<'_>,
+    ) -> Result<(), Cut> {
         let origin = &self.visit.admitted.origin;
         let patience = PLACE_PATIENCE + sender.least_time(bytes.len());
         let wanted = async {
@@ -168,7 +180,7 @@ impl Server<'_> {
         };
         tokio::select! {
             biased;
-            sent = sender.body(bytes, false) => Ok(sent?),
+            sent = sender.body(bytes, last) => Ok(sent?),
             () = wanted => {
                 self.visit.node.pulls.standing.count(Needed::Pulls);
                 Err(Lost::Ended(Needed::Pulls).into())
@@ -297,7 +309,7 @@ impl Server<'_> {
             if let Some(passing) = &mut passing {
                 passing.push(&buffer);
             }
-            self.pass_on(buffer.split().freeze(), sender).await?;
+            self.pass_on(buffer.split().freeze(), false, sender).await?;
         }
     }
 }

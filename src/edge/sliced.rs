@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use tokio::time::{sleep, timeout};
 
@@ -14,6 +14,7 @@ use super::account::Record;
 use super::conditional::{Answer, answer};
 use super::headers::Detail;
 use super::lookup::{Found, Hit};
+use super::pass::PASS_BUFFER_BYTES;
 use super::respond;
 use super::sender::Sender;
 use super::serve::{Cut, Server, finish_head};
@@ -232,7 +233,8 @@ impl Server<'_> {
     }
 
     /// Sends a range, slice by slice. One that fails on its way is asked for once
-    /// more: those of one state are the same bytes.
+    /// more, for those of one state are the same bytes; where there are no more
+    /// slices, for want of memory or of a place, the rest passes.
     async fn pieces(
         &self,
         mut piece: Piece,
@@ -248,30 +250,15 @@ impl Server<'_> {
         let patience = self.visit.admitted.origin.settings().deadlines.answer;
         let (mut at, mut again) = (range.start, 0);
         loop {
-            let is_same = *piece.validators() == validators;
+            let is_same = piece.validators().state() == validators.state();
             let part = piece.part().filter(|part| is_same && part.whole == whole);
-            let here = part
-                .map(|part| part.range.clone())
-                .filter(|here| here.contains(&at));
+            let here = part.map(|part| part.range.clone());
             // Of another state by now.
+            let here = here.filter(|here| here.contains(&at));
             let here = here.ok_or(Cut::Pull(Failure::UnexpectedRange))?;
-            let end = range.end.min(here.end);
-            let mut failed = None;
-            while at < end && failed.is_none() {
-                let next = piece.next(at - here.start..end - here.start);
-                match sender.waiting(next).await? {
-                    Ok(bytes) => {
-                        let left = end - at;
-                        if end < range.end && left <= CHUNK_BYTES as u64 {
-                            // The next is on its way meanwhile; nobody has to ride it.
-                            drop(self.query.slice(end).find());
-                        }
-                        at += bytes.len() as u64;
-                        sender.body(bytes, at == range.end).await?;
-                    }
-                    Err(failure) => failed = Some(failure),
-                }
-            }
+            let mut failed = self
+                .piece_of(&mut piece, &here, &mut at, range.end, sender)
+                .await?;
             if at == range.end {
                 return Ok(());
             }
@@ -286,13 +273,93 @@ impl Server<'_> {
                 match sender.waiting(self.piece(at, patience)).await? {
                     Ok(piece) => break piece,
                     Err(Without::Failed(failure)) => failed = Some(failure),
-                    Err(Without::Refused(_)) => failed = Some(Failure::QueueTimeout),
-                    Err(Without::Slices | Without::Other(_)) => {
-                        return Err(Cut::Pull(Failure::UnexpectedRange));
+                    Err(Without::Other(_)) => return Err(Cut::Pull(Failure::UnexpectedRange)),
+                    Err(Without::Slices | Without::Refused(_)) => {
+                        let rest = Rest {
+                            range: at..range.end,
+                            whole,
+                            validators,
+                        };
+                        return Box::pin(self.rest(rest, sender)).await;
                     }
                 }
             };
             sender.reads(piece.source());
         }
     }
+
+    /// Sends what of a slice, which lies `here`, belongs to a range up to `end`;
+    /// tells what has failed.
+    async fn piece_of(
+        &self,
+        piece: &mut Piece,
+        here: &Range<u64>,
+        at: &mut u64,
+        end: u64,
+        sender: &mut Sender<'_>,
+    ) -> Result<Option<Failure>, Cut> {
+        let last = end;
+        let end = last.min(here.end);
+        while *at < end {
+            let next = piece.next(*at - here.start..end - here.start);
+            let bytes = match sender.waiting(next).await? {
+                Ok(bytes) => bytes,
+                Err(failure) => return Ok(Some(failure)),
+            };
+            if end < last && end - *at <= CHUNK_BYTES as u64 {
+                // The next is on its way meanwhile; nobody has to ride it.
+                drop(self.query.slice(end).find());
+            }
+            *at += bytes.len() as u64;
+            sender.body(bytes, *at == last).await?;
+        }
+        Ok(None)
+    }
+
+    /// Sends the rest of a range straight from the origin, where it is of the same
+    /// state.
+    async fn rest(&self, rest: Rest, sender: &mut Sender<'_>) -> Result<(), Cut> {
+        let origin = &self.visit.admitted.origin;
+        let Range { start, end } = rest.range;
+        let mut request = self.query.request();
+        request.range = Some(format!("bytes={start}-{}", end - 1));
+        request.if_range = rest.validators.state().map(str::to_owned);
+        let opened = async {
+            let leave = origin.pass().await?;
+            Ok((leave, origin.open(&request).await?))
+        };
+        let (_leave, mut exchange) = sender.waiting(opened).await?.map_err(Cut::Pull)?;
+        let told = format!("bytes {start}-{}/{}", end - 1, rest.whole);
+        let now = self.visit.node.clock.wall();
+        let validators = Validators::of(&exchange.head.headers, now);
+        let is_it = exchange.head.status == 206
+            && exchange.head.text(CONTENT_RANGE) == Some(told.as_str())
+            && exchange.head.length() == Some(end - start)
+            && validators.state() == rest.validators.state();
+        if !is_it {
+            return Err(Cut::Pull(Failure::UnexpectedRange));
+        }
+        sender.reads(Source::Own);
+        let (mut at, mut buffer) = (start, BytesMut::new());
+        while at < end {
+            buffer.resize(PASS_BUFFER_BYTES, 0);
+            let read = sender.waiting(exchange.read(&mut buffer)).await?;
+            let count = read.map_err(Cut::Pull)?;
+            if count == 0 {
+                return Err(Cut::Pull(Failure::Truncated));
+            }
+            buffer.truncate(count);
+            at += count as u64;
+            let bytes = buffer.split().freeze();
+            self.pass_on(bytes, at == end, sender).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What of a range is still to be sent, and of which state.
+struct Rest {
+    range: Range<u64>,
+    whole: u64,
+    validators: Validators,
 }

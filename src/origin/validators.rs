@@ -47,6 +47,12 @@ impl Validators {
         }
     }
 
+    /// What alone tells the state: replicas may have one entity-tag and dates of
+    /// their own.
+    pub fn state(&self) -> Option<&str> {
+        self.etag.as_deref().or(self.last_modified.as_deref())
+    }
+
     /// Nothing tells this state from the next.
     pub fn is_none(&self) -> bool {
         self.etag.is_none() && self.last_modified.is_none()

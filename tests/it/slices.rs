@@ -127,7 +127,7 @@ async fn slices_are_stored_and_any_range_is_made_of_them() {
 async fn conditions_hold_for_what_comes_in_slices() {
     let origin = origin().await;
     let edge = edge(&origin).await;
-    part(&edge, "bytes=0-1").await;
+    part(&edge, &slice(0)).await;
     let tag = format!("\"gen-{SEED}-{LENGTH}\"");
     let with = |name, value| [("Range", "bytes=0-1"), (name, value)];
     let known = edge
@@ -232,4 +232,108 @@ async fn a_missing_slice_is_a_missing_object() {
     origin.on("/media/film.mp4", Arc::new(gone));
     let reply = part(&edge, "bytes=2000000-2000001").await;
     assert_eq!(reply.status, 404);
+}
+
+/// The same, with two places at the origin, of which one address has one.
+async fn crowded(origin: &DevOrigin) -> TestEdge {
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "16MiB";
+    setup.zone = "hostnames = [\"*\"]\ntrusted_proxies = [\"127.0.0.1\"]\n".into();
+    setup.origin.push_str("max_pulls = 2\n");
+    setup.start().await
+}
+
+const FROM: (&str, &str) = ("X-Forwarded-For", "203.0.113.7");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_there_is_no_place_for_more_slices_the_rest_passes() {
+    let origin = origin().await;
+    origin.put("/media/other.ts", "segment", "video/mp2t");
+    let edge = crowded(&origin).await;
+    fn range(value: &str) -> [(&str, &str); 2] {
+        [("Range", value), FROM]
+    }
+    edge.get_with("/film.mp4", &range(&slice(0))).await;
+    let gate = origin.hold("/other.ts", None);
+    let mut waiting = Connection::open(edge.http()).await;
+    let target = signed(&edge.clock, "/other.ts");
+    waiting.send("GET", &target, &[FROM]).await;
+    origin.until(|_| gate.arrivals() == 1).await;
+    let reply = edge.get_with("/film.mp4", &range("bytes=5-2000000")).await;
+    assert_eq!((reply.status, reply.cache()), (206, "HIT"));
+    assert!(reply.whole && reply.body == bytes(SEED, 5..2_000_001));
+    let asked = origin.requests();
+    let rest = asked
+        .iter()
+        .find(|seen| seen.header("range") == Some("bytes=1048576-2000000"));
+    assert!(rest.is_some_and(|seen| seen.header("if-range").is_some()));
+    gate.release();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stale_serves_who_has_no_place_at_the_origin() {
+    let origin = origin().await;
+    origin.put("/media/other.ts", "segment", "video/mp2t");
+    let list = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\na.ts\n";
+    origin.put("/media/live.m3u8", list, "application/vnd.apple.mpegurl");
+    let edge = crowded(&origin).await;
+    assert_eq!(edge.get_with("/live.m3u8", &[FROM]).await.status, 200);
+    let gate = origin.hold("/other.ts", None);
+    let mut waiting = Connection::open(edge.http()).await;
+    let target = signed(&edge.clock, "/other.ts");
+    waiting.send("GET", &target, &[FROM]).await;
+    origin.until(|_| gate.arrivals() == 1).await;
+    edge.clock.advance(std::time::Duration::from_secs(5));
+    let stale = edge.get_with("/live.m3u8", &[FROM]).await;
+    assert_eq!((stale.status, stale.cache()), (200, "STALE"));
+    gate.release();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_file_that_grows_is_one_pull_for_each_slice_behind_its_old_end() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    part(&edge, "bytes=-5").await;
+    part(&edge, "bytes=6291456-").await;
+    origin.put_generated("/media/film.mp4", LENGTH + 5000, SEED);
+    // What was confirmed a moment ago has not grown since.
+    edge.clock.advance(std::time::Duration::from_secs(1));
+    origin.clear();
+    let gate = origin.hold("/film.mp4", None);
+    let mut viewers = Vec::new();
+    for _ in 0..20 {
+        let mut viewer = Connection::open(edge.http()).await;
+        let target = signed(&edge.clock, "/film.mp4");
+        viewer
+            .send("GET", &target, &[("Range", "bytes=6293000-6294000")])
+            .await;
+        viewers.push(viewer);
+    }
+    origin.until(|_| gate.arrivals() >= 1).await;
+    gate.release();
+    for viewer in &mut viewers {
+        let reply = viewer.reply("GET").await;
+        assert_eq!(reply.status, 206);
+        assert_eq!(reply.body, bytes(SEED, 6_293_000..6_294_001));
+    }
+    assert!(origin.requests().len() <= 2, "{:?}", asked(&origin));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_with_one_tag_and_dates_of_their_own_are_one_state() {
+    let origin = origin().await;
+    let edge = edge(&origin).await;
+    let now = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    for hour in 0..3 {
+        let modified = now + std::time::Duration::from_secs(3_600 * hour);
+        let object = Object::new(bytes(SEED, 0..LENGTH), "video/mp4").with_etag("\"a\"");
+        origin.put_object("/media/film.mp4", object.with_last_modified(modified));
+        let range = format!("bytes=0-{}", (hour + 1) * MIB + 5);
+        let reply = part(&edge, &range).await;
+        assert!(
+            reply.whole && reply.body == bytes(SEED, 0..(hour + 1) * MIB + 6),
+            "{hour}"
+        );
+    }
+    assert_eq!(asked(&origin).values().max(), Some(&1));
 }

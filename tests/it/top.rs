@@ -101,16 +101,17 @@ async fn a_blocked_address_is_403_until_its_end_over_a_restart_and_nobody_else_i
     let block = [
         "203.0.113.7",
         "2001:db8:1::/48",
+        "::ffff:198.51.100.0/120",
         "--reason",
         "takes everything",
         "--for",
         "100s",
     ];
     let (code, said) = first.warren("block", &block, KEY).await;
-    assert!(code == Some(0) && said.contains("2 blocked"), "{said}");
+    assert!(code == Some(0) && said.contains("3 blocked"), "{said}");
     let second = edge(&origin, &folder).await;
     for edge in [&first, &second] {
-        for address in ["203.0.113.7", "2001:db8:1:2::3"] {
+        for address in ["203.0.113.7", "2001:db8:1:2::3", "198.51.100.9"] {
             assert_eq!(from(edge, address, "/v/s1/a.ts").await, 403, "{address}");
         }
         for address in ["203.0.113.8", "2001:db8:2::3"] {
@@ -118,7 +119,7 @@ async fn a_blocked_address_is_403_until_its_end_over_a_restart_and_nobody_else_i
         }
         edge.settled().await;
         let series = "warren_refusals_total{reason=\"ip_blocked\",zone=\"test\"}";
-        assert_eq!(edge.metric(series).await, 2.0);
+        assert_eq!(edge.metric(series).await, 3.0);
     }
     let (_, said) = second.warren("block", &["--list"], SECOND_KEY).await;
     assert!(
