@@ -335,7 +335,7 @@ async fn one_address_has_half_of_an_origins_places_whatever_it_asks_for() {
             viewer.send(method, &path, headers).await;
             viewers.push(viewer);
         }
-        origin.until(|_| gate.arrivals() >= 4).await;
+        gate.arrived(4).await;
         for at in 0..GOOD {
             let began = timer_now();
             let headers = [("X-Forwarded-For", "203.0.113.8")];
