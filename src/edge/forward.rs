@@ -90,18 +90,22 @@ const EDGE_PREFIXES: &[&str] = &[
     "x-amz-",
     "x-appengine-",
     "x-bz-",
+    "x-container-",
     "x-cos-",
     "x-envoy-",
     "x-forwarded-",
     "x-goog-",
     "x-middleware-",
     "x-minio-",
+    "x-ms-",
     "x-obs-",
     "x-oss-",
     "x-original-",
     "x-override-",
     "x-rewrite-",
+    "x-rgw-",
     "x-vercel-",
+    "x-wsgi-",
 ];
 
 /// Whole names, in the order of what they say: how the request came here, its

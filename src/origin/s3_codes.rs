@@ -15,6 +15,7 @@ pub const BUCKET: &[&str] = &[
     "ContainerNotFound",
     "NoSuchAccessPoint",
     "NamespaceNotFound",
+    "AccountNotFound",
 ];
 
 pub const REGION: &[&str] = &[
@@ -48,6 +49,7 @@ pub const CREDENTIAL: &[&str] = &[
     "NotSignedUp",
     "InvalidSecurity",
     "InvalidCredentials",
+    "NoSuchUser",
     "AuthFailure",
     "AuthenticationRequired",
     "Unauthorized",

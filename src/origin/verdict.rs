@@ -447,6 +447,8 @@ mod tests {
             ),
             same(404, "NoSuchAccessPoint", "", "", NoSuchBucket),
             same(404, "NamespaceNotFound", "", "", NoSuchBucket),
+            same(404, "AccountNotFound", "", "", NoSuchBucket),
+            same(404, "NoSuchUser", "", "", Credential),
             same(404, "", "Bucket media does not exist", "", NoSuchBucket),
             (
                 404,

@@ -12,13 +12,17 @@ pub fn is_carrier(name: &str) -> bool {
 }
 
 /// Parameters that belong to the token scheme, as a viewer may write them: in
-/// any case, encoded or not. Never in the cache key, never sent to the origin.
+/// any case, encoded or not, with space around it or as an item of a list
+/// (`token[]`). Never in the cache key, never sent to the origin.
 pub fn is_token_parameter(name: &str) -> bool {
     const PREFIX: &[u8] = b"token_";
     let reading = Reading::of(name);
     let name = reading.bytes.to_ascii_lowercase();
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'+';
+    let mut words = name.split(|byte| is_space(byte) || *byte == b'[');
+    let name = words.find(|word| !word.is_empty()).unwrap_or_default();
     let exact: [&[u8]; 4] = [b"token", b"bcdn_token", b"expires", b"limit"];
-    exact.contains(&name.as_slice()) || name.starts_with(PREFIX)
+    exact.contains(&name) || name.starts_with(PREFIX)
 }
 
 /// Whether a segment of a path is a token's block, as it may be misspelled.

@@ -185,6 +185,16 @@ mod tests {
             "z=1&b=2&a=1"
         );
         assert_eq!(select(names(), full, Kind::Segment, true), "a=1&b=2");
+        for misspelled in [
+            "token[]=T",
+            "%20token%20=T",
+            "+Token=T",
+            "token_path[0]=x",
+            "expires%5B%5D=1",
+        ] {
+            let query = format!("z=1&{misspelled}");
+            assert_eq!(select(QueryRule::All, &query, Kind::Segment, true), "z=1");
+        }
         let rules = CacheRules {
             query: QueryRule::All,
             ..CacheRules::default()

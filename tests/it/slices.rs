@@ -266,7 +266,10 @@ async fn where_there_is_no_place_for_more_slices_the_rest_passes() {
     let rest = asked
         .iter()
         .find(|seen| seen.header("range") == Some("bytes=1048576-2000000"));
-    assert!(rest.is_some_and(|seen| seen.header("if-range").is_some()), "{asked:?}");
+    assert!(
+        rest.is_some_and(|seen| seen.header("if-range").is_some()),
+        "{asked:?}"
+    );
     gate.release();
 }
 
