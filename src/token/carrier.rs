@@ -15,14 +15,13 @@ pub fn is_carrier(name: &str) -> bool {
 /// any case, encoded or not, with space around it or as an item of a list
 /// (`token[]`). Never in the cache key, never sent to the origin.
 pub fn is_token_parameter(name: &str) -> bool {
-    const PREFIX: &[u8] = b"token_";
     let reading = Reading::of(name);
-    let name = reading.bytes.to_ascii_lowercase();
-    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == b'+';
-    let mut words = name.split(|byte| is_space(byte) || *byte == b'[');
+    // Escapes of what is in no token are not read.
+    let name = String::from_utf8_lossy(&reading.bytes).to_ascii_lowercase();
+    let name = name.replace("%20", " ").replace("%5b", "[");
+    let mut words = name.split([' ', '+', '\t', '[']);
     let name = words.find(|word| !word.is_empty()).unwrap_or_default();
-    let exact: [&[u8]; 4] = [b"token", b"bcdn_token", b"expires", b"limit"];
-    exact.contains(&name) || name.starts_with(PREFIX)
+    matches!(name, "token" | "bcdn_token" | "expires" | "limit") || name.starts_with("token_")
 }
 
 /// Whether a segment of a path is a token's block, as it may be misspelled.
