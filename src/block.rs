@@ -4,13 +4,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::state_file::{Kept, StateFile};
+use crate::state_file::{Indexed, Kept};
 
 /// Blocks of one node.
 pub const MAX_BLOCKS: usize = 10_000;
@@ -42,14 +40,11 @@ impl Kept for Block {
 }
 
 /// All of a node's.
-pub struct Blocks {
-    index: ArcSwap<Index>,
-    kept: StateFile<Block>,
-}
+pub type Blocks = Indexed<Block, Index>;
 
 /// Found by the lengths of prefix that there are: a few, however many networks.
 #[derive(Default)]
-struct Index {
+pub struct Index {
     lengths: BTreeSet<u8>,
     /// Zone (`None`: all) and end, in Unix seconds.
     networks: HashMap<IpNet, Vec<(Option<String>, u64)>>,
@@ -71,16 +66,12 @@ impl Index {
 impl Blocks {
     /// Those that an earlier process has kept in `folder`.
     pub fn open(folder: Option<&Path>) -> Result<Self, String> {
-        let kept = StateFile::open(folder, "blocks", MAX_BLOCKS)?;
-        Ok(Self {
-            index: ArcSwap::from_pointee(Index::of(&kept.list())),
-            kept,
-        })
+        Self::opened(folder, "blocks", MAX_BLOCKS, Index::of)
     }
 
     /// Whether an address is let in no more now, in Unix seconds.
     pub fn covers(&self, zone: &str, address: IpAddr, now: u64) -> bool {
-        let index = self.index.load();
+        let index = self.load();
         let holds = |(of, until): &(Option<String>, u64)| {
             now < *until && of.as_deref().is_none_or(|of| of == zone)
         };
@@ -89,39 +80,6 @@ impl Blocks {
             let ends = network.and_then(|it| index.networks.get(&it.trunc()));
             ends.is_some_and(|ends| ends.iter().any(holds))
         })
-    }
-
-    pub fn list(&self) -> Arc<Vec<Block>> {
-        self.kept.list()
-    }
-
-    /// From now on the list may not be missing at a start.
-    pub fn begin(&self) -> Result<(), String> {
-        self.kept.begin()
-    }
-
-    /// Takes over what the process that took this one's place has changed.
-    pub fn follow(&self) -> Result<(), String> {
-        self.kept.follow(|list| self.enforce(list))
-    }
-
-    /// Takes no changes, or takes them again.
-    pub fn freeze(&self, frozen: bool) {
-        self.kept.freeze(frozen);
-    }
-
-    /// Blocks; one of the same place is replaced. `now`: in Unix seconds.
-    pub fn add(&self, more: &[Block], now: u64) -> Result<(), String> {
-        self.kept.add(more, now, |list| self.enforce(list))
-    }
-
-    /// Lets in again what one of these names; returns how many there were.
-    pub fn lift(&self, places: &[Block], now: u64) -> Result<usize, String> {
-        self.kept.lift(places, now, |list| self.enforce(list))
-    }
-
-    fn enforce(&self, list: &[Block]) {
-        self.index.store(Index::of(list).into());
     }
 }
 

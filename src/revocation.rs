@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
 use serde::{Deserialize, Serialize};
 
 use crate::path_index::name_of;
-use crate::state_file::{Kept, StateFile};
+use crate::state_file::{Indexed, Kept};
 use crate::token::{Fingerprint, Revoked};
 
 /// Revocations of one node.
@@ -64,56 +62,12 @@ impl Kept for Revocation {
 pub type ByZone = HashMap<String, Revoked>;
 
 /// All of a node's.
-pub struct Revocations {
-    index: ArcSwap<ByZone>,
-    kept: StateFile<Revocation>,
-}
+pub type Revocations = Indexed<Revocation, ByZone>;
 
 impl Revocations {
     /// Those that an earlier process has kept in `folder`.
     pub fn open(folder: Option<&Path>) -> Result<Self, String> {
-        let kept = StateFile::open(folder, "revocations", MAX_REVOCATIONS)?;
-        Ok(Self {
-            index: ArcSwap::from_pointee(index(&kept.list())),
-            kept,
-        })
-    }
-
-    pub fn load(&self) -> Guard<Arc<ByZone>> {
-        self.index.load()
-    }
-
-    pub fn list(&self) -> Arc<Vec<Revocation>> {
-        self.kept.list()
-    }
-
-    /// From now on the list may not be missing at a start.
-    pub fn begin(&self) -> Result<(), String> {
-        self.kept.begin()
-    }
-
-    /// Takes over what the process that took this one's place has changed.
-    pub fn follow(&self) -> Result<(), String> {
-        self.kept.follow(|list| self.enforce(list))
-    }
-
-    /// Takes no changes, or takes them again.
-    pub fn freeze(&self, frozen: bool) {
-        self.kept.freeze(frozen);
-    }
-
-    /// Revokes; one of the same is replaced. `now`: in Unix seconds.
-    pub fn add(&self, more: &[Revocation], now: u64) -> Result<(), String> {
-        self.kept.add(more, now, |list| self.enforce(list))
-    }
-
-    /// Lets in again what one of these names; returns how many there were.
-    pub fn lift(&self, places: &[Revocation], now: u64) -> Result<usize, String> {
-        self.kept.lift(places, now, |list| self.enforce(list))
-    }
-
-    fn enforce(&self, list: &[Revocation]) {
-        self.index.store(index(list).into());
+        Self::opened(folder, "revocations", MAX_REVOCATIONS, index)
     }
 }
 

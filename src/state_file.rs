@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -34,6 +34,67 @@ pub struct StateFile<T> {
     /// What is listed, and how many of it there may be.
     what: &'static str,
     most: usize,
+}
+
+/// A list, and what it is looked up by, which is made anew with each change.
+pub struct Indexed<T, I> {
+    index: ArcSwap<I>,
+    kept: StateFile<T>,
+    index_of: fn(&[T]) -> I,
+}
+
+impl<T: Kept + PartialEq, I> Indexed<T, I> {
+    /// As [`StateFile::open`].
+    pub fn opened(
+        folder: Option<&Path>,
+        what: &'static str,
+        most: usize,
+        index_of: fn(&[T]) -> I,
+    ) -> Result<Self, String> {
+        let kept = StateFile::open(folder, what, most)?;
+        Ok(Self {
+            index: ArcSwap::from_pointee(index_of(&kept.list())),
+            kept,
+            index_of,
+        })
+    }
+
+    pub fn load(&self) -> Guard<Arc<I>> {
+        self.index.load()
+    }
+
+    pub fn list(&self) -> Arc<Vec<T>> {
+        self.kept.list()
+    }
+
+    /// From now on the list may not be missing at a start.
+    pub fn begin(&self) -> Result<(), String> {
+        self.kept.begin()
+    }
+
+    /// Takes over what the process that took this one's place has changed.
+    pub fn follow(&self) -> Result<(), String> {
+        self.kept.follow(|list| self.enforce(list))
+    }
+
+    /// Takes no changes, or takes them again.
+    pub fn freeze(&self, frozen: bool) {
+        self.kept.freeze(frozen);
+    }
+
+    /// Puts on the list; one of the same place is replaced. `now`: in Unix seconds.
+    pub fn add(&self, more: &[T], now: u64) -> Result<(), String> {
+        self.kept.add(more, now, |list| self.enforce(list))
+    }
+
+    /// Takes off what one of these names; returns how many there were.
+    pub fn lift(&self, places: &[T], now: u64) -> Result<usize, String> {
+        self.kept.lift(places, now, |list| self.enforce(list))
+    }
+
+    fn enforce(&self, list: &[T]) {
+        self.index.store((self.index_of)(list).into());
+    }
 }
 
 impl<T: Kept> StateFile<T> {

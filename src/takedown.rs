@@ -3,13 +3,11 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::path_index::{PathIndex, name_of};
-use crate::state_file::{Kept, StateFile};
+use crate::state_file::{Indexed, Kept};
 
 /// Takedowns of one node.
 pub const MAX_TAKEDOWNS: usize = 10_000;
@@ -46,14 +44,11 @@ impl Kept for Takedown {
 }
 
 /// All of a node's.
-pub struct Takedowns {
-    index: ArcSwap<Index>,
-    kept: StateFile<Takedown>,
-}
+pub type Takedowns = Indexed<Takedown, Index>;
 
 /// Their ends, by zone; `u64::MAX`: none.
 #[derive(Default)]
-struct Index(HashMap<String, PathIndex<u64>>);
+pub struct Index(HashMap<String, PathIndex<u64>>);
 
 impl Index {
     fn of(list: &[Takedown]) -> Self {
@@ -73,51 +68,14 @@ impl Index {
 impl Takedowns {
     /// Those that an earlier process has kept in `folder`.
     pub fn open(folder: Option<&Path>) -> Result<Self, String> {
-        let kept = StateFile::open(folder, "takedowns", MAX_TAKEDOWNS)?;
-        Ok(Self {
-            index: ArcSwap::from_pointee(Index::of(&kept.list())),
-            kept,
-        })
+        Self::opened(folder, "takedowns", MAX_TAKEDOWNS, Index::of)
     }
 
     /// Whether a path is taken down now, in Unix seconds.
     pub fn covers(&self, zone: &str, path: &str, now: u64) -> bool {
-        let index = self.index.load();
+        let index = self.load();
         let zone = index.0.get(zone);
         zone.is_some_and(|zone| zone.any(path, |until| now < *until))
-    }
-
-    pub fn list(&self) -> Arc<Vec<Takedown>> {
-        self.kept.list()
-    }
-
-    /// From now on the list may not be missing at a start.
-    pub fn begin(&self) -> Result<(), String> {
-        self.kept.begin()
-    }
-
-    /// Takes over what the process that took this one's place has changed.
-    pub fn follow(&self) -> Result<(), String> {
-        self.kept.follow(|list| self.enforce(list))
-    }
-
-    /// Takes no changes, or takes them again.
-    pub fn freeze(&self, frozen: bool) {
-        self.kept.freeze(frozen);
-    }
-
-    /// Takes down; one of the same place is replaced. `now`: in Unix seconds.
-    pub fn add(&self, more: &[Takedown], now: u64) -> Result<(), String> {
-        self.kept.add(more, now, |list| self.enforce(list))
-    }
-
-    /// Serves again what one of these names; returns how many there were.
-    pub fn lift(&self, places: &[Takedown], now: u64) -> Result<usize, String> {
-        self.kept.lift(places, now, |list| self.enforce(list))
-    }
-
-    fn enforce(&self, list: &[Takedown]) {
-        self.index.store(Index::of(list).into());
     }
 }
 
