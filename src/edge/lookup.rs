@@ -273,7 +273,7 @@ impl<'a> Query<'a> {
     }
 
     /// Not now, where nothing stale may serve meanwhile.
-    fn refused(&self, refused: Refused, stale: Option<Arc<Object>>) -> Found {
+    pub fn refused(&self, refused: Refused, stale: Option<Arc<Object>>) -> Found {
         let now = self.visit.request.entry.came;
         let usable = stale.filter(|object| object.freshness.covers_errors(now));
         match usable {

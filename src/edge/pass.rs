@@ -54,16 +54,12 @@ impl Server<'_> {
         } else {
             CacheStatus::Bypass
         };
-        let _place = match (
-            self.query.place(),
-            self.covering(Failure::QueueTimeout, stale.clone()),
-        ) {
-            (Ok(place), _) => place,
-            (Err(_), Some(object)) => {
-                let (failure, stale) = (Failure::QueueTimeout, Some(object));
-                return self.failed(failure, stale, sender, record).await;
+        let _place = match self.query.place() {
+            Ok(place) => place,
+            Err(refused) => {
+                let found = self.query.refused(refused, stale);
+                return Box::pin(self.serve(found, sender, record)).await;
             }
-            (Err(refused), None) => return self.refuse(refused, sender, record).await,
         };
         let Visit { node, visitor, .. } = self.visit;
         let Some(_pass) = node.limits.pass(visitor.client_ip) else {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::header::CONTENT_RANGE;
 use pingora::http::ResponseHeader;
 use tokio::time::{sleep, timeout};
 
@@ -225,11 +225,7 @@ impl Server<'_> {
         };
         record.cache = status;
         let stamp = self.visit.stamp(status, Some(age), detail);
-        let mut head = finish_head(piece.head().clone(), code, &stamp, sized);
-        if code == 304 {
-            head.remove_header(&CONTENT_TYPE);
-        }
-        head
+        finish_head(piece.head().clone(), code, &stamp, sized)
     }
 
     /// Sends a range, slice by slice. One that fails on its way is asked for once
