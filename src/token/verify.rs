@@ -64,8 +64,13 @@ impl Policy {
                 keys.find(|(_, key)| claim.token.matches(key, message))
             })
             .ok_or(Refusal::BadSignature)?;
-        // Not the path as it is encoded: the vendor's edge does not, either.
-        let covers = |prefix: &str| self.covers(prefix, target.path.as_str());
+        // The vendor's edge compares the decoded path alone. Its signers take
+        // `token_path` as the caller has it, and a backend has it out of a URL.
+        let covers = |prefix: &str| {
+            let encoded = || self.encoded(target);
+            self.covers(prefix, target.path.as_str())
+                || encoded().is_some_and(|path| self.covers(prefix, path))
+        };
         if !claim.token_path(reading).is_none_or(covers) {
             return Err(Refusal::WrongPath);
         }

@@ -62,6 +62,7 @@ mod takedown;
 mod through;
 mod token_carriers;
 mod token_forgeries;
+mod token_signers;
 mod token_vectors;
 mod top;
 mod traces;
