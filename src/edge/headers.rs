@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use http::header::{HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use pingora::http::ResponseHeader;
 
 use super::verify::Visitor;
@@ -23,6 +23,8 @@ pub struct Stamp<'a> {
     pub detail: Detail<'a>,
     /// What the zone says to this viewer besides.
     pub said: &'a [(HeaderName, HeaderValue)],
+    /// What the token sets on an object's head.
+    pub answer: &'a [(HeaderName, HeaderValue)],
 }
 
 impl<'a> Stamp<'a> {
@@ -36,6 +38,7 @@ impl<'a> Stamp<'a> {
             age: None,
             detail: Detail::None,
             said: &visitor.said,
+            answer: &[],
         }
     }
 }
@@ -215,6 +218,16 @@ pub fn stamp(head: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
     for (name, value) in stamp.said {
         // Vary may stand there already.
         let _ = head.append_header(name.clone(), value.clone());
+    }
+    for (name, value) in stamp.answer {
+        let is_of_object = match status {
+            200 | 206 => true,
+            304 => *name != CONTENT_TYPE,
+            _ => false,
+        };
+        if is_of_object {
+            insert(head, name.clone(), value.clone());
+        }
     }
 }
 

@@ -217,6 +217,7 @@ impl<'a> Visit<'a> {
             age,
             detail,
             said: &self.visitor.said,
+            answer: &self.admitted.answer,
         }
     }
 

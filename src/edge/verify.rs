@@ -17,7 +17,7 @@ use super::request::Request;
 use super::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
-use crate::origin::{Origin, names_object};
+use crate::origin::{self, Origin, names_object};
 use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::{Country, Evidence, LeftOut, Malformed, Refusal, Target, Token, carrier};
 use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, contains};
@@ -165,6 +165,8 @@ pub struct Admitted<'v> {
     /// Bytes per second, by the token.
     pub limit: Option<NonZeroU64>,
     pub token: Option<Used>,
+    /// Header lines that the token sets on what the store answers.
+    pub answer: Vec<(HeaderName, HeaderValue)>,
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
     pub preflight: Option<&'v CorsRules>,
@@ -293,6 +295,7 @@ impl<'r> Visitor<'r> {
             target,
             limit: None,
             token: None,
+            answer: Vec::new(),
             loop_count,
             preflight,
         };
@@ -323,6 +326,9 @@ impl<'r> Visitor<'r> {
                 key: grant.key_index,
                 left_out: grant.left_out,
             });
+            if matches!(zone.origin.kind, origin::Kind::S3 { .. }) {
+                admitted.answer = grant.answer;
+            }
         } else if zone.strips_tokens && carrier::is_misplaced(admitted.target.path.as_str()) {
             // It would be asked of the origin, token and all.
             return Err(Refused::Token(Refusal::Malformed(Malformed::TwoCarriers)));

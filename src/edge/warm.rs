@@ -50,6 +50,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, host: &str, target: &str, https
         target: parsed,
         limit: None,
         token: None,
+        answer: Vec::new(),
         loop_count: 0,
         preflight: None,
     };

@@ -3,6 +3,9 @@
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 
+use http::header::{HeaderName, HeaderValue};
+
+use super::answer;
 use super::carrier::is_carrier;
 use super::message::{Message, Token, signable_ips};
 use super::parameters::{Carrier, Parameter};
@@ -224,6 +227,16 @@ impl<'a> Claim<'a> {
     pub fn left_out(&self, reading: Reading) -> LeftOut {
         let all = self.signed.iter().filter(|_| reading.without_players);
         all.fold(LeftOut::NONE, |left, p| left.with(&p.name, &p.value))
+    }
+
+    /// What it sets on the answer; an MD5 token has signed no such thing.
+    pub fn answer(&self, reading: Reading) -> Vec<(HeaderName, HeaderValue)> {
+        let asks = |p: &&Parameter<'_>| p.name.starts_with(answer::PREFIX);
+        let signed = self.signed.iter().copied().filter(asks);
+        let signed = signed.filter(|_| self.token.scheme != Scheme::Md5);
+        signed
+            .filter_map(|p| answer::line(&p.name, p.read(reading.spaced)))
+            .collect()
     }
 
     pub fn token_path(&self, reading: Reading) -> Option<&str> {

@@ -4,6 +4,7 @@
 //! [`Target::parse`] takes a request target apart, [`Policy::verify`] decides,
 //! [`sign::sign`] makes a URL. Nothing here knows of sockets, zones or caches.
 
+mod answer;
 pub mod carrier;
 mod claim;
 pub mod message;

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 
+use http::header::{HeaderName, HeaderValue};
+
 use super::claim::Claim;
 use super::message::Token;
 use super::players::LeftOut;
@@ -31,7 +33,7 @@ pub struct Evidence<'e> {
 }
 
 /// What a good token grants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant<'p> {
     pub key: &'p str,
     /// The key's place in the policy's list.
@@ -41,6 +43,8 @@ pub struct Grant<'p> {
     pub limit: Option<NonZeroU64>,
     /// What players have added, and the token has not signed.
     pub left_out: LeftOut,
+    /// Header lines that it sets on an answer that a store of S3's gives.
+    pub answer: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Policy {
@@ -92,6 +96,7 @@ impl Policy {
             token: claim.token,
             limit: claim.limit,
             left_out: claim.left_out(reading),
+            answer: claim.answer(reading),
         })
     }
 

@@ -27,6 +27,7 @@ mod tls;
 mod access;
 mod access_log;
 mod admin;
+mod answer_headers;
 mod architecture;
 mod breaker;
 mod cmcd;

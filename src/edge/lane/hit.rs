@@ -125,7 +125,7 @@ impl<'l> Reply<'l> {
     ) -> Option<Self> {
         let active = Active::new(&*node.active);
         let admitted = visitor.admit(node, request).ok()?;
-        if admitted.limit.is_some() {
+        if admitted.limit.is_some() || !admitted.answer.is_empty() {
             return None;
         }
         let request_id = new_request_id();
