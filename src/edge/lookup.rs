@@ -21,7 +21,7 @@ use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
 use crate::cache::slices::Slice;
 use crate::hls::Kind;
-use crate::origin::{self, Failure};
+use crate::origin::{self, Failure, Interims};
 use crate::per_address::Guest;
 use crate::pull::{Job, Joined, News, Place, Reading, Rider};
 use crate::telemetry::CacheStatus;
@@ -475,6 +475,7 @@ impl<'a> Query<'a> {
             hold: self.hold(),
             covered: false,
             shows_errors: !zone.hides_errors(),
+            interims: (zone.cache.policy == CachePolicy::Origin).then(Interims::default),
         }
     }
 }

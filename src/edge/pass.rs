@@ -83,7 +83,9 @@ impl Server<'_> {
                     let patience = self.patience_beside(stale.as_deref());
                     let opened = timeout(patience, opened)
                         .map(|it| it.unwrap_or(Err(Failure::AnswerTimeout)));
-                    self.patiently(opened, sender).await?
+                    let opened = timeout(self.query.patience(), opened);
+                    let came = sender.telling(request.interims.clone(), opened).await?;
+                    came.unwrap_or(Err(Failure::AnswerTimeout))
                 }
             },
         };

@@ -57,11 +57,15 @@ impl Server<'_> {
             .query
             .patience()
             .min(self.patience_beside(stale.as_deref()));
+        let interims = rider.interims();
         let arrival = timeout(patience, self.arrival(&mut rider));
-        let arrival = sender.waiting(arrival).await?.unwrap_or_else(|_| {
-            self.visit.admitted.origin.count(Failure::AnswerTimeout);
-            Arrival::Failed(Failure::AnswerTimeout)
-        });
+        let arrival = sender
+            .telling(interims, arrival)
+            .await?
+            .unwrap_or_else(|_| {
+                self.visit.admitted.origin.count(Failure::AnswerTimeout);
+                Arrival::Failed(Failure::AnswerTimeout)
+            });
         match arrival {
             Arrival::Streaming(live) => self.stream(&live, rider, stale, sender, record).await,
             Arrival::Landed(landing) => {

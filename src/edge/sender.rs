@@ -1,11 +1,12 @@
 //! Writes to one viewer: in slices, at the token's pace, and never for longer
 //! than a viewer of the least rate would take.
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, SET_COOKIE, TRANSFER_ENCODING};
 use pingora::http::{ResponseHeader, Version};
 use pingora::protocols::http::ServerSession;
 use tokio::task::yield_now;
@@ -16,7 +17,8 @@ use super::lane::{Outbox, Stream};
 use super::pacing::Pace;
 use super::request::Entry;
 use super::waits::{Source, Waits};
-use crate::cache::head::insert;
+use crate::cache::head::{insert, is_hop_by_hop, stays_here};
+use crate::origin::{Interim, Interims};
 use crate::standing::Needed;
 
 /// The viewer is gone, or too slow to be kept.
@@ -95,6 +97,57 @@ impl<'s> Sender<'s> {
             biased;
             done = waits.aside(origin) => done,
             () = wire.gone() => Err(Lost::Gone),
+        }
+    }
+
+    /// The same, telling the viewer what comes before the final answer.
+    pub async fn telling<T>(
+        &mut self,
+        interims: Option<Interims>,
+        origin: impl Future<Output = T>,
+    ) -> Result<T, Lost> {
+        let Some(interims) = interims else {
+            return self.waiting(origin).await;
+        };
+        let (mut news, mut origin) = (interims.listen(), pin!(origin));
+        loop {
+            let next = async {
+                tokio::select! {
+                    head = news.next() => Err(head),
+                    done = &mut origin => Ok(done),
+                }
+            };
+            match self.waiting(next).await? {
+                Err(head) => self.interim(&head).await?,
+                Ok(done) => {
+                    // What came with the final one is told first.
+                    while let Some(head) = news.take() {
+                        self.interim(&head).await?;
+                    }
+                    return Ok(done);
+                }
+            }
+        }
+    }
+
+    /// Over HTTP/1.1 alone, which has to (RFC 9110 §15.2).
+    async fn interim(&mut self, interim: &Interim) -> Result<(), Lost> {
+        let patience = self.pace.patience(0);
+        match &mut self.wire {
+            Wire::Lane(outbox) => {
+                let Some(head) = interim_head(interim) else {
+                    return Ok(());
+                };
+                self.waits.within(patience, outbox.interim(&head)).await
+            }
+            Wire::Session(session) if session.req_header().version == Version::HTTP_11 => {
+                let Some(head) = interim_head(interim) else {
+                    return Ok(());
+                };
+                let write = session.write_response_header(Box::new(head));
+                self.waits.within(patience, write).await
+            }
+            Wire::Session(_) | Wire::Stream(_) => Ok(()),
         }
     }
 
@@ -188,6 +241,18 @@ impl<'s> Sender<'s> {
             Wire::Stream(stream) => waits.within(patience, stream.body(bytes, end)).await,
         }
     }
+}
+
+/// What viewers are told of an interim answer.
+fn interim_head(interim: &Interim) -> Option<ResponseHeader> {
+    let mut head = ResponseHeader::build(interim.status, None).ok()?;
+    let stays = |name: &HeaderName| {
+        is_hop_by_hop(name) || stays_here(name) || matches!(*name, CONTENT_LENGTH | SET_COOKIE)
+    };
+    for (name, value) in interim.headers.iter().filter(|(name, _)| !stays(name)) {
+        let _ = head.append_header(name.clone(), value.clone());
+    }
+    Some(head)
 }
 
 impl Wire<'_> {

@@ -48,7 +48,7 @@ async fn ask(origin: &Arc<Origin>, index: usize) -> Result<(), Trouble> {
     let wait = settings.deadlines.connect;
     let target = origin.endpoints.target(index, false, wait, clock).await?;
     let wire = health_check(settings, target.endpoint);
-    let asked = origin.ask(&target, &wire, Method::Get, CHECK_TIMEOUT, true);
+    let asked = origin.ask(&target, &wire, Method::Get, CHECK_TIMEOUT, true, None);
     let mut exchange = asked.await?;
     let alive = settings.health.is_alive(exchange.head.status);
     exchange.drain().await;

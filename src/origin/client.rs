@@ -17,6 +17,7 @@ use super::endpoints::{EndpointState, Endpoints, Target};
 use super::exchange::Exchange;
 use super::failure::Trouble;
 use super::health::Ask;
+use super::interim::Interims;
 use super::probe::probe;
 use super::reason::Reasons;
 use super::sigv4::Signer;
@@ -253,11 +254,13 @@ impl Origin {
         method: Method,
         patience: Duration,
         mut kept_too: bool,
+        interims: Option<&Interims>,
     ) -> Result<Exchange, Trouble> {
         let peer = self.peer(target);
         loop {
             let (stream, reused) = self.connect(&peer, kept_too).await?;
-            let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream);
+            let told = interims.cloned();
+            let mut exchange = Exchange::new(Arc::clone(self), peer.clone(), stream, told);
             let answered = exchange.send(wire, method == Method::Head);
             match timeout(patience, answered).await {
                 Ok(Ok(())) => return Ok(exchange),

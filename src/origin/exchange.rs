@@ -13,6 +13,7 @@ use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::client::Origin;
+use super::interim::{Interim, Interims};
 use super::response::{Chunked, MAX_HEAD_BYTES};
 use super::s3_error::MAX_ERROR_BYTES;
 use super::{Failure, Framing, Head, Request, entity_tag};
@@ -32,6 +33,8 @@ pub struct Exchange {
     of: Option<(usize, u64)>,
     /// The endpoint that answered.
     index: Option<usize>,
+    /// Who is told of interim answers.
+    interims: Option<Interims>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,12 @@ enum BodyState {
 }
 
 impl Exchange {
-    pub(super) fn new(origin: Arc<Origin>, peer: HttpPeer, stream: Stream) -> Self {
+    pub(super) fn new(
+        origin: Arc<Origin>,
+        peer: HttpPeer,
+        stream: Stream,
+        interims: Option<Interims>,
+    ) -> Self {
         let head = Head {
             status: 0,
             headers: http::HeaderMap::new(),
@@ -60,6 +68,7 @@ impl Exchange {
             place: None,
             of: None,
             index: None,
+            interims,
         }
     }
 
@@ -118,6 +127,7 @@ impl Exchange {
         let stream = self.stream.as_mut().ok_or(Failure::Reset)?;
         stream.write_all(wire).await.map_err(|_| Failure::Reset)?;
         stream.flush().await.map_err(|_| Failure::Reset)?;
+        let mut told = 0;
         loop {
             let count = stream
                 .read_buf(&mut self.ahead)
@@ -127,7 +137,18 @@ impl Exchange {
             if count == 0 {
                 return Err(Failure::Reset);
             }
-            if let Some((head, length)) = Head::parse(&self.ahead, to_head_request)? {
+            let interims = self.interims.as_ref();
+            let tell = |head: Head, end: usize| {
+                // An unasked 100 says nothing to a viewer.
+                if let Some(interims) = interims.filter(|_| end > told && head.status > 100) {
+                    interims.tell(Interim {
+                        status: head.status,
+                        headers: head.headers,
+                    });
+                }
+                told = told.max(end);
+            };
+            if let Some((head, length)) = Head::parse_telling(&self.ahead, to_head_request, tell)? {
                 self.ahead.advance(length);
                 self.body = match head.framing {
                     Framing::Length(0) => BodyState::Done,

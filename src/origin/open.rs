@@ -250,7 +250,14 @@ impl Origin {
             let wire = request.to_wire_at(settings, endpoint, &place);
             let patience = settings.deadlines.first_byte;
             exchange = self
-                .ask(&target, &wire, request.method, patience, true)
+                .ask(
+                    &target,
+                    &wire,
+                    request.method,
+                    patience,
+                    true,
+                    request.interims.as_ref(),
+                )
                 .await?;
             if !is_redirect(exchange.head.status) {
                 return Ok(exchange);
@@ -275,7 +282,8 @@ impl Origin {
         let now = self.endpoints.server_time(clock.wall());
         let wire = request.to_wire(&self.settings, target.endpoint, self.signer.as_ref(), now);
         let patience = request.hold.unwrap_or_default().max(deadlines.first_byte);
-        self.ask(&target, &wire, request.method, patience, !same)
+        let told = request.interims.as_ref();
+        self.ask(&target, &wire, request.method, patience, !same, told)
             .await
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::header::{AUTHORIZATION, COOKIE};
 use http::{HeaderName, HeaderValue};
 
+use super::interim::Interims;
 use super::redirect::Place;
 use super::sigv4::Signer;
 use super::{Endpoint, Kind, Settings, Validators};
@@ -37,6 +38,8 @@ pub struct Request {
     pub covered: bool,
     /// Viewers see the origin's error pages, so that the first one is theirs.
     pub shows_errors: bool,
+    /// Who is told of interim answers, where somebody is.
+    pub interims: Option<Interims>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -333,6 +336,7 @@ mod tests {
             hold: None,
             covered: false,
             shows_errors: false,
+            interims: None,
         }
     }
 

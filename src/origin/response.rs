@@ -44,6 +44,15 @@ impl Head {
     /// Reads a final head from what has arrived. `Ok(None)`: more is needed.
     /// Interim answers (1xx) are passed over. Returns the head's length too.
     pub fn parse(buffer: &[u8], to_head_request: bool) -> Result<Option<(Self, usize)>, Failure> {
+        Self::parse_telling(buffer, to_head_request, |_, _| ())
+    }
+
+    /// The same, handing over each interim head and where it ends, in order.
+    pub fn parse_telling(
+        buffer: &[u8],
+        to_head_request: bool,
+        mut tell: impl FnMut(Self, usize),
+    ) -> Result<Option<(Self, usize)>, Failure> {
         let mut start = 0;
         loop {
             let Some((head, length)) = Self::parse_one(&buffer[start..], to_head_request)? else {
@@ -60,7 +69,7 @@ impl Head {
             match head.status {
                 // Nothing was upgraded, so 101 is no answer to us.
                 101 => return Err(Failure::BadResponse),
-                100..=199 => {}
+                100..=199 => tell(head, start),
                 _ => return Ok(Some((head, start))),
             }
         }

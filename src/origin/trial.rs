@@ -77,6 +77,7 @@ impl Origin {
             hold: None,
             covered: false,
             shows_errors: false,
+            interims: None,
         }
     }
 
@@ -98,7 +99,7 @@ impl Origin {
             range.unwrap_or_default()
         );
         let patience = deadlines.first_byte;
-        self.ask(&at, wire.as_bytes(), Method::Get, patience, true)
+        self.ask(&at, wire.as_bytes(), Method::Get, patience, true, None)
             .await
     }
 }

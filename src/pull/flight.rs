@@ -1,7 +1,7 @@
 //! One pull in flight, and those who ride it.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::cache::slices::Part;
-use crate::origin::{Exchange, Failure, Validators};
+use crate::origin::{Exchange, Failure, Interims, Validators};
 
 /// A pull that any number of viewers ride and none drives.
 pub struct Flight {
@@ -24,6 +24,8 @@ pub struct Flight {
     pub(super) invalid: AtomicBool,
     /// What it brings has no end.
     pub(super) endless: AtomicBool,
+    /// Where interim answers are heard of.
+    interims: OnceLock<Interims>,
 }
 
 struct State {
@@ -95,8 +97,15 @@ impl Flight {
             changed: watch::channel(0).0,
             invalid: AtomicBool::new(false),
             endless: AtomicBool::new(false),
+            interims: OnceLock::new(),
         };
         Arc::new(flight)
+    }
+
+    pub(super) fn tells(&self, interims: Option<Interims>) {
+        if let Some(interims) = interims {
+            let _ = self.interims.set(interims);
+        }
     }
 
     pub(super) fn board(self: &Arc<Self>, starter: bool) -> Rider {
@@ -240,6 +249,11 @@ impl Rider {
                 return Arrival::Failed(Failure::Reset);
             }
         }
+    }
+
+    /// Where interim answers are heard of.
+    pub fn interims(&self) -> Option<Interims> {
+        self.flight.interims.get().cloned()
     }
 
     /// What tells how many bytes this rider keeps in memory: none as long as

@@ -236,6 +236,7 @@ impl Pulls {
     fn start(self: &Arc<Self>, flight: Arc<Flight>, job: Job, alone: bool) {
         self.counts.started.fetch_add(1, Relaxed);
         self.counts.in_flight.fetch_add(1, Relaxed);
+        flight.tells(job.request.interims.clone());
         let mut pull = task::Pull::new(Arc::clone(self), flight, job);
         pull.alone = alone;
         tokio::spawn(task::run(pull));
@@ -413,6 +414,7 @@ mod tests {
                 hold: None,
                 covered: false,
                 shows_errors: false,
+                interims: None,
             },
             blocking_reload: false,
             slice: None,

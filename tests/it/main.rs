@@ -36,6 +36,7 @@ mod door;
 mod files;
 mod http2;
 mod http_cache;
+mod interim;
 mod kinds;
 mod lane;
 mod limits;

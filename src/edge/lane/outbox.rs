@@ -50,6 +50,18 @@ impl<'s> Outbox<'s> {
         push_end(&mut self.head, now, self.close);
     }
 
+    /// Writes an interim head at once.
+    pub async fn interim(&mut self, head: &ResponseHeader) -> io::Result<()> {
+        let mut text = Vec::new();
+        push_status(&mut text, head.status.as_u16());
+        for (name, value) in &head.headers {
+            push_line(&mut text, name, value.as_bytes());
+        }
+        text.extend_from_slice(b"\r\n");
+        self.stream.write_all(&text).await?;
+        self.stream.flush().await
+    }
+
     /// Writes the next bytes of the body, and the head before the first.
     pub async fn body(&mut self, bytes: &[u8], end: bool) -> io::Result<()> {
         let mut before = std::mem::take(&mut self.head);
