@@ -29,4 +29,5 @@ pub mod takedown;
 pub mod telemetry;
 pub mod token;
 pub mod traces;
+pub mod trust;
 pub mod zone;

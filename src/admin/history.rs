@@ -171,7 +171,7 @@ pub async fn record(admin: &Arc<Admin>) {
             count += 1;
             if count % KEPT_EVERY == 0 {
                 let admin = Arc::clone(admin);
-                tokio::task::spawn_blocking(move || admin.keep_history());
+                tokio::task::spawn_blocking(move || admin.keep_figures());
             }
         }
     }

@@ -5,6 +5,7 @@ mod access;
 mod answer;
 mod audit;
 mod block;
+mod counted;
 mod dashboard;
 mod door;
 mod drain;
@@ -53,6 +54,7 @@ use crate::telemetry::totals::Totals;
 use crate::traces::Traces;
 use access::Rates;
 use answer::{MAX_BODY_BYTES, Wrong};
+use counted::Counted;
 use events::MAX_STREAMS;
 use guests::Guests;
 use history::History;
@@ -74,7 +76,9 @@ pub struct Admin {
     started: Instant,
     started_at: u64,
     history: History,
-    /// Where it is kept.
+    /// By the processes before this one.
+    counted: Counted,
+    /// Where both are kept.
     state_dir: Option<PathBuf>,
     /// Places for those who listen to events.
     streams: Arc<Semaphore>,
@@ -118,6 +122,7 @@ impl Admin {
             started: node.clock.monotonic(),
             started_at: node.clock.unix_seconds(),
             history: History::default(),
+            counted: Counted::load(settings.state_dir.as_deref(), node.clock.unix_seconds()),
             state_dir: settings.state_dir.clone(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),
             warms: Arc::new(Semaphore::new(MAX_WARMS)),
@@ -126,10 +131,11 @@ impl Admin {
         })
     }
 
-    /// Puts the last hour's figures on disk, for the next process.
-    pub fn keep_history(&self) {
+    /// Puts the last hour and what was counted on disk, for the next process.
+    pub fn keep_figures(&self) {
         if let Some(folder) = &self.state_dir {
             self.history.keep(folder);
+            self.counted.keep(folder, totals(self));
         }
     }
 

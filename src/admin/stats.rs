@@ -30,18 +30,21 @@ pub async fn stats(State(admin): State<Arc<Admin>>) -> Response {
     answer(Ok(figures(&admin).await))
 }
 
-/// Everything that `GET /v1/stats` answers. Counters count since the start.
+/// Everything that `GET /v1/stats` answers. Counters count from `counted_since`,
+/// those of reloads and of endpoints from the start.
 pub async fn figures(admin: &Arc<Admin>) -> Value {
     let objects = top(admin).await;
-    let (node, totals) = (&admin.node, totals(admin));
+    let (node, own) = (&admin.node, totals(admin));
     let (count, bytes) = node.pulls.store.totals();
     let budget = &node.pulls.store.budget;
     let uptime = node.clock.monotonic() - admin.started;
-    let evicted = |cause| totals.count_of("warren_cache_evictions_total", "cause", cause);
+    let advice = advice(evicted(&own, "size"), count, uptime);
+    let totals = own.plus(&admin.counted.series);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "started_at": admin.started_at,
         "uptime_seconds": uptime.as_secs_f64(),
+        "counted_since": admin.counted.since,
         "ready": node.is_ready(),
         "config": {
             "last_reload_successful": totals.count("warren_config_last_reload_successful") == 1,
@@ -55,16 +58,17 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
             "used_bytes": budget.used(),
             "object_bytes": bytes,
             "objects": count,
-            "advice": advice(evicted("size"), count, uptime),
+            "advice": advice,
         },
         "evictions": {
-            "size": evicted("size"),
-            "replaced": evicted("replaced"),
-            "explicit": evicted("explicit"),
+            "size": evicted(&totals, "size"),
+            "replaced": evicted(&totals, "replaced"),
+            "explicit": evicted(&totals, "explicit"),
         },
         "requests": totals.count("warren_requests_total"),
         "bytes": totals.count("warren_response_body_bytes_total"),
         "statuses": statuses(&totals),
+        "first_byte": first_byte(&totals),
         "keys": keys(&totals),
         "kinds": kinds(&totals),
         "refusals": refusals(&totals),
@@ -74,6 +78,10 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
         "objects": objects.iter().map(|object| row(admin, object)).collect::<Vec<_>>(),
         "certificates": certificates(&totals),
     })
+}
+
+fn evicted(totals: &Totals, cause: &str) -> u64 {
+    totals.count_of("warren_cache_evictions_total", "cause", cause)
 }
 
 /// Whether the cache is too small, by how long objects stay in it.
@@ -106,6 +114,23 @@ fn statuses(totals: &Totals) -> Vec<Value> {
         let one = json!({ "zone": zone, "class": class, "count": count });
         (count, one)
     }))
+}
+
+/// How long viewers wait for their first byte, since the start.
+fn first_byte(totals: &Totals) -> Vec<Value> {
+    let all = totals.quantiles("warren_time_to_first_byte_seconds", "cache");
+    most_first(all.into_iter().filter(|(_, (count, _))| *count > 0).map(
+        |(cache, (count, [p50, p95, p99]))| {
+            let one = json!({
+                "cache": cache,
+                "count": count,
+                "p50_seconds": p50,
+                "p95_seconds": p95,
+                "p99_seconds": p99,
+            });
+            (count, one)
+        },
+    ))
 }
 
 /// How often each security key has let somebody in.

@@ -1,4 +1,5 @@
 use std::process::ExitCode;
+use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 use http::Method;
@@ -12,7 +13,7 @@ Examples:
   warren stats
   warren stats --json --admin http://10.0.0.5:9090 --admin http://10.0.0.6:9090
 
-The figures of the dashboard, since the edge's start. The access key comes from
+The figures of the dashboard. With [admin] state_dir they are counted over\nrestarts and upgrades; first bytes and those of endpoints, since the start. The access key comes from
 WARREN_ACCESS_KEY and needs the rights read.
 Exit code 0: done. 1: the edge refused, or could not be reached.")]
 pub struct Arguments {
@@ -28,9 +29,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
+/// A moment in Unix seconds, as people read it.
+fn date(at: &Value) -> String {
+    let at = Duration::from_secs(at.as_u64().unwrap_or_default());
+    httpdate::fmt_http_date(UNIX_EPOCH + at)
+}
+
 /// For people: a line for each thing.
 fn to_text(stats: &Value) -> String {
-    let mut lines = vec!["since the start".to_owned()];
+    let mut lines = vec![format!("since {}", date(&stats["counted_since"]))];
     let mut line = |name: &str, text: String| lines.push(format!("  {name:<12} {text}"));
     let number = |value: &Value| value.as_f64().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -52,6 +59,19 @@ fn to_text(stats: &Value) -> String {
         line(
             "answered",
             format!("{} {zone} {class}", number(&status["count"])),
+        );
+    }
+    for of in rows("first_byte") {
+        let wait = |name: &str| number(&of[name]) * 1000.0;
+        let (p50, p95, p99) = (
+            wait("p50_seconds"),
+            wait("p95_seconds"),
+            wait("p99_seconds"),
+        );
+        let cache = text(&of["cache"]);
+        line(
+            "first byte",
+            format!("{cache} p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms"),
         );
     }
     for zone in rows("zones") {

@@ -1,4 +1,6 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -6,7 +8,8 @@ use clap::Args;
 use super::sign::duration;
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
-use crate::swarm::{Report, Settings, Variant, is_allowed, run as watch};
+use crate::swarm::{Report, Settings, Variant, run as watch};
+use crate::trust::client_config;
 
 /// Beyond it one client address runs out of ports.
 const MAX_VIEWERS: usize = 20_000;
@@ -18,13 +21,15 @@ Examples:
   warren swarm \"$(warren sign http://127.0.0.1:8080/v/master.m3u8 --ttl 1h --stream)\" --viewers 2000
   warren swarm \"$URL\" --viewers 500 --duration 10m --max-rebuffer 0.01 --json
   warren swarm \"$URL\" --own-host edge.example.net
+  warren swarm \"$URL\" --connect 127.0.0.1:8443 --ca-file ca.pem  # the URL's host is another
 
 Each viewer keeps a connection, follows a variant, reloads a live playlist at
 its pace, fetches segments and plays them from a buffer. Sign in path form: the
 query of a playlist is not passed on to its segments.
 Exit code 1: nobody played, or the rebuffer ratio is above --max-rebuffer.")]
 pub struct Arguments {
-    /// A playlist, as a player would open it: http, on loopback.
+    /// A playlist, as a player would open it: on loopback, unless --own-host names
+    /// a host of yours.
     url: String,
     /// How many watch at a time, up to 20,000.
     #[arg(long, default_value_t = 100)]
@@ -44,6 +49,13 @@ pub struct Arguments {
     /// A host of yours that may be loaded, besides loopback.
     #[arg(long, value_name = "HOST")]
     own_host: Option<String>,
+    /// Connect there, whatever the URL's host resolves to; the Host and the name in
+    /// the certificate stay the URL's.
+    #[arg(long, value_name = "HOST:PORT")]
+    connect: Option<String>,
+    /// PEM of the authorities that sign the edge's certificate.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Fail where the time stalled is a larger share of the time watched.
     #[arg(long, value_name = "RATIO")]
     max_rebuffer: Option<f64>,
@@ -63,14 +75,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if arguments.duration > MAX_DURATION || arguments.ramp > MAX_DURATION {
         return usage("--duration and --ramp: up to 24h");
     }
-    if !is_allowed(&arguments.url, arguments.own_host.as_deref()) {
-        return usage(
-            "the URL must be http on loopback, or on the host that you name as yours with --own-host",
-        );
-    }
     if let Err(why) = enough_files(arguments.viewers) {
         return usage(&why);
     }
+    let trusted = match client_config(arguments.ca_file.as_deref()) {
+        Ok(config) => Arc::new(config),
+        Err(error) => return usage(&format!("authorities to trust (--ca-file): {error}")),
+    };
     let settings = Settings {
         url: arguments.url.clone(),
         viewers: arguments.viewers,
@@ -79,7 +90,15 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         variant: arguments.variant,
         buffer: arguments.buffer,
         own_host: arguments.own_host.clone(),
+        connect: arguments.connect.clone(),
+        trusted,
     };
+    if !settings.allows(&arguments.url) {
+        return usage(
+            "the URL, or --connect, must lead to loopback, or to the host that you name as yours \
+             with --own-host",
+        );
+    }
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return usage(&error.to_string()),

@@ -210,7 +210,7 @@ impl Running {
         }
         // After an upgrade it is the new process's.
         if !self.admin_task.is_finished() {
-            keep_history(&self.reloading.admin).await;
+            keep_figures(&self.reloading.admin).await;
         }
         self.edge_task.abort();
         self.admin_task.abort();
@@ -220,10 +220,10 @@ impl Running {
     }
 }
 
-/// Puts the last hour's figures on disk.
-async fn keep_history(admin: &Arc<Admin>) {
+/// Puts the last hour and what was counted on disk.
+async fn keep_figures(admin: &Arc<Admin>) {
     let admin = Arc::clone(admin);
-    let _ = tokio::task::spawn_blocking(move || admin.keep_history()).await;
+    let _ = tokio::task::spawn_blocking(move || admin.keep_figures()).await;
 }
 
 /// Waits until no call of the admin API is being answered, and what was answered

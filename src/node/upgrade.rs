@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::{MissedTickBehavior, timeout};
 
-use super::{Running, keep_history};
+use super::{Running, keep_figures};
 use crate::edge::Node;
 
 /// The variable that names the pipe to say so in.
@@ -33,7 +33,7 @@ impl Running {
         // What is taken down, revoked or blocked from here on would be this process's
         // alone, and in the way of what the next one writes.
         self.freeze(true).await;
-        keep_history(&self.reloading.admin).await;
+        keep_figures(&self.reloading.admin).await;
         let done = self.hand_over().await;
         if done.is_err() {
             self.freeze(false).await;

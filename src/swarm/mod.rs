@@ -1,5 +1,6 @@
 //! Load as players make it: viewers with buffers that watch a signed stream.
 
+mod dial;
 mod playback;
 mod tally;
 mod viewer;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Uri;
+use rustls::ClientConfig;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 
@@ -31,6 +33,10 @@ pub struct Settings {
     pub buffer: Duration,
     /// A host besides loopback that may be loaded: the operator's own.
     pub own_host: Option<String>,
+    /// `host:port` of the edge, where the URL's host does not lead there.
+    pub connect: Option<String>,
+    /// Whom viewers believe over TLS.
+    pub trusted: Arc<ClientConfig>,
 }
 
 /// Which variant of a multivariant playlist a viewer follows.
@@ -55,16 +61,41 @@ impl Variant {
     }
 }
 
-/// Whether a URL may be loaded: on loopback, or on the host that the operator
-/// names as his own.
-pub fn is_allowed(url: &str, own_host: Option<&str>) -> bool {
-    let Ok(uri) = url.parse::<Uri>() else {
-        return false;
+impl Settings {
+    /// Whether a URL may be loaded: it leads to loopback, or to the host that the
+    /// operator names as his own. Where all connections lead to one place, the
+    /// URL's host is the start's: another's is no business of that place.
+    pub fn allows(&self, url: &str) -> bool {
+        let Ok(uri) = url.parse::<Uri>() else {
+            return false;
+        };
+        let host = uri.host().unwrap_or_default();
+        let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+        let place = match &self.connect {
+            Some(place) => place.rsplit_once(':').map_or("", |(host, _)| host),
+            None => host,
+        };
+        let start = || self.url.parse::<Uri>().ok();
+        let stays = || start().is_some_and(|start| start.host() == Some(host));
+        is_web && self.may_load(place) && (self.connect.is_none() || stays())
+    }
+
+    fn may_load(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let loopback =
+            bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        loopback || self.own_host.as_deref() == Some(bare)
+    }
+}
+
+/// `host:port` that a URL leads to.
+fn place_of(uri: &Uri) -> Option<String> {
+    let port = match (uri.port_u16(), uri.scheme_str()) {
+        (Some(port), _) => port,
+        (None, Some("https")) => 443,
+        (None, _) => 80,
     };
-    let host = uri.host().unwrap_or_default();
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    uri.scheme_str() == Some("http") && (loopback || own_host == Some(bare))
+    Some(format!("{}:{port}", uri.host()?))
 }
 
 /// Runs a swarm to its end; `progress` is called each second with what was seen.
@@ -105,21 +136,50 @@ pub async fn run(settings: Settings, clock: Clock, mut progress: impl FnMut(&Rep
 
 #[cfg(test)]
 mod tests {
-    use super::is_allowed;
+    use super::*;
+    use crate::trust::client_config;
 
     #[test]
     fn only_loopback_and_the_operators_own_host_are_loaded() {
-        for (url, own, allowed) in [
-            ("http://127.0.0.1:8080/a", None, true),
-            ("http://[::1]/a", None, true),
-            ("http://localhost/a", None, true),
-            ("http://edge.example/a", None, false),
-            ("http://edge.example/a", Some("edge.example"), true),
-            ("http://other.example/a", Some("edge.example"), false),
-            ("https://127.0.0.1/a", None, false),
-            ("/a", None, false),
+        let trusted = Arc::new(client_config(None).expect("a configuration"));
+        let (own, edge) = ("edge.example", "https://edge.example/a");
+        for (url, own_host, connect, start, allowed) in [
+            ("http://127.0.0.1:8080/a", None, None, "", true),
+            ("http://[::1]/a", None, None, "", true),
+            ("https://localhost/a", None, None, "", true),
+            ("http://edge.example/a", None, None, "", false),
+            (edge, Some(own), None, "", true),
+            ("http://other.example/a", Some(own), None, "", false),
+            ("ftp://127.0.0.1/a", None, None, "", false),
+            ("/a", None, None, "", false),
+            (edge, None, Some("127.0.0.1:8443"), edge, true),
+            (edge, None, Some("[::1]:8443"), edge, true),
+            (edge, None, Some("192.0.2.1:443"), edge, false),
+            (edge, Some("192.0.2.1"), Some("192.0.2.1:443"), edge, true),
+            (
+                "https://other.example/a",
+                None,
+                Some("127.0.0.1:8443"),
+                edge,
+                false,
+            ),
         ] {
-            assert_eq!(is_allowed(url, own), allowed, "{url} {own:?}");
+            let settings = Settings {
+                url: start.into(),
+                viewers: 1,
+                ramp: Duration::ZERO,
+                duration: Duration::ZERO,
+                variant: Variant::First,
+                buffer: Duration::ZERO,
+                own_host: own_host.map(str::to_owned),
+                connect: connect.map(str::to_owned),
+                trusted: Arc::clone(&trusted),
+            };
+            assert_eq!(
+                settings.allows(url),
+                allowed,
+                "{url} {own_host:?} {connect:?}"
+            );
         }
     }
 }

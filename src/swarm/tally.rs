@@ -129,6 +129,23 @@ pub struct Report {
     pub errors: u64,
 }
 
+impl Report {
+    /// What to look at where nobody played.
+    fn hint(&self) -> Option<&'static str> {
+        let said = |status: u16| self.statuses.contains_key(&status);
+        match self.played {
+            0 if said(404) => Some(
+                "404: the edge has no zone of this host name (--connect keeps the URL's), or the \
+                 origin no such playlist",
+            ),
+            0 if said(403) => Some("403: ask warren explain why the URL is refused"),
+            0 if self.statuses.is_empty() => Some("nothing answered: is the edge there?"),
+            0 => Some("ask warren probe what the edge answers"),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let row = |f: &mut std::fmt::Formatter<'_>, name: &str, value: String| {
@@ -178,6 +195,10 @@ impl std::fmt::Display for Report {
             "from memory",
             format!("{:.4} {:?}", self.hit_ratio, self.cache),
         )?;
-        row(f, "errors", self.errors.to_string())
+        row(f, "errors", self.errors.to_string())?;
+        match self.hint() {
+            Some(hint) => row(f, "nobody played", hint.to_owned()),
+            None => Ok(()),
+        }
     }
 }

@@ -8,14 +8,15 @@ use bytes::{Bytes, BytesMut};
 use http::header::{RANGE, USER_AGENT};
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{sleep, timeout};
 
+use super::dial::{Dial, connector};
 use super::playback::Playback;
 use super::tally::Tally;
-use super::{Settings, Variant, is_allowed};
+use super::{Settings, Variant};
 use crate::clock::Clock;
 use crate::hls::MAX_PLAYLIST_BYTES;
 use crate::hls::listing::{Listed, Media, Part, Segment, read};
@@ -32,7 +33,7 @@ pub struct Viewer {
     settings: Arc<Settings>,
     tally: Arc<Mutex<Tally>>,
     clock: Clock,
-    client: Client<HttpConnector, Empty<Bytes>>,
+    client: Client<HttpsConnector<Dial>, Empty<Bytes>>,
     playback: Playback,
     /// Initialisation sections and keys that it has.
     held: HashSet<Part>,
@@ -52,7 +53,8 @@ impl Viewer {
         number: usize,
     ) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
-        let client = builder.pool_max_idle_per_host(1).build_http();
+        let road = connector(settings.connect.as_deref(), &settings.trusted);
+        let client = builder.pool_max_idle_per_host(1).build(road);
         let playback = Playback::new(clock.monotonic());
         Self {
             settings,
@@ -174,7 +176,7 @@ impl Viewer {
 
     /// Gets a part, with a few tries; its body only where it is to be kept.
     async fn fetch(&self, part: &Part, keep: bool) -> Result<Bytes, GivenUp> {
-        if !is_allowed(&part.url, self.settings.own_host.as_deref()) {
+        if !self.settings.allows(&part.url) {
             self.tally(|tally| tally.errors += 1);
             return Err(GivenUp);
         }

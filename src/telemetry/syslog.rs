@@ -3,17 +3,16 @@
 
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::log_line::Timestamp;
 use crate::clock::Clock;
 use crate::config::SyslogServer;
+use crate::trust::client_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -139,30 +138,4 @@ fn connect(
     let name = ServerName::try_from(server.host.clone()).map_err(io::Error::other)?;
     let session = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
     Ok(Box::new(StreamOwned::new(session, stream)))
-}
-
-/// Trusts the authorities of a PEM file, or the system's.
-fn client_config(ca_file: Option<&Path>) -> io::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(file) => {
-            for certificate in CertificateDer::pem_file_iter(file).map_err(io::Error::other)? {
-                let certificate = certificate.map_err(io::Error::other)?;
-                roots.add(certificate).map_err(io::Error::other)?;
-            }
-        }
-        None => {
-            let mut system = rustls_native_certs::load_native_certs();
-            // One file that cannot be read leaves the others.
-            if let (true, Some(error)) = (system.certs.is_empty(), system.errors.pop()) {
-                return Err(io::Error::other(error));
-            }
-            roots.add_parsable_certificates(system.certs);
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }

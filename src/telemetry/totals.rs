@@ -1,6 +1,9 @@
 //! What the metrics say, as numbers by label, for those who read no text.
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use std::collections::{BTreeMap, HashMap};
+
+use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
+use serde::{Deserialize, Serialize};
 
 use super::metrics::{Metrics, Reading};
 
@@ -10,6 +13,14 @@ pub struct Totals(Vec<MetricFamily>);
 /// One series of a family.
 pub struct Row<'t> {
     labels: &'t [LabelPair],
+    pub value: f64,
+}
+
+/// One series of a counter, by itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    pub family: String,
+    pub labels: BTreeMap<String, String>,
     pub value: f64,
 }
 
@@ -31,6 +42,46 @@ impl Totals {
         Self(metrics.gather(reading))
     }
 
+    /// The counters of these families that have counted anything.
+    pub fn series(&self, families: &[&str]) -> Vec<Series> {
+        let of = |family: &&str| {
+            let family = (*family).to_owned();
+            let counted = self.rows(&family).filter(|row| row.value > 0.0);
+            let one = |row: Row<'_>| Series {
+                family: family.clone(),
+                labels: labels(row.labels),
+                value: row.value,
+            };
+            counted.map(one).collect::<Vec<_>>()
+        };
+        families.iter().flat_map(of).collect()
+    }
+
+    /// Together with what others have counted, in the families that are here.
+    pub fn plus(mut self, others: &[Series]) -> Self {
+        for family in &mut self.0 {
+            let mut more: HashMap<&BTreeMap<String, String>, f64> = others
+                .iter()
+                .filter(|it| it.family == family.name())
+                .map(|it| (&it.labels, it.value))
+                .collect();
+            if more.is_empty() || family.get_field_type() != MetricType::COUNTER {
+                continue;
+            }
+            for metric in family.mut_metric() {
+                let others = more.remove(&labels(metric.get_label()));
+                let all = metric.get_counter().get_value() + others.unwrap_or_default();
+                metric.set_counter(counter(all));
+            }
+            for (labels, value) in more {
+                let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+                metric.set_counter(counter(value));
+                family.mut_metric().push(metric);
+            }
+        }
+        self
+    }
+
     /// The series of a family of counters or gauges.
     pub fn rows<'t>(&'t self, family: &str) -> impl Iterator<Item = Row<'t>> {
         let found = self.0.iter().find(|it| it.name() == family);
@@ -41,6 +92,43 @@ impl Totals {
                 value: value(metric, kind),
             })
         })
+    }
+
+    /// Of a family of histograms, what was observed by one label: how often, and
+    /// the values that 50, 95 and 99 of 100 stay below.
+    pub fn quantiles(&self, family: &str, label: &str) -> BTreeMap<String, (u64, [f64; 3])> {
+        let found = self.0.iter().find(|it| it.name() == family);
+        let mut all: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
+        for metric in found.into_iter().flat_map(MetricFamily::get_metric) {
+            let histogram = metric.get_histogram();
+            let steps = histogram.get_bucket().iter();
+            let mut steps: Vec<_> = steps
+                .map(|it| (it.upper_bound(), it.cumulative_count()))
+                .collect();
+            steps.push((f64::INFINITY, histogram.get_sample_count()));
+            let pairs = metric.get_label().iter();
+            let value = pairs
+                .filter(|pair| pair.name() == label)
+                .map(LabelPair::value);
+            let sum = all.entry(value.collect()).or_default();
+            if sum.is_empty() {
+                *sum = steps;
+            } else {
+                for (sum, (_, count)) in sum.iter_mut().zip(steps) {
+                    sum.1 += count;
+                }
+            }
+        }
+        let of = |steps: Vec<(f64, u64)>| {
+            let count = steps.last().map_or(0, |(_, count)| *count);
+            (
+                count,
+                [0.5, 0.95, 0.99].map(|share| quantile(&steps, share)),
+            )
+        };
+        all.into_iter()
+            .map(|(label, steps)| (label, of(steps)))
+            .collect()
     }
 
     /// All of a family's series together.
@@ -60,10 +148,70 @@ impl Totals {
     }
 }
 
+/// As Prometheus' `histogram_quantile` estimates it: evenly spread within a step,
+/// and of the last one its beginning.
+fn quantile(steps: &[(f64, u64)], share: f64) -> f64 {
+    let whole = steps.last().map_or(0, |(_, count)| *count) as f64;
+    let rank = share * whole;
+    let (mut from, mut before) = (0.0, 0.0);
+    for (to, count) in steps {
+        let count = *count as f64;
+        if count >= rank && count > before {
+            let within = (rank - before) / (count - before);
+            return if to.is_finite() {
+                from + (to - from) * within
+            } else {
+                from
+            };
+        }
+        (from, before) = (*to, count);
+    }
+    0.0
+}
+
+fn labels(pairs: &[LabelPair]) -> BTreeMap<String, String> {
+    let pair = |pair: &LabelPair| (pair.name().to_owned(), pair.value().to_owned());
+    pairs.iter().map(pair).collect()
+}
+
+fn pair((name, value): (&String, &String)) -> LabelPair {
+    let mut pair = LabelPair::default();
+    pair.set_name(name.clone());
+    pair.set_value(value.clone());
+    pair
+}
+
+fn counter(value: f64) -> Counter {
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    counter
+}
+
 fn value(metric: &Metric, kind: MetricType) -> f64 {
     match kind {
         MetricType::COUNTER => metric.get_counter().get_value(),
         MetricType::GAUGE => metric.get_gauge().get_value(),
         MetricType::HISTOGRAM | MetricType::SUMMARY | MetricType::UNTYPED => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_lies_within_its_step() {
+        let steps = [(0.1, 50), (0.2, 90), (1.0, 98), (f64::INFINITY, 100)];
+        for (share, want) in [
+            (0.5, 0.1),
+            (0.25, 0.05),
+            (0.7, 0.15),
+            (0.94, 0.6),
+            (0.99, 1.0),
+        ] {
+            let found = quantile(&steps, share);
+            assert!((found - want).abs() < 1e-9, "{share}: {found}, not {want}");
+        }
+        assert!(quantile(&[(0.1, 0), (f64::INFINITY, 0)], 0.5).abs() < 1e-9);
     }
 }

@@ -1,6 +1,8 @@
 //! The admin API over real sockets: figures, events, zones, draining, warming,
 //! explaining, and who did what.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use warren::token::sign::{Form, Options, sign};
@@ -67,6 +69,43 @@ async fn get(edge: &TestEdge, path: &str) -> Value {
     let (status, body) = call(edge, "GET", path, &Value::Null).await;
     assert_eq!(status, 200, "{path}");
     serde_json::from_slice(&body).expect("JSON")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stats_go_on_where_the_process_before_has_stopped() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let mut since = Value::Null;
+    for round in 1..=3_u64 {
+        let edge = edge(&origin, &folder).await;
+        assert_eq!(edge.get("/v/a.m4s").await.status, 200);
+        assert_eq!(edge.send("GET", "/v/a.m4s", &[]).await.status, 403);
+        edge.settled().await;
+        let stats = get(&edge, "/v1/stats").await;
+        assert_eq!(stats["requests"], json!(2 * round));
+        assert_eq!(stats["zones"][0]["refusals"], json!(round));
+        assert_eq!(stats["keys"][0]["count"], json!(round));
+        assert_eq!(
+            stats["pulls"]["started"],
+            json!(round),
+            "memory is empty at a start"
+        );
+        let own = edge
+            .metric("warren_refusals_total{reason=\"missing\",zone=\"test\"}")
+            .await;
+        assert!((own - 1.0).abs() < f64::EPSILON, "of this process alone");
+        if round == 1 {
+            since = stats["counted_since"].clone();
+            assert_eq!(since, stats["started_at"]);
+        }
+        assert_eq!(stats["counted_since"], since);
+        edge.running
+            .stop(Duration::ZERO, Duration::from_secs(5))
+            .await;
+    }
+    // What cannot be read is no reason not to serve.
+    std::fs::write(folder.path().join("counters.json"), "{").expect("written");
+    let edge = edge(&origin, &folder).await;
+    assert_eq!(get(&edge, "/v1/stats").await["requests"], json!(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

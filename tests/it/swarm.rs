@@ -2,15 +2,19 @@
 //! the edge and the origin have seen.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use warren::clock::Clock;
 use warren::swarm::{Report, Settings, Variant, run};
 use warren::token::sign::{Form, Options, sign};
 use warren::token::{Key, Scheme};
+use warren::trust::client_config;
 
 use crate::edge::{KEY, Setup, TestEdge};
 use crate::origin::{DevOrigin, DevOriginOptions};
+use crate::tls::certify;
 
 const VIEWERS: usize = 20;
 
@@ -48,6 +52,10 @@ fn put(origin: &DevOrigin, playlist_text: String, segments: std::ops::Range<u64>
 
 /// A directory token in path form: every segment of the stream is under it.
 fn url(edge: &TestEdge, secret: &str) -> String {
+    url_at(&format!("http://{}", edge.http()), secret)
+}
+
+fn url_at(base: &str, secret: &str) -> String {
     let key = Key::new("main", secret.as_bytes()).expect("not empty");
     let options = Options {
         form: Form::Path,
@@ -55,7 +63,7 @@ fn url(edge: &TestEdge, secret: &str) -> String {
         ..Options::default()
     };
     let expires = Clock::default().unix_seconds() + 3600;
-    let base = format!("http://{}/v/index.m3u8", edge.http());
+    let base = format!("{base}/v/index.m3u8");
     sign(&base, &key, Scheme::Hs256, expires, &options).expect("signs")
 }
 
@@ -68,6 +76,8 @@ async fn watched(url: String, duration: u64) -> Report {
         variant: Variant::First,
         buffer: Duration::from_secs(30),
         own_host: None,
+        connect: None,
+        trusted: Arc::new(client_config(None).expect("the system's")),
     };
     run(settings, Clock::default(), |_| {}).await
 }
@@ -144,4 +154,39 @@ async fn refused_viewers_are_counted_and_nobody_else_is_loaded() {
         ]
     });
     assert_eq!(refused.await.expect("ran"), [Some(1), Some(2), Some(2)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edge_over_tls_is_loaded_under_the_name_that_it_serves() {
+    let origin = origin().await;
+    put(&origin, playlist(0, 2, true), 0..2);
+    let files = TempDir::new().expect("a folder");
+    let (entry, _) = certify(files.path(), "cdn.test");
+    let mut setup = Setup::s3(origin.addr());
+    setup.listen = "https = [\"127.0.0.1:0\"]\n".into();
+    setup.server = format!("[tls]\ncertificates = [{entry}]\n");
+    setup.zone = "hostnames = [\"cdn.test\"]\n".into();
+    let edge = setup.start().await;
+    let place = edge.running.https[0].to_string();
+    let ca_file = files.path().join("cdn.test.pem").display().to_string();
+    let url = url_at("https://cdn.test", KEY);
+    let swarm = move |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        let few = ["--viewers", "3", "--ramp", "0s", "--duration", "2s"];
+        let command = command.args(["swarm", &url, "--connect", &place]);
+        let output = command.args(few).args(more).output();
+        let output = output.expect("the binary runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said)
+    };
+    let runs = tokio::task::spawn_blocking(move || [swarm(&["--ca-file", &ca_file]), swarm(&[])]);
+    let [trusting, other] = runs.await.expect("ran");
+    assert!(
+        trusting.0 == Some(0) && trusting.1.contains("3 of 3 played"),
+        "{trusting:?}"
+    );
+    assert!(
+        other.0 == Some(1) && other.1.contains("nothing answered"),
+        "{other:?}"
+    );
 }

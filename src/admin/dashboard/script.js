@@ -252,7 +252,7 @@ function ratioCell(of) {
   return element('td', { class: 'ratio', title: `${count(of.hits)} hits, ${count(of.misses)} misses` }, bar, percent(share));
 }
 
-// ---- since the start
+// ---- counted
 
 const head = (text) => element('th', { scope: 'row' }, text);
 const number = (text, title) => element('td', { class: 'number', title }, text);
@@ -265,7 +265,8 @@ function showTotals() {
     ['Configuration', configuration(config), { class: config.last_reload_successful ? 'good' : 'bad' }],
     ['Version', `${stats.version}, started ${relative(stats.started_at, now)}`, { title: exact(stats.started_at) }],
     ['In progress', requests(stats.requests_in_progress)],
-    ['Answered', `${requests(stats.requests)}, ${bytes(stats.bytes)}`],
+    ['Answered', `${requests(stats.requests)}, ${bytes(stats.bytes)}`, { title: `since ${exact(stats.counted_since)}` }],
+    ...stats.first_byte.slice(0, 2).map((it) => [`First byte, ${it.cache}`, `${seconds(it.p50_seconds)}, of 99 in 100 within ${seconds(it.p99_seconds)}`]),
     ['Stored', `${count(memory.objects)} objects, ${bytes(memory.object_bytes)}`],
   ]));
   find('pulls').replaceChildren(...facts([
@@ -273,7 +274,7 @@ function showTotals() {
     ['Collapsed', `${requests(pulls.collapsed)} rode one`],
     ['Resumed', count(pulls.resumed)],
     ['Over budget', count(pulls.over_budget), { class: pulls.over_budget ? 'warn' : '' }],
-    ...(pulls.failures.length ? [] : [['Failures', 'none since the start']]),
+    ...(pulls.failures.length ? [] : [['Failures', 'none']]),
     ...pulls.failures.map(({ zone, reason, count: times }) => [`Failed: ${zone} ${reason}`, count(times), { class: 'warn' }]),
   ]));
   fillRows(find('zones'), stats.zones.map((it) => [
