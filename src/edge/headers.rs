@@ -180,7 +180,8 @@ pub fn size_lines<'a>(
     whole: u64,
 ) -> impl Iterator<Item = Line<'a>> + use<'a> {
     let (length, part) = match status {
-        304 => (None, None),
+        // RFC 9110 §8.6: with 204 there is none.
+        204 | 304 => (None, None),
         206 => {
             let part = Value::Part {
                 first: range.start,
@@ -271,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_says_its_own_length_and_a_304_none() {
+    fn a_part_says_its_own_length_and_what_has_no_body_none() {
         let lines = |status, range| -> Vec<String> {
             size_lines(status, &range, 10)
                 .map(|(name, value)| format!("{name}: {}", text(value)))
@@ -282,6 +283,8 @@ mod tests {
             ["content-length: 3", "content-range: bytes 2-4/10"]
         );
         assert_eq!(lines(200, 0..10), ["content-length: 10"]);
-        assert!(lines(304, 0..0).is_empty());
+        for status in [204, 304] {
+            assert!(lines(status, 0..0).is_empty());
+        }
     }
 }

@@ -257,6 +257,8 @@ impl Server<'_> {
         let _ = head.set_status(code);
         let told = exchange.head.headers.get(CONTENT_LENGTH).cloned();
         let is_head = self.visit.request.is_head();
+        let is_bodiless = matches!(code, 204 | 304);
+        let told = told.filter(|_| !is_bodiless);
         let length = told.filter(|_| is_head || exchange.head.length().is_some());
         if let Some(length) = &length {
             insert(&mut head, CONTENT_LENGTH, length.clone());
@@ -295,7 +297,8 @@ impl Server<'_> {
             };
             if let Some(head) = begun.take() {
                 record.status = code;
-                sender.head(head, length.is_some() || is_head).await?;
+                let has_length = length.is_some() || is_head || is_bodiless;
+                sender.head(head, has_length).await?;
             }
             if count == 0 || is_head {
                 if let Some(passing) = &passing {

@@ -18,6 +18,7 @@ use super::exchange::Exchange;
 use super::failure::Trouble;
 use super::health::Ask;
 use super::interim::Interims;
+use super::keep::MOST_RESTING;
 use super::probe::probe;
 use super::reason::Reasons;
 use super::sigv4::Signer;
@@ -49,6 +50,8 @@ pub struct Origin {
     passes: Arc<Semaphore>,
     /// Of these, those of one viewer's address: half.
     per_address: Arc<PerAddress>,
+    /// Places of connections that rest before they are used again.
+    pub(super) resting: Arc<Semaphore>,
     pub(super) reasons: Reasons,
     pub(super) complaints: Complaints,
     failures: [AtomicU64; Failure::ALL.len()],
@@ -79,6 +82,7 @@ impl Origin {
             places: Arc::new(Semaphore::new(settings.max_pulls)),
             passes: Arc::new(Semaphore::new(most_passes(settings.max_pulls))),
             per_address: PerAddress::new(settings.max_pulls.div_ceil(2)),
+            resting: Arc::new(Semaphore::new(MOST_RESTING)),
             reasons: Reasons::default(),
             complaints: Complaints::default(),
             asked_to_wait: Mutex::default(),
@@ -266,8 +270,9 @@ impl Origin {
                 Ok(Ok(())) => return Ok(exchange),
                 // A kept connection that the origin has closed meanwhile is no
                 // sign of trouble: a fresh one does not count as another try.
-                // Not another kept one: it may be this request that ends them.
-                Ok(Err(Failure::Reset)) if reused => kept_too = false,
+                // Not another kept one: it may be this request that ends them. What is
+                // no answer may be the rest of the one before.
+                Ok(Err(Failure::Reset | Failure::BadResponse)) if reused => kept_too = false,
                 Ok(Err(failure)) => return Err(failure.into()),
                 Err(_) => return Err(Failure::FirstByteTimeout.into()),
             }

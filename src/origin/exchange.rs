@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::client::Origin;
 use super::interim::{Interim, Interims};
+use super::keep::{Keep, rest};
 use super::response::{Chunked, MAX_HEAD_BYTES};
 use super::s3_error::MAX_ERROR_BYTES;
 use super::{Failure, Framing, Head, Request, entity_tag};
@@ -28,6 +29,7 @@ pub struct Exchange {
     /// What was read beyond the head, or beyond a chunk's framing.
     ahead: BytesMut,
     body: BodyState,
+    keep: Keep,
     place: Option<OwnedSemaphorePermit>,
     /// The endpoint and the key of a body of which nothing is told yet.
     of: Option<(usize, u64)>,
@@ -65,6 +67,7 @@ impl Exchange {
             stream: Some(stream),
             ahead: BytesMut::new(),
             body: BodyState::Close,
+            keep: Keep::Now,
             place: None,
             of: None,
             index: None,
@@ -156,6 +159,7 @@ impl Exchange {
                     Framing::Chunked => BodyState::Chunked(Chunked::Size),
                     Framing::Close => BodyState::Close,
                 };
+                self.keep = Keep::of(head.status, to_head_request);
                 self.head = head;
                 return Ok(());
             }
@@ -316,8 +320,13 @@ impl Exchange {
         if !reusable || self.head.status == 0 {
             return;
         }
-        if let Some(stream) = self.stream.take() {
-            self.origin.release(stream, &self.peer);
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        match self.keep {
+            Keep::Now => self.origin.release(stream, &self.peer),
+            Keep::AfterRest => rest(&self.origin, stream, self.peer.clone()),
+            Keep::Never => {}
         }
     }
 }

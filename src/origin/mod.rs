@@ -13,6 +13,7 @@ mod exchange;
 mod failure;
 mod health;
 mod interim;
+mod keep;
 mod open;
 mod own_xml;
 mod places;

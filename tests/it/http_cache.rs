@@ -24,6 +24,37 @@ async fn get(edge: &TestEdge, path: &str, headers: &[(&str, &str)]) -> Reply {
     edge.send("GET", path, headers).await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_a_body_has_no_length_and_no_chunks() {
+    for (status, rule) in [(204, "max-age=60"), (204, "no-store"), (304, "no-store")] {
+        let origin = origin().await;
+        let headers = [("cache-control", rule)];
+        origin.on(
+            "/none",
+            Arc::new(move |_: &SeenRequest| answer(status, "", &headers)),
+        );
+        for lane in [true, false] {
+            let mut setup = Setup::http(origin.addr());
+            setup.cache = "policy = \"origin\"\n".into();
+            setup.lane = lane;
+            let edge = setup.start().await;
+            let mut connection = Connection::open(edge.http()).await;
+            for _ in 0..3 {
+                // To a part of it the condition goes along.
+                let asked = [("range", "bytes=0-1"), ("if-none-match", "\"e\"")];
+                let asked = if status == 304 { &asked[..] } else { &[] };
+                connection.send("GET", "/none", asked).await;
+                let reply = connection.reply("GET").await;
+                let told = ["content-length", "transfer-encoding"].map(|name| reply.header(name));
+                if reply.status == status {
+                    assert_eq!(told, [None, None], "{status} {rule}, lane: {lane}");
+                }
+                assert!(status != 204 || reply.status == 204);
+            }
+        }
+    }
+}
+
 /// Answers that follow each other; the last one stays.
 fn in_turn(origin: &DevOrigin, path: &str, answers: Vec<Answer>) {
     let turn = AtomicUsize::new(0);

@@ -37,6 +37,7 @@ mod files;
 mod http2;
 mod http_cache;
 mod interim;
+mod kept_connections;
 mod kinds;
 mod lane;
 mod limits;

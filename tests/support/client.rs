@@ -110,7 +110,10 @@ impl Connection {
         let headers = lines
             .filter_map(|line| line.split_once(": "))
             .map(|(n, v)| (n.to_owned(), v.to_owned()));
-        (status.expect("a status line"), headers.collect())
+        let Some(status) = status else {
+            panic!("no status line: {text:?}")
+        };
+        (status, headers.collect())
     }
 
     pub async fn reply(&mut self, method: &str) -> Reply {
