@@ -92,7 +92,9 @@ impl Server<'_> {
                 self.again(sender, record).await
             }
             // By now it is known that it comes in slices.
-            Arrival::Handed(Bypass::TooLarge, _) if self.query.first_of_slices().is_some() => {
+            Arrival::Handed(Bypass::TooLarge, open) if self.query.first_of_slices().is_some() => {
+                // Its place at the origin is the slice's.
+                drop(open);
                 self.again(sender, record).await
             }
             Arrival::Handed(reason, exchange) => {

@@ -340,3 +340,28 @@ async fn replicas_with_one_tag_and_dates_of_their_own_are_one_state() {
     }
     assert_eq!(asked(&origin).values().max(), Some(&1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_look_at_a_large_file_keeps_no_place_from_its_slices() {
+    let origin = origin().await;
+    for number in 0..8 {
+        let key = format!("/media/film{number}.mp4");
+        origin.put_generated(&key, LENGTH, SEED);
+    }
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "16MiB";
+    setup.origin += "max_pulls = 2\nqueue_timeout = \"60s\"\n";
+    let edge = setup.start().await;
+    let viewers = (0..8).map(async |number| {
+        let range = [("Range", "bytes=0-99")];
+        edge.get_with(&format!("/film{number}.mp4"), &range).await
+    });
+    let all = futures_util::future::join_all(viewers);
+    let soon = tokio::time::timeout(std::time::Duration::from_secs(20), all);
+    for reply in soon
+        .await
+        .expect("nobody waits for a place that stands idle")
+    {
+        assert_eq!((reply.status, reply.body), (206, bytes(SEED, 0..100)));
+    }
+}
