@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use moka::sync::Cache;
 
 use super::key::Key;
-use crate::hls::Kind;
+use crate::hls::{Kind, Mark, Window};
 use crate::path::CanonicalPath;
 
 /// Entries of each memory here.
@@ -30,15 +30,6 @@ pub struct Live {
     missing: Cache<Place, Option<Instant>>,
     /// Where each playlist stood last, and when that came.
     windows: Cache<Key, (Window, Instant)>,
-}
-
-/// The segments of a playlist, by number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// EXT-X-MEDIA-SEQUENCE.
-    pub first: u64,
-    /// Behind the last one.
-    pub next: u64,
 }
 
 /// A folder with media of a live stream.
@@ -217,19 +208,27 @@ impl Live {
         ended.is_some_and(|ended| ended >= stored_at)
     }
 
-    /// Notes where a playlist stands. True where its first or its last segment
-    /// has gone backwards (RFC 8216 §6.2.2 forbids it): another broadcast under
-    /// the names of the one before. Of one key alone: its pulls follow each
-    /// other, while those of several delivery directives overtake.
-    pub fn goes_backwards(&self, key: &Key, window: Window, now: Instant) -> bool {
+    /// Notes where a playlist stands. True where it stands before where it stood,
+    /// or what was its last segment is another one (`mark` is that of a number):
+    /// another broadcast under the names of the one before. Of one key alone: its
+    /// pulls follow each other, while those of several delivery directives overtake.
+    pub fn begins_anew(
+        &self,
+        key: &Key,
+        window: Window,
+        mark: impl Fn(u64) -> Option<Mark>,
+        now: Instant,
+    ) -> bool {
         let before = self.windows.get(key);
         self.windows.insert(key.clone(), (window, now));
-        before.is_some_and(|(before, _)| window.is_behind(before))
+        before.is_some_and(|(before, _)| {
+            window.is_behind(&before) || window.contradicts(&before, mark)
+        })
     }
 
-    /// The same of playlists that pass to their viewers, one beside the other: one
-    /// that was asked for behind the last is newer; of another, which may end
-    /// behind a newer one, a whole window tells.
+    /// The same of playlists that pass to their viewers, one beside the other, and
+    /// may name other segments to each: one that was asked for behind the last is
+    /// newer; of another, which may end behind a newer one, a whole window tells.
     pub fn jumps_backwards(
         &self,
         key: &Key,
@@ -239,7 +238,7 @@ impl Live {
     ) -> bool {
         let before = self.windows.get(key);
         let jumps = before.is_some_and(|(before, came)| match asked_at > came {
-            true => window.is_behind(before),
+            true => window.is_behind(&before),
             false => window.next <= before.first,
         });
         let is_newer =
@@ -251,12 +250,6 @@ impl Live {
     }
 }
 
-impl Window {
-    fn is_behind(self, before: Self) -> bool {
-        self.first < before.first || self.next < before.next
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -265,6 +258,14 @@ mod tests {
 
     fn path(text: &str) -> CanonicalPath {
         CanonicalPath::parse(text).expect("a path")
+    }
+
+    fn window(first: u64, next: u64) -> Window {
+        Window {
+            first,
+            next,
+            ..Window::default()
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "any instant will do")]
@@ -312,7 +313,7 @@ mod tests {
         let (live, now) = (Live::default(), Clock::default().monotonic());
         let key = |text| Key::new(1, false, &path(text), [], NO_HEADERS);
         let back =
-            |first, next| live.goes_backwards(&key("/v/a.m3u8"), Window { first, next }, now);
+            |first, next| live.begins_anew(&key("/v/a.m3u8"), window(first, next), |_| None, now);
         let sliding = [(3, 6), (4, 7), (4, 7), (0, 1), (1, 4)];
         let said = sliding.map(|(first, next)| back(first, next));
         assert_eq!(said, [false, false, false, true, false]);
@@ -320,9 +321,9 @@ mod tests {
         let growing = [(1, 90), (1, 3), (1, 4)];
         let said = growing.map(|(first, next)| back(first, next));
         assert_eq!(said, [false, true, false]);
-        let other = Window { first: 0, next: 1 };
+        let other = window(0, 1);
         assert!(
-            !live.goes_backwards(&key("/v/b.m3u8"), other, now),
+            !live.begins_anew(&key("/v/b.m3u8"), other, |_| None, now),
             "another playlist"
         );
     }
@@ -342,7 +343,7 @@ mod tests {
             (0, 5, 9, 11, true),
         ];
         for (first, next, asked, came, want) in table {
-            let window = Window { first, next };
+            let window = window(first, next);
             let found = live.jumps_backwards(&key, window, at(asked), at(came));
             assert_eq!(found, want, "{window:?}");
         }

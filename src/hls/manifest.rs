@@ -1,16 +1,25 @@
-//! Pure: the two attributes of a DASH manifest that decide its lifetime.
+//! Pure: the attributes of a DASH manifest that decide its lifetime and that of
+//! its media.
 
 use std::time::Duration;
 
-use super::{MAX_TARGET, Pace};
+use super::{MAX_TARGET, Mark, Pace};
 
 /// Where a dynamic manifest names no update period.
 const UNKNOWN_PERIOD: Duration = Duration::from_secs(2);
+
+/// A longer segment is not believed.
+const MAX_SEGMENT: Duration = Duration::from_secs(10);
 
 /// The facts of one MPD body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manifest {
     pub pace: Pace,
+    /// How long its media are what they are at least: a segment's longest duration,
+    /// where that is told. The period in which it is updated says nothing of them.
+    pub target: Duration,
+    /// Of `availabilityStartTime`: another broadcast has another.
+    pub start: Option<Mark>,
 }
 
 impl Manifest {
@@ -36,13 +45,21 @@ impl Manifest {
         let end = memchr::memchr(b'>', element)?;
         let element = std::str::from_utf8(&element[..end]).ok()?;
         if attribute(element, "type") != Some("dynamic") {
-            return Some(Self { pace: Pace::Ended });
+            return Some(Self {
+                pace: Pace::Ended,
+                target: MAX_SEGMENT,
+                start: None,
+            });
         }
-        let period = attribute(element, "minimumUpdatePeriod").and_then(parse_duration);
+        let duration = |name| attribute(element, name).and_then(parse_duration);
+        let period = duration("minimumUpdatePeriod").unwrap_or(UNKNOWN_PERIOD);
+        let segment = duration("maxSegmentDuration").unwrap_or(MAX_SEGMENT);
         Some(Self {
             pace: Pace::Live {
-                target: period.unwrap_or(UNKNOWN_PERIOD).min(MAX_TARGET),
+                target: period.min(MAX_TARGET),
             },
+            target: period.min(segment).min(MAX_SEGMENT),
+            start: attribute(element, "availabilityStartTime").map(Mark::of_name),
         })
     }
 }

@@ -37,6 +37,8 @@ pub struct Playlist {
     /// Of a media playlist: EXT-X-MEDIA-SEQUENCE, 0 where there is none (RFC 8216
     /// §4.3.3.2).
     pub sequence: u64,
+    /// EXT-X-DISCONTINUITY-SEQUENCE, the same.
+    pub discontinuity: u64,
     /// How many segments it has, those that a delta update skips included.
     pub segments: u64,
     /// The last 16 URIs of segments, parts and initialisation
@@ -59,7 +61,7 @@ pub fn lines(body: &[u8]) -> impl Iterator<Item = &str> {
 }
 
 /// The lines that are not empty.
-fn trimmed(body: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn trimmed(body: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     lines.filter(|line| !line.is_empty())
 }
@@ -76,6 +78,7 @@ impl Playlist {
         let after = behind_first_tag(body)?;
         let (mut ended, mut multivariant, mut parts) = (false, false, false);
         let (mut target, mut sequence, mut segments) = (None, 0, 0u64);
+        let mut discontinuity = 0;
         let (mut key_uris, mut hint_uris, mut map_uris) = (Vec::new(), Vec::new(), Vec::new());
         for line in after.split(|byte| *byte == b'\n') {
             let line = line.trim_ascii_end();
@@ -83,6 +86,8 @@ impl Playlist {
                 target = parse_seconds(value);
             } else if let Some(value) = line.strip_prefix(b"#EXT-X-MEDIA-SEQUENCE:") {
                 sequence = parse_number(value).unwrap_or_default();
+            } else if let Some(value) = line.strip_prefix(b"#EXT-X-DISCONTINUITY-SEQUENCE:") {
+                discontinuity = parse_number(value).unwrap_or_default();
             } else if line.starts_with(b"#EXTINF:") {
                 segments += 1;
             } else if let Some(value) = line.strip_prefix(b"#EXT-X-SKIP:SKIPPED-SEGMENTS=") {
@@ -117,6 +122,7 @@ impl Playlist {
             hint_uris,
             map_uris,
             sequence,
+            discontinuity,
             segments,
         })
     }

@@ -12,9 +12,8 @@ use super::reading::Reading;
 use crate::cache::cache_control::{CacheControl, date};
 use crate::cache::head::{HeadFacts, render};
 use crate::cache::lifetime::{self, Answer, Bypass, Lifetime};
-use crate::cache::live::Window;
 use crate::clock::unix_seconds;
-use crate::hls::{Kind, Manifest, Pace, Playlist};
+use crate::hls::{Kind, Manifest, Mark, Pace, Playlist, Window};
 use crate::origin::{Failure, Framing, Head};
 use crate::path::CanonicalPath;
 use crate::zone::{CachePolicy, CacheRules, Zone};
@@ -106,6 +105,8 @@ fn delta_seconds(value: &HeaderValue) -> Option<u64> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
     pub pace: Option<Pace>,
+    /// How long live media are what they are at least.
+    pub target: Option<Duration>,
     /// URIs of keys, and of parts that are not there yet.
     pub keys: Vec<String>,
     pub hints: Vec<String>,
@@ -122,21 +123,38 @@ pub fn told(kind: Kind, body: &Reading) -> Told {
     match kind {
         Kind::Playlist => Playlist::scan(text).map_or_else(Told::default, |playlist| Told {
             pace: Some(playlist.pace),
+            target: None,
+            // Of a part of it the segments cannot be counted.
+            window: (playlist.pace != Pace::Multivariant && !body.cut)
+                .then(|| window(&playlist, text)),
             keys: playlist.key_uris,
             hints: playlist.hint_uris,
             maps: playlist.map_uris,
-            // Of a part of it the segments cannot be counted.
-            window: (playlist.pace != Pace::Multivariant && !body.cut).then(|| Window {
-                first: playlist.sequence,
-                next: playlist.sequence.saturating_add(playlist.segments),
-            }),
             newest: playlist.newest,
         }),
-        Kind::Manifest => Told {
-            pace: Manifest::scan(text).map(|manifest| manifest.pace),
+        Kind::Manifest => Manifest::scan(text).map_or_else(Told::default, |manifest| Told {
+            pace: Some(manifest.pace),
+            target: Some(manifest.target),
+            window: manifest.start.map(|start| Window {
+                next: 1,
+                last: Some(start),
+                ..Window::default()
+            }),
             ..Told::default()
-        },
+        }),
         _ => Told::default(),
+    }
+}
+
+fn window(playlist: &Playlist, text: &[u8]) -> Window {
+    let first = playlist.sequence;
+    let next = first.saturating_add(playlist.segments);
+    let last = next.checked_sub(1);
+    Window {
+        first,
+        next,
+        discontinuity: playlist.discontinuity,
+        last: last.and_then(|last| Mark::of_segment(text, first, last)),
     }
 }
 

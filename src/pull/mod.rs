@@ -144,7 +144,7 @@ pub struct Counts {
     pub over_budget: AtomicU64,
     /// Bodies that were cut and went on.
     pub resumed: AtomicU64,
-    /// Live playlists whose sequence went backwards.
+    /// Live playlists that turned out to be of another broadcast.
     pub live_restarts: AtomicU64,
 }
 

@@ -12,7 +12,7 @@ use super::reference::References;
 use crate::cache::key::Key;
 use crate::cache::live::Named;
 use crate::cache::purge::{Mode, Purge};
-use crate::hls::{Kind, Pace, files, folders, lines, uris};
+use crate::hls::{Kind, Mark, Pace, Window, files, folders, lines, uris};
 use crate::path::CanonicalPath;
 use crate::zone::Zone;
 
@@ -45,8 +45,14 @@ impl News<'_> {
     /// Reads one that has landed; the media that it names, newest last.
     pub(super) fn landed(&self, told: &Told, body: &[u8]) -> Vec<CanonicalPath> {
         let (live, now) = (&self.pulls.store.live, self.pulls.clock.monotonic());
-        let backwards = |window| live.goes_backwards(self.key, window, now);
-        let begins_anew = told.window.is_some_and(backwards);
+        let anew = |window: Window| {
+            let mark = |number| match self.kind {
+                Kind::Manifest => window.last,
+                _ => Mark::of_segment(body, window.first, number),
+            };
+            live.begins_anew(self.key, window, mark, now)
+        };
+        let begins_anew = told.window.is_some_and(anew);
         self.take(told, body, begins_anew)
     }
 
@@ -62,7 +68,7 @@ impl News<'_> {
                     self.tell(told);
                 }
                 let folders = self.folders(&references, body);
-                self.note_folders(folders, target, begins_anew);
+                self.note_folders(folders, told.target.unwrap_or(target), begins_anew);
                 self.note_kinds(&references, lines(body), Named::LiveMedia);
                 for path in &media {
                     self.note(path.clone(), Named::LiveMedia);
@@ -140,7 +146,12 @@ impl News<'_> {
             true => "its media stay, as names_never_return says",
             false => "its media are confirmed anew",
         };
-        tracing::warn!(zone, path, at, "a live playlist went backwards: {done}");
+        tracing::warn!(
+            zone,
+            path,
+            at,
+            "another broadcast has begun under the names of a live one: {done}"
+        );
     }
 
     /// Where the media of a live playlist are. What was stored there before it
@@ -161,7 +172,8 @@ impl News<'_> {
 
     fn folders(&self, references: &References<'_>, body: &[u8]) -> Vec<String> {
         let mut found = vec![self.path.folder().to_owned()];
-        for folder in folders(self.kind, body, MAX_FOLDERS) {
+        let put = |reference| references.put(reference);
+        for folder in folders(self.kind, body, MAX_FOLDERS, put) {
             // Any name in it does.
             let inside = references.path(&format!("{folder}x"));
             let folder = inside.map(|path| path.folder().to_owned());

@@ -1,6 +1,8 @@
 //! Pure: which path of its own zone a playlist names by a reference, as players
 //! read it.
 
+use std::borrow::Cow;
+
 use crate::hls::Variables;
 use crate::path::{CanonicalPath, encode_unsafe};
 use crate::token::Target;
@@ -25,9 +27,14 @@ impl<'p> References<'p> {
         }
     }
 
+    /// A reference with the values of variables put in.
+    pub fn put<'r>(&self, reference: &'r str) -> Cow<'r, str> {
+        self.variables.put(reference)
+    }
+
     /// `None` for another host, another scheme or a bad path.
     pub fn path(&self, reference: &str) -> Option<CanonicalPath> {
-        let whole = self.variables.put(reference);
+        let whole = self.put(reference);
         let reference = encode_unsafe(self.without_host(&whole)?);
         if reference.starts_with(BLOCK) {
             return Target::parse_with(&reference, self.zone.empty_segments)

@@ -150,7 +150,7 @@ impl Metrics {
         add(Box::new(purged.clone()))?;
         let live_restarts = IntCounter::new(
             "warren_live_restarts_total",
-            "Live playlists whose media sequence went backwards.",
+            "Live playlists that turned out to be of another broadcast.",
         )?;
         add(Box::new(live_restarts.clone()))?;
         let spans_dropped = IntCounter::new(
