@@ -70,7 +70,10 @@ fn is_ours(name: &HeaderName) -> bool {
 /// was verified.
 pub fn is_of_an_edge(name: &HeaderName) -> bool {
     let text = &*plain(name);
-    EDGE_PREFIXES.iter().any(|prefix| text.starts_with(prefix)) || EDGE_NAMES.contains(&text)
+    EDGE_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+        || EDGE_PARTS.iter().any(|part| text.contains(part))
+        || text.ends_with("-ip")
+        || EDGE_NAMES.contains(&text)
 }
 
 /// To CGI and its kin `X_Real_IP` is `X-Real-IP` (RFC 3875 §4.1.18).
@@ -93,7 +96,6 @@ const EDGE_PREFIXES: &[&str] = &[
     "x-container-",
     "x-cos-",
     "x-envoy-",
-    "x-forwarded-",
     "x-goog-",
     "x-middleware-",
     "x-minio-",
@@ -108,10 +110,13 @@ const EDGE_PREFIXES: &[&str] = &[
     "x-wsgi-",
 ];
 
+/// Every vendor has a name of its own for who is behind a proxy: these stand in
+/// most of them, and others end with `-ip`.
+const EDGE_PARTS: &[&str] = &["client-ip", "clientip", "forwarded", "ip-authorization"];
+
 /// Whole names, in the order of what they say: how the request came here, its
 /// path and host, its method, its client.
 const EDGE_NAMES: &[&str] = &[
-    "forwarded",
     "via",
     "front-end-https",
     "x-proto",
@@ -122,7 +127,6 @@ const EDGE_NAMES: &[&str] = &[
     "ssl-client-cert",
     "ssl-client-verify",
     "x-url-scheme",
-    "x-forwarded",
     "x-arr-ssl",
     "proxy",
     "proxy-host",
@@ -163,26 +167,11 @@ const EDGE_NAMES: &[&str] = &[
     "x-http-method-override",
     "x-method",
     "x-method-override",
-    "ali-cdn-real-ip",
-    "cf-connecting-ip",
     "cf-connecting-ipv6",
-    "client-ip",
-    "fastly-client-ip",
-    "true-client-ip",
-    "proxy-client-ip",
-    "wl-proxy-client-ip",
-    "x-azure-clientip",
     "x-azure-socketip",
-    "x-client-ip",
-    "x-cluster-client-ip",
     "x-forward-for",
-    "x-proxyuser-ip",
-    "x-originating-ip",
-    "x-real-ip",
     "x-remote-addr",
-    "x-remote-ip",
     "x-coming-from",
-    "forwarded-for",
     "remote-addr",
     "client-cert",
     "client-cert-chain",
@@ -191,6 +180,7 @@ const EDGE_NAMES: &[&str] = &[
     "x-origin-path",
     "x-script-path",
     "x-real-host",
+    "x-requested-host",
     "x-server-name",
     "x-sendfile",
 ];
