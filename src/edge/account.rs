@@ -189,7 +189,7 @@ fn line<'a>(
             .country
             .as_ref()
             .and_then(|code| std::str::from_utf8(code).ok()),
-        method: request.method.as_str(),
+        method: request.method_name(),
         host: redact(&visitor.host),
         url: redact(&visitor.target),
         protocol: if request.version == Version::HTTP_2 {

@@ -10,6 +10,9 @@ use pingora::http::{RequestHeader, Version};
 
 use crate::clock::Clock;
 
+/// Of the methods that IANA lists the longest has 17 (UPDATEREDIRECTREF).
+const MOST_METHOD: usize = 20;
+
 /// A request's head and where it came from.
 pub struct Request<'r> {
     pub method: Method,
@@ -93,6 +96,15 @@ impl<'r> Request<'r> {
     /// GET or HEAD: what the cache answers.
     pub fn reads(&self) -> bool {
         self.method == Method::GET || self.method == Method::HEAD
+    }
+
+    /// As logs and traces have it: what is no method's name may be a piece of a
+    /// signed URL, from a request that begins in the middle of another.
+    pub fn method_name(&self) -> &str {
+        let name = self.method.as_str();
+        let of_one = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+        let is_one = name.len() <= MOST_METHOD && name.bytes().all(of_one);
+        if is_one { name } else { "-" }
     }
 
     pub fn is_head(&self) -> bool {

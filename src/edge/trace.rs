@@ -111,7 +111,7 @@ pub(super) fn end(
     let path = url.split('?').next().unwrap_or_default();
     let bytes = i64::try_from(record.bytes).unwrap_or(i64::MAX);
     let mut attributes = vec![
-        ("http.request.method", text(request.method.as_str())),
+        ("http.request.method", text(request.method_name())),
         (
             "http.response.status_code",
             Value::Whole(record.status.into()),

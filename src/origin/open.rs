@@ -236,6 +236,11 @@ impl Origin {
             let location = exchange.head.text(LOCATION);
             let next = place.follow(location, &settings.redirects, &host);
             place = next.map_err(redirected)?;
+            if !request.may_follow(settings, endpoint, &place) {
+                return Err(redirected(
+                    "a redirect to what is no object of the bucket".into(),
+                ));
+            }
             // It is read so that the connection can be used again.
             if timeout(DRAIN, exchange.drain()).await.is_ok() {
                 exchange.give_back();

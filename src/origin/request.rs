@@ -122,6 +122,23 @@ impl Request {
         }
     }
 
+    /// Whether a redirect leads to what may be asked for there: of a store to an
+    /// object below the same folder of the bucket, as any request of a viewer's
+    /// does; elsewhere it is the zone that has named the host.
+    pub fn may_follow(&self, settings: &Settings, from: &Endpoint, place: &Place) -> bool {
+        if !settings.is_s3() || !from.is_same_host(&place.endpoint) {
+            return true;
+        }
+        let own = self.place(settings, from).target;
+        let key = encode(self.path.as_str());
+        let folder = own.strip_suffix(&*key);
+        let object = folder.and_then(|folder| place.target.strip_prefix(folder));
+        // A query is another operation.
+        let object = object.filter(|path| !path.contains('?'));
+        let object = object.and_then(|path| CanonicalPath::parse(path).ok());
+        object.is_some_and(|path| names_object(&settings.kind, &path))
+    }
+
     fn target(&self, settings: &Settings, path: &str) -> String {
         match settings.is_s3() || self.query.is_empty() {
             true => path.to_owned(),

@@ -118,6 +118,53 @@ async fn a_redirect_of_a_store_takes_no_signature_to_another_host() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_of_a_store_leads_to_an_object_of_the_bucket_or_nowhere() {
+    let origin = DevOrigin::start(DevOriginOptions {
+        anonymous_buckets: vec!["media".into(), "other".into()],
+        ..DevOriginOptions::default()
+    })
+    .await
+    .expect("the origin starts");
+    for key in ["/media/f/w/b.ts", "/media/out.ts", "/other/f/b.ts"] {
+        origin.put(key, "segment", "video/mp2t");
+    }
+    let table = [
+        ("/media/f/w/b.ts", true),
+        ("w/b.ts", true),
+        ("/media/?list-type=2&prefix=", false),
+        ("/media/f/", false),
+        ("/media/f/w/b.ts?acl", false),
+        ("?acl", false),
+        ("/media/f//", false),
+        ("/media/f/../out.ts", false),
+        ("/media/f/%2e%2e/out.ts", false),
+        ("/media/out.ts", false),
+        ("/other/f/b.ts", false),
+    ];
+    for (number, (location, _)) in table.iter().enumerate() {
+        let from = format!("/media/f/r{number}.ts");
+        leads(&origin, &from, 307, (*location).to_owned());
+    }
+    let mut setup = Setup::s3(origin.addr());
+    setup.token = "required = false\n".into();
+    setup.origin += "redirects = [\"127.0.0.1\"]\nprefix = \"/f\"\n";
+    let edge = setup.start().await;
+    for (number, (location, good)) in table.into_iter().enumerate() {
+        let before = origin.requests().len();
+        let want = if good {
+            (200, b"segment".to_vec())
+        } else {
+            (502, b"502 Bad Gateway\n".to_vec())
+        };
+        let told = get(&edge, &format!("/r{number}.ts")).await;
+        assert_eq!(told.0, want.0, "{location}");
+        assert!(!good || told == want, "{location}");
+        let asked = origin.requests().len() - before;
+        assert_eq!(asked, 1 + usize::from(good), "{location}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_follows_a_redirect_unless_the_zone_says_so() {
     let origin = plain().await;
     leads(&origin, "/b.ts", 302, "/a.ts".into());

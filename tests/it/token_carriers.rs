@@ -319,3 +319,28 @@ async fn no_token_goes_to_the_origin_of_a_zone_that_has_keys_and_asks_for_none()
         assert_eq!(asked.target, "/a.ts", "{method}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_begins_within_a_signed_url_leaves_no_token_in_the_log() {
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    let folder = TempDir::new().expect("a folder");
+    let log = folder.path().join("access.log");
+    let mut setup = Setup::s3(origin.addr());
+    setup.log = format!(
+        "access = \"json\"\naccess_file = {:?}",
+        log.display().to_string()
+    );
+    let edge = setup.start().await;
+    let target = signed(&edge.clock, "/a.ts");
+    let token = &target[target.find("HS256-").expect("a token")..][..49];
+    assert_eq!(edge.send(token, "/x", &[]).await.status, 405);
+    assert_eq!(edge.send("PROPFIND", "/x", &[]).await.status, 405);
+    let lines = lines(&folder, 2).await;
+    for (line, method) in lines.iter().zip(["-", "PROPFIND"]) {
+        let told: Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(told["method"], method);
+        assert!(!holds(line, token), "{line}");
+    }
+}
