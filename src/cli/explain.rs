@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::json;
 
 use super::edges::Edges;
-use super::key::KeySource;
+use super::key::{KeySource, key_is_there};
 use super::sign::FARTHEST;
 use super::{REFUSED, say, usage};
 use crate::block::Blocks;
@@ -32,7 +32,7 @@ Examples:
 With --config it judges as the edge does: its rules, its keys, and what is taken
 down and revoked in [admin] state_dir.
 Exit code 0: allowed. 1: refused; the reason is one of the names in
-docs/tokens.md. 2: wrong usage.")]
+docs/reference/tokens.md. 2: wrong usage.")]
 pub struct Arguments {
     /// The URL (or just its path and query) as a viewer would request it.
     url: String,
@@ -147,6 +147,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             Err(why) => return usage(&why),
         },
     };
+    if let (Some(zone), Some(policy)) = (&zone, &policy) {
+        let mut keys = policy.keys.iter().map(|key| key_is_there(zone, key));
+        if let Err(why) = keys.try_for_each(|there| there) {
+            return usage(&why);
+        }
+    }
     let policy = policy.map(|policy| arguments.adjust(policy));
     let (takedowns, revocations, blocks) = match kept(state_dir.as_deref()) {
         Ok(kept) => kept,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::read;
-use crate::config::{Config, Environment, odd_edges, open_to_others, too_short};
+use crate::config::{ABSENT, Config, Environment, odd_edges, open_to_others, too_short};
 use crate::token::Key;
 use crate::zone::Zone;
 
@@ -23,7 +23,8 @@ pub struct KeySource {
     /// The variable that holds the key [default: CDN_SECURITY_KEY].
     #[arg(long, value_name = "NAME", conflicts_with = "config")]
     pub key_env: Option<String>,
-    /// A configuration file, whose zone has the keys.
+    /// A configuration file, whose zone has the keys; its other secrets need not be
+    /// there.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -56,9 +57,12 @@ impl KeySource {
         Key::new("command line", secret.as_bytes()).ok_or_else(|| "the key is empty".to_owned())
     }
 
+    /// Of its secrets only the keys of the zone that is asked for need to be there
+    /// ([`key_is_there`]): who signs does not hold those of the store.
     pub fn load_config(&self, environment: &Environment) -> Option<Result<Config, String>> {
         let path = self.config.as_ref()?;
-        Some(Config::load(path, environment).map_err(|problems| problems.to_string()))
+        let environment = environment.clone().lenient();
+        Some(Config::load(path, &environment).map_err(|problems| problems.to_string()))
     }
 }
 
@@ -68,6 +72,18 @@ pub fn secret_in(file: &Path) -> Result<String, String> {
         eprintln!("warning: {doubt}");
     }
     Ok(read(file)?.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Whether a zone's key came from where the configuration says.
+pub fn key_is_there(zone: &Zone, key: &Key) -> Result<(), String> {
+    match key.begins_with(ABSENT) {
+        false => Ok(()),
+        true => Err(format!(
+            "the security key {:?} of the zone {:?} is not there: set the variable, or let the file be \
+             read, that its token.keys names",
+            key.name, zone.name
+        )),
+    }
 }
 
 /// A zone by its name; without one, the only zone.

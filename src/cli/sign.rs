@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::key::{KeySource, zone_of};
+use super::key::{KeySource, key_is_there, zone_of};
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::{Environment, parse_duration};
@@ -184,8 +184,8 @@ fn find_key(
         .as_ref()
         .map(|policy| policy.keys.as_slice())
         .unwrap_or_default();
-    keys.first()
-        .cloned()
-        .map(|key| (key, zone.empty_segments))
-        .ok_or_else(|| format!("the zone {:?} has no key", zone.name))
+    let none = || format!("the zone {:?} has no key", zone.name);
+    let key = keys.first().cloned().ok_or_else(none)?;
+    key_is_there(zone, &key)?;
+    Ok((key, zone.empty_segments))
 }

@@ -15,7 +15,7 @@ mod zone;
 
 pub use listen::Listen;
 pub use problem::{Problem, Problems};
-pub use secret::{Environment, odd_edges, open_to_others, too_short};
+pub use secret::{ABSENT, Environment, odd_edges, open_to_others, too_short};
 pub use server::{
     AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights, SyslogServer, Tracing,
 };

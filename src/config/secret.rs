@@ -9,31 +9,46 @@ use zeroize::Zeroizing;
 
 /// The process's variables, or a test's.
 #[derive(Clone, Default)]
-pub struct Environment(HashMap<String, String>);
+pub struct Environment {
+    variables: HashMap<String, String>,
+    lenient: bool,
+}
+
+/// Begins what stands for a secret that is not there: no key of anybody's.
+pub const ABSENT: &str = "this-secret-is-not-there:";
 
 impl Environment {
     #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
     pub fn of_process() -> Self {
-        Self(
-            std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect(),
-        )
+        let all = std::env::vars_os();
+        let text = all.filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        Self {
+            variables: text.collect(),
+            lenient: false,
+        }
+    }
+
+    /// For who needs some of a configuration's secrets: in place of one that is
+    /// not there, or may not be read, stands what begins with [`ABSENT`].
+    pub fn lenient(self) -> Self {
+        Self {
+            lenient: true,
+            ..self
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.variables.get(name).map(String::as_str)
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(k, v)| (k.to_owned(), v.to_owned()))
-                .collect(),
-        )
+        let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self {
+            variables: owned.into_iter().collect(),
+            lenient: false,
+        }
     }
 }
 
@@ -49,6 +64,7 @@ pub(super) fn from_env(
     name: &str,
 ) -> Result<Zeroizing<String>, NoSecret> {
     match environment.get(name) {
+        None if environment.lenient => Ok(Zeroizing::new(format!("{ABSENT}{name}"))),
         None => Err(NoSecret::Unset),
         Some("") => Err(NoSecret::Empty),
         Some(value) => Ok(Zeroizing::new(value.to_owned())),
@@ -56,8 +72,15 @@ pub(super) fn from_env(
 }
 
 /// The whole file, less one line break at its end (which editors add).
-pub(super) fn from_file(path: &Path) -> Result<Zeroizing<String>, NoSecret> {
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(NoSecret::Unreadable)?);
+pub(super) fn from_file(
+    environment: &Environment,
+    path: &Path,
+) -> Result<Zeroizing<String>, NoSecret> {
+    let text = match std::fs::read_to_string(path) {
+        Err(_) if environment.lenient => format!("{ABSENT}{}", path.display()),
+        text => text.map_err(NoSecret::Unreadable)?,
+    };
+    let text = Zeroizing::new(text);
     let value = text.strip_suffix('\n').unwrap_or(&text);
     let value = value.strip_suffix('\r').unwrap_or(value);
     if value.is_empty() {

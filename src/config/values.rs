@@ -284,7 +284,7 @@ impl Section<'_> {
                     self.warn("file", &doubt);
                 }
                 let place = format!("the file {}", path.display());
-                ("file", from_file(&path), place)
+                ("file", from_file(self.source.environment, &path), place)
             }
             _ => {
                 let hint = format!("write {{ env = \"NAME\" }} and put {what} into that variable");

@@ -34,7 +34,7 @@ impl Crowded {
         Crowded::ProxyHeader,
     ];
 
-    /// The metric label and the row of `docs/limits.md`.
+    /// The metric label and the row of `docs/reference/limits.md`.
     pub const fn name(self) -> &'static str {
         match self {
             Crowded::Node => "max_connections",

@@ -1,6 +1,7 @@
 //! The only place that writes a status for a refusal or an error. A viewer
 //! learns the status and the request id; the reason is in log and metric.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::header::{
@@ -134,10 +135,15 @@ fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
         .ok()
         .and_then(|code| code.canonical_reason())
         .unwrap_or("Error");
-    let body = match tell {
-        Some(reason) => format!("{status} {word}\n{reason}\n"),
-        None => format!("{status} {word}\n"),
-    };
+    let mut body = format!("{status} {word}\n");
+    if let Some(reason) = tell {
+        body.push_str(reason);
+        body.push('\n');
+    }
+    // What a viewer sees of it is what he can quote.
+    if status >= 400 {
+        let _ = writeln!(body, "Request {}", stamp.request_id);
+    }
     insert(
         &mut head,
         CONTENT_TYPE,

@@ -67,7 +67,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The log field, the metric label and the row of `docs/tokens.md`.
+    /// The log field, the metric label and the row of `docs/reference/tokens.md`.
     pub const fn name(self) -> &'static str {
         match self {
             Refused::UnknownHost => "unknown_host",
@@ -254,7 +254,7 @@ impl<'r> Visitor<'r> {
         }
     }
 
-    /// Decides, in the order of `docs/tokens.md`: target and path, zone rules,
+    /// Decides, in the order of `docs/reference/tokens.md`: target and path, zone rules,
     /// token.
     pub fn admit(&self, node: &Node, request: &Request<'_>) -> Result<Admitted<'_>, Refused> {
         if self.target.len() > node.listen.max_target {

@@ -20,7 +20,7 @@ pub enum Warmed {
     /// It was there, and fresh.
     Already(Arc<Object>),
     Pulled(Arc<Object>),
-    /// A name of docs/origin.md, or why it is not stored.
+    /// A name of docs/reference/origin.md, or why it is not stored.
     Failed(&'static str),
 }
 

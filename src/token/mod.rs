@@ -29,7 +29,7 @@ pub use verify::{Country, Evidence, Grant, parse_country};
 use crate::path::BadPath;
 
 /// Why a request is not let in. Each name is a log field, a metric label, the
-/// `reason` of `warren explain` and a row of `docs/tokens.md`.
+/// `reason` of `warren explain` and a row of `docs/reference/tokens.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
     /// The target has no canonical path.

@@ -46,6 +46,11 @@ pub struct Key {
 }
 
 impl Key {
+    /// Whether its secret begins so, as what stands for an absent one does.
+    pub fn begins_with(&self, beginning: &str) -> bool {
+        self.secret.starts_with(beginning.as_bytes())
+    }
+
     /// `None` for an empty secret: there is no unsigned fall-back.
     pub fn new(name: impl Into<String>, secret: &[u8]) -> Option<Self> {
         if secret.is_empty() {

@@ -294,6 +294,66 @@ fn a_short_key_of_the_command_line_is_warned_of_and_used() {
 }
 
 #[test]
+fn who_signs_or_explains_needs_the_zones_own_key_and_no_other_secret() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("warren.toml");
+    let other = "[[zone]]\nname = \"other\"\nid = 9\nhostnames = [\"other.test\"]\n[zone.token]\n\
+                 keys = [{ name = \"k\", env = \"OTHER_KEY\" }]\n[zone.origin]\nkind = \"s3\"\n\
+                 endpoints = [\"http://127.0.0.1:1\"]\nbucket = \"b\"\naccess_key = { env = \"NO_ID\" }\n\
+                 secret_key = { file = \"none\" }\n";
+    let first = GOOD.replace("hostnames = [\"*\"]", "id = 7\nhostnames = [\"cdn.test\"]");
+    std::fs::write(&file, format!("{first}\n{other}")).expect("written");
+    let warren = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_warren"));
+        let command = command
+            .env_clear()
+            .env("CDN_SECURITY_KEY", "0123456789abcdef");
+        let output = command.args(arguments).arg("--config").arg(&file).output();
+        let output = output.expect("the binary runs");
+        let text = [output.stdout, output.stderr].concat();
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&text).into_owned(),
+        )
+    };
+    let zone = first
+        .split("name = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let url = "https://cdn.test/a.ts";
+    let (code, signed) = warren(&["sign", url, "--ttl", "1h", "--zone", zone.expect("a name")]);
+    assert_eq!(code, Some(0), "{signed}");
+    let url = signed.lines().last().expect("a URL").trim().to_owned();
+    let (code, said) = warren(&["explain", &url]);
+    assert!(code == Some(0) && said.contains("allowed"), "{said}");
+    for (arguments, way) in [
+        (
+            vec!["sign", "/a.ts", "--ttl", "1h", "--zone", "other"],
+            "sign",
+        ),
+        (
+            vec![
+                "explain",
+                "https://other.test/a.ts?token=x&expires=1893456000",
+            ],
+            "explain",
+        ),
+    ] {
+        let (code, said) = warren(&arguments);
+        assert!(
+            code != Some(0) && said.contains("key \"k\" of the zone \"other\" is not there"),
+            "{way}: {said}"
+        );
+    }
+    // A node needs all of them.
+    let (code, said) = warren(&["check"]);
+    assert!(
+        code == Some(64) && said.contains("OTHER_KEY is not set"),
+        "{said}"
+    );
+}
+
+#[test]
 fn sign_makes_no_url_whose_end_was_written_in_milliseconds() {
     let sign = |more: &[&str]| warren(&[&["sign", "/a.ts"], more].concat());
     for expires in ["1893456000000", "18446744073709551615", "253402300800000"] {

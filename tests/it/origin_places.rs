@@ -151,14 +151,9 @@ async fn a_redirect_of_a_store_leads_to_an_object_of_the_bucket_or_nowhere() {
     let edge = setup.start().await;
     for (number, (location, good)) in table.into_iter().enumerate() {
         let before = origin.requests().len();
-        let want = if good {
-            (200, b"segment".to_vec())
-        } else {
-            (502, b"502 Bad Gateway\n".to_vec())
-        };
-        let told = get(&edge, &format!("/r{number}.ts")).await;
-        assert_eq!(told.0, want.0, "{location}");
-        assert!(!good || told == want, "{location}");
+        let (status, body) = get(&edge, &format!("/r{number}.ts")).await;
+        assert_eq!(status, if good { 200 } else { 502 }, "{location}");
+        assert!(!good || body == b"segment", "{location}");
         let asked = origin.requests().len() - before;
         assert_eq!(asked, 1 + usize::from(good), "{location}");
     }

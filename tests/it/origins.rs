@@ -28,7 +28,7 @@ fn both(first: &DevOrigin, second: &DevOrigin, more: &str) -> Setup {
 
 async fn get(edge: &TestEdge, path: &str) -> (u16, String) {
     let reply = edge.send("GET", path, &[]).await;
-    (reply.status, String::from_utf8_lossy(&reply.body).into())
+    (reply.status, reply.text())
 }
 
 async fn up(edge: &TestEdge, origin: &DevOrigin) -> bool {

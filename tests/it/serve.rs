@@ -169,9 +169,12 @@ async fn two_keys_live_side_by_side_and_only_the_operator_is_told_why() {
         );
     }
     let forged = target("another-key", &Options::default());
+    let refused = plain.send("GET", &forged, &[]).await;
+    let id = refused.header("cdn-requestid").expect("an id");
     assert_eq!(
-        plain.send("GET", &forged, &[]).await.body,
-        b"403 Forbidden\n"
+        String::from_utf8_lossy(&refused.body),
+        format!("403 Forbidden\nRequest {id}\n"),
+        "what a viewer can quote, and no reason"
     );
     let told = telling.send("GET", &forged, &[]).await;
     assert!(String::from_utf8_lossy(&told.body).contains("bad_signature"));

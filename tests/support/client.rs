@@ -25,6 +25,16 @@ impl Reply {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The body as text, less the request's id at the end of an error.
+    pub fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body).into_owned();
+        let id = format!("Request {}\n", self.header("cdn-requestid").unwrap_or("-"));
+        match text.strip_suffix(&id) {
+            Some(text) if self.status >= 400 => text.to_owned(),
+            _ => text,
+        }
+    }
+
     pub fn cache(&self) -> &str {
         self.header("cdn-cache").unwrap_or_default()
     }

@@ -181,7 +181,7 @@ impl Stage {
 }
 
 fn check(step: &Step, reply: &Reply, at: &str) {
-    let body = String::from_utf8_lossy(&reply.body);
+    let body = reply.text();
     let short: String = body.chars().take(200).collect();
     let at = format!("{at}: {} {:?} {short:?}", reply.status, reply.headers);
     if let Some(status) = step.status {
