@@ -210,12 +210,13 @@ const cards = Object.entries(FIGURES).map(([field, { format, least, ...more }]) 
     name: card.querySelector('h3').textContent, format, least, onRead: (text) => (readout.textContent = text ?? usual),
   });
   const show = () => {
-    const values = samples.map((sample) => sample[field]).filter((value) => value !== null);
+    const shown = lastSeconds(Number(find('window').value));
+    const values = shown.map((sample) => sample[field]).filter((value) => value !== null);
     const now = lastSeconds(60).map((sample) => sample[field]).findLast((value) => value !== null);
     const budget = more.budget?.(stats);
     showFigure(card.querySelector('.figure'), now === undefined ? more.none ?? 'no samples' : format(now));
     usual = budget ? `of ${format(budget)}` : values.length ? `peak ${format(Math.max(...values))}` : '';
-    chart.show(samples.map((sample) => [sample.at, sample[field]]), budget);
+    chart.show(shown.map((sample) => [sample.at, sample[field]]), budget);
   };
   return { show };
 });
@@ -258,8 +259,17 @@ const head = (text) => element('th', { scope: 'row' }, text);
 const number = (text, title) => element('td', { class: 'number', title }, text);
 const state = (good, text) => element('td', { class: good ? 'good' : 'bad' }, text);
 
+// Of the zone that was chosen.
+const chosen = (rows) => {
+  const zone = find('totals-zone').value;
+  return zone ? rows.filter((row) => row.zone === zone) : rows;
+};
+find('totals-zone').addEventListener('change', () => showTotals());
+find('window').addEventListener('change', () => showFigures());
+
 function showTotals() {
   const { config, memory, pulls } = stats, now = stats.started_at + stats.uptime_seconds;
+  find('counted-since').textContent = exact(stats.counted_since);
   find('edge').replaceChildren(...facts([
     ['State', stats.ready ? 'ready' : 'draining', { class: stats.ready ? 'good' : 'warn' }],
     ['Configuration', configuration(config), { class: config.last_reload_successful ? 'good' : 'bad' }],
@@ -274,19 +284,21 @@ function showTotals() {
     ['Collapsed', `${requests(pulls.collapsed)} rode one`],
     ['Resumed', count(pulls.resumed)],
     ['Over budget', count(pulls.over_budget), { class: pulls.over_budget ? 'warn' : '' }],
-    ...(pulls.failures.length ? [] : [['Failures', 'none']]),
-    ...pulls.failures.map(({ zone, reason, count: times }) => [`Failed: ${zone} ${reason}`, count(times), { class: 'warn' }]),
+    ...(chosen(pulls.failures).length ? [] : [['Failures', 'none']]),
+    ...chosen(pulls.failures).map(({ zone, reason, count: times }) => [`Failed: ${zone} ${reason}`, count(times), { class: 'warn' }]),
   ]));
-  fillRows(find('zones'), stats.zones.map((it) => [
+  fillRows(find('zones'), chosen(stats.zones).map((it) => [
     head(it.zone), number(count(it.requests)), number(bytes(it.bytes)),
     hitRatio(it) === null ? element('td', { class: 'number empty' }, 'none') : number(percent(hitRatio(it))), number(count(it.refusals)),
   ]));
-  fillRows(find('origins'), stats.origins.map((it) => [
+  fillRows(find('origins'), chosen(stats.origins).map((it) => [
     it.zone, head(it.endpoint), state(it.up, it.up ? 'up' : 'in doubt or shut'),
     number(it.answers ? seconds(it.first_byte_seconds) : 'none', 'the mean since the start'), number(count(it.answers)), number(count(it.circuit_opened)),
   ]));
-  fillRows(find('objects'), stats.objects.map((it) => [it.zone ?? '', element('th', { scope: 'row', class: 'path', title: it.path }, it.path), it.kind, number(bytes(it.bytes)), number(count(it.hits))]));
-  fillRows(find('refusals'), stats.refusals.filter((it) => it.count).map((it) => [head(it.reason), it.zone, number(count(it.count))]));
+  fillRows(find('objects'), chosen(stats.objects).map((it) => [it.zone ?? '', element('th', { scope: 'row', class: 'path', title: it.path }, it.path), it.kind, number(bytes(it.bytes)), number(count(it.hits))]));
+  fillRows(find('statuses'), chosen(stats.statuses).map((it) => [head(it.class), it.zone, number(count(it.count))]));
+  fillRows(find('keys'), chosen(stats.keys).filter((it) => it.count).map((it) => [head(it.key), it.zone, it.scheme, number(count(it.count))]));
+  fillRows(find('refusals'), chosen(stats.refusals).filter((it) => it.count).map((it) => [head(it.reason), it.zone, number(count(it.count))]));
   fillRows(find('certificates'), stats.certificates.map(({ file, expires_at: end }) => {
     const rank = end < now ? 'bad' : end - now < ENDS_SOON ? 'warn' : '';
     return [element('th', { scope: 'row', class: 'path', title: file }, file), element('td', { class: rank, title: exact(end) }, `${end < now ? 'ended' : 'ends'} ${relative(end, now)}`)];
