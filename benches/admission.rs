@@ -2,7 +2,7 @@
 //! to evict, on traces of requests with their bodies' sizes.
 //!
 //! `cargo bench --bench admission` prints them; the figures and the choice are in
-//! `docs/caching.md`.
+//! `docs/reference/caching.md`.
 
 #![allow(
     clippy::unwrap_used,

@@ -67,7 +67,7 @@ pub struct Explanation {
 }
 
 impl Question<'_> {
-    /// Decides in the order of `docs/tokens.md`.
+    /// Decides in the order of `docs/reference/tokens.md`.
     pub fn explain(&self) -> Explanation {
         let mut answer = Explanation {
             allow: true,

@@ -173,7 +173,7 @@ impl Answer {
     }
 }
 
-/// `policy = "hls"`: the table of `docs/caching.md`.
+/// `policy = "hls"`: the table of `docs/reference/caching.md`.
 pub fn hls(answer: &Answer, overrides: &Overrides) -> Result<Lifetime, Bypass> {
     refused_by_origin(&answer.cache_control)?;
     match answer.status {

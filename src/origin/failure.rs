@@ -1,5 +1,5 @@
 //! Pure: how a pull can fail. The name is the log field, the metric label and a
-//! row of `docs/origin.md`; the origin's own words never reach a viewer.
+//! row of `docs/reference/origin.md`; the origin's own words never reach a viewer.
 
 /// Why there is no (whole) answer of the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

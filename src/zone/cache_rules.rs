@@ -13,7 +13,7 @@ use crate::token::players::{self, is_delivery_directive, is_valid_directive};
 /// Whose rules decide a lifetime.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// The table of `docs/caching.md`.
+    /// The table of `docs/reference/caching.md`.
     #[default]
     Hls,
     /// Only what the origin's headers say.

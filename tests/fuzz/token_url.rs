@@ -97,7 +97,7 @@ fuzz_target!(|input: (u8, &str)| {
     if let Some(opened) = let_in(&policy, &url) {
         let covered = folder.is_some_and(|folder| opened.as_str().starts_with(&folder));
         // Where a value of the query ends in ten digits, they may be read as the
-        // expiry of a longer path: docs/tokens.md, moved boundaries.
+        // expiry of a longer path: docs/reference/tokens.md, moved boundaries.
         let moved = !query.is_empty() && opened.as_str().starts_with(signed.as_str());
         assert!(
             covered || moved || opened == signed,

@@ -24,7 +24,7 @@ def page(name):
 
 def pages():
     """Every page that users read, by its path from the root."""
-    files = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
+    files = [*ROOT.glob("*.md"), *DOCS.rglob("*.md")]
     return {str(file.relative_to(ROOT)): file.read_text() for file in sorted(files)}
 
 
@@ -150,7 +150,7 @@ def every_key_is_documented():
 def every_header_is_documented(answers, asked):
     """`answers` are the names of headers that viewers got, `asked` those that an origin got."""
     findings = []
-    for where, names in [("caching.md", answers), ("origin.md", asked)]:
+    for where, names in [("reference/caching.md", answers), ("reference/origin.md", asked)]:
         text = page(where).lower()
         findings += [f"docs/{where} does not name the header {name}" for name in sorted(names) if f"{name}" not in text]
     conclude(findings)
@@ -206,21 +206,21 @@ def every_metric_is_documented(live):
 # Where the names of an enum of src are documented.
 NAMES = {
     "admin/orders.rs": ["api.md"],
-    "edge/verify.rs": ["tokens.md"],
-    "edge/lane/head.rs": ["tokens.md"],
-    "token/mod.rs": ["tokens.md"],
-    "zone/access.rs": ["tokens.md"],
-    "token/policy.rs": ["tokens.md", "configuration.md"],
+    "edge/verify.rs": ["reference/tokens.md"],
+    "edge/lane/head.rs": ["reference/tokens.md"],
+    "token/mod.rs": ["reference/tokens.md"],
+    "zone/access.rs": ["reference/tokens.md"],
+    "token/policy.rs": ["reference/tokens.md", "configuration.md"],
     "cache/ignore.rs": ["configuration.md"],
-    "cache/lifetime.rs": ["caching.md"],
-    "origin/failure.rs": ["origin.md"],
+    "cache/lifetime.rs": ["reference/caching.md"],
+    "origin/failure.rs": ["reference/origin.md"],
     "origin/settings.rs": ["configuration.md"],
-    "edge/limits.rs": ["limits.md", "metrics.md"],
+    "edge/limits.rs": ["reference/limits.md", "metrics.md"],
     "edge/sender.rs": ["metrics.md"],
-    "standing/mod.rs": ["limits.md", "metrics.md"],
-    "telemetry/mod.rs": ["caching.md"],
+    "standing/mod.rs": ["reference/limits.md", "metrics.md"],
+    "telemetry/mod.rs": ["reference/caching.md"],
     "telemetry/top.rs": ["api.md"],
-    "hls/kind.rs": ["caching.md"],
+    "hls/kind.rs": ["reference/caching.md"],
 }
 # Enums that only pass on the names of others.
 FORWARDING = {"edge/serve.rs"}
@@ -265,14 +265,14 @@ def every_name_is_documented():
             if not re.search(rf"`(\w+\.)?{name}`|^\| {name} \|", page(doc), re.M):
                 findings.append(f"`{name}` of src/{where} is not in docs/{doc}")
     known = set().union(*(names_of(SRC / where) for where in ["edge/verify.rs", "edge/lane/head.rs", "token/mod.rs", "zone/access.rs"]))
-    rows = first_cells(section(page("tokens.md"), "## What the edge decides, in this order"))
-    findings += [f"docs/tokens.md has the refusal {name}, which there is not" for name in sorted(rows - known)]
-    rows = first_cells(section(page("origin.md"), "## Failures"))
-    findings += [f"docs/origin.md has the failure {name}, which there is not" for name in sorted(rows - names_of(SRC / "origin/failure.rs"))]
-    table = section(page("caching.md"), "## Cache status")
+    rows = first_cells(section(page("reference/tokens.md"), "## What the edge decides, in this order"))
+    findings += [f"docs/reference/tokens.md has the refusal {name}, which there is not" for name in sorted(rows - known)]
+    rows = first_cells(section(page("reference/origin.md"), "## Failures"))
+    findings += [f"docs/reference/origin.md has the failure {name}, which there is not" for name in sorted(rows - names_of(SRC / "origin/failure.rs"))]
+    table = section(page("reference/caching.md"), "## Cache status")
     known = names_of(SRC / "cache/lifetime.rs") | names_of(SRC / "telemetry/mod.rs")
-    findings += [f"docs/caching.md has the reason {name}, which there is not" for name in sorted(first_cells(table) - known)]
-    for where, doc in [("edge/verify.rs", "tokens.md"), ("edge/lane/head.rs", "tokens.md"), ("origin/failure.rs", "origin.md")]:
+    findings += [f"docs/reference/caching.md has the reason {name}, which there is not" for name in sorted(first_cells(table) - known)]
+    for where, doc in [("edge/verify.rs", "reference/tokens.md"), ("edge/lane/head.rs", "reference/tokens.md"), ("origin/failure.rs", "reference/origin.md")]:
         for name, status in statuses_of(SRC / where).items():
             row = re.search(rf"^\| `{name}` \| (\d{{3}})", page(doc), re.M)
             if row and row[1] != status:
@@ -283,11 +283,12 @@ def every_name_is_documented():
 
 
 def every_limit_is_documented():
-    """Each file with a `const MAX_…` is named in docs/limits.md, and each place that it names is there.
+    """Each file with a `const MAX_…` is named in docs/reference/limits.md, and each place that it names is there.
 
     The defaults of keys (config/) have their rows by key, and the swarm has a page of its own.
+    The defaults that docs/limits.md repeats are those of docs/configuration.md.
     """
-    text = page("limits.md")
+    text = page("reference/limits.md")
     findings = []
     for file in sorted(SRC.rglob("*.rs")):
         where = str(file.relative_to(SRC))
@@ -295,14 +296,20 @@ def every_limit_is_documented():
             continue
         code = file.read_text().partition("#[cfg(test)]")[0]
         for name in re.findall(r"\bconst (MAX_\w+|\w+_(?:TIMEOUT|LIMIT|DEADLINE)):", code):
-            findings.append(f"{name} of src/{where}: docs/limits.md does not name that file")
+            findings.append(f"{name} of src/{where}: docs/reference/limits.md does not name that file")
     keys = {f"{table}.{name}".removeprefix("zone.") for table, names in known_keys().items() for name in names}
     for place in re.findall(r"`([a-z_/]+\.rs|[a-z]+\.[a-z_]+)`", text):
         if place.endswith(".rs"):
             if not (SRC / place).exists():
-                findings.append(f"docs/limits.md names src/{place}, which there is not")
+                findings.append(f"docs/reference/limits.md names src/{place}, which there is not")
         elif place not in keys and not (ROOT / "config" / place).exists():
-            findings.append(f"docs/limits.md names the key {place}, which `check` does not know")
+            findings.append(f"docs/reference/limits.md names the key {place}, which `check` does not know")
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| `([^`]+)` \|", page("limits.md"), re.M)
+    for table, name, default in rows:
+        described = section(page("configuration.md"), heading_of("zone.origin" if table == "origin" else table))
+        if not re.search(rf"^\| `{name}` \| [^|]* \| `{re.escape(default)}` \|", described, re.M):
+            findings.append(f"docs/limits.md says that {table}.{name} is {default}, which docs/configuration.md does not")
+    expect(rows, "no defaults were found in docs/limits.md")
     conclude(findings)
 
 

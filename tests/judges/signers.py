@@ -370,7 +370,7 @@ def run_by(language, file):
 
 
 def docs_quote_the_examples():
-    """docs/backend.md shows the files' own text, and docs/tokens.md's Python works."""
+    """docs/backend.md shows the files' own text, and docs/reference/tokens.md's Python works."""
     page = (ROOT / "docs" / "backend.md").read_text()
     for file in sorted(EXAMPLES.glob("sign.*")):
         text = file.read_text()
@@ -382,25 +382,25 @@ def docs_quote_the_examples():
     done = subprocess.run(["sh", "-euc", shell], capture_output=True, text=True, env={**os.environ, "CDN_BASE_URL": BASE, "CDN_SECURITY_KEY": KEY})
     said = explain(done.stdout.strip(), at=int(time.time()))
     expect((said["reason"], said["scheme"]) == ("ok", "sha256"), f"docs/backend.md, the shell: {done.stdout}{done.stderr}: {said}")
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tokens.md").read_text(), re.S):
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "reference" / "tokens.md").read_text(), re.S):
         names = {}
-        exec(compile(code, "docs/tokens.md", "exec"), names)
+        exec(compile(code, "docs/reference/tokens.md", "exec"), names)
         made = {
             "sign": lambda sign: sign("/v/s1/a.ts", KEY),
             "sign_folder": lambda sign: sign("/v/s1/", "/v/s1/a.ts", KEY),
             "sign_md5": lambda sign: sign("/v/s1/a b.ts", KEY),
         }
         urls = [call(names[name]) for name, call in made.items() if name in names]
-        expect(urls, f"docs/tokens.md: nothing in it signs:\n{code}")
+        expect(urls, f"docs/reference/tokens.md: nothing in it signs:\n{code}")
         for url in urls:
             said = explain(url, "--scheme", "hs256", "--scheme", "md5", at=int(time.time()))
-            expect(said["reason"] == "ok", f"docs/tokens.md: {url}: {said}")
+            expect(said["reason"] == "ok", f"docs/reference/tokens.md: {url}: {said}")
 
 
 def nginx_takes_both_forms():
-    """What docs/tokens.md tells nginx to do while a backend moves: both forms, and nothing forged."""
+    """What docs/reference/tokens.md tells nginx to do while a backend moves: both forms, and nothing forged."""
     nginx = found("nginx", f"{os.environ['PATH']}:/usr/sbin:{ROOT / 'target' / 'judges' / 'bin'}")
-    page = (ROOT / "docs" / "tokens.md").read_text().partition("## Moving from nginx secure_link")[2]
+    page = (ROOT / "docs" / "reference" / "tokens.md").read_text().partition("## Moving from nginx secure_link")[2]
     before, maps, lines = re.findall(r"```nginx\n(.*?)```", page, re.S)
     location = before[: before.index("  proxy_pass")]
     two = re.search(r"  secure_link .*?;\n  secure_link_md5\n.*?;\n", location, re.S)[0]

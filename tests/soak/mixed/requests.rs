@@ -13,7 +13,7 @@ use crate::viewer::{Answer, Request};
 
 const SLOW_BYTES_PER_SECOND: u64 = 150_000;
 /// Seconds that a live playlist may lag behind the origin's: T/2 fresh and T
-/// stale (docs/caching.md) for T = 1 s, the viewer's own time, and a second for
+/// stale (docs/reference/caching.md) for T = 1 s, the viewer's own time, and a second for
 /// the machine.
 const MOST_LAG: u64 = 4;
 
