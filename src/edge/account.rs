@@ -1,71 +1,21 @@
 //! Accounts for each request: metrics by kind, and a line in the log.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use http::Method;
 use http::header::{HeaderName, REFERER, USER_AGENT};
 use pingora::http::Version;
 
+use super::record::Record;
 use super::request::Request;
-use super::sender::Sender;
-use super::verify::{Refused, Used, Visitor};
-use super::{Node, drawn, trace};
-use crate::cache::lifetime::Bypass;
-use crate::hls::Kind;
+use super::shared::{Node, drawn};
+use super::trace;
+use super::verify::Visitor;
 use crate::per_address::customer;
-use crate::telemetry::CacheStatus;
 use crate::telemetry::cmcd::{self, Cmcd};
 use crate::telemetry::log_line::{Line, Timestamp, anonymise};
 use crate::telemetry::metrics::Answered;
 use crate::telemetry::top::{List, Sum};
 use crate::token::Fingerprint;
 use crate::token::carrier::{redact, redact_referer};
-
-/// What became of a request, noted along the road.
-#[derive(Debug, Clone)]
-pub struct Record {
-    pub status: u16,
-    pub cache: CacheStatus,
-    pub kind: Kind,
-    pub bytes: u64,
-    pub first_byte: Option<Duration>,
-    /// Why it was refused, not stored, failed or cut.
-    pub reason: Option<&'static str>,
-    pub bypass: Option<Bypass>,
-    pub refused: bool,
-    pub token: Option<Used>,
-    pub fingerprint: Option<Arc<str>>,
-}
-
-impl Default for Record {
-    fn default() -> Self {
-        Self {
-            status: 0,
-            cache: CacheStatus::None,
-            kind: Kind::Other,
-            bytes: 0,
-            first_byte: None,
-            reason: None,
-            bypass: None,
-            refused: false,
-            token: None,
-            fingerprint: None,
-        }
-    }
-}
-
-impl Record {
-    pub fn refuse(&mut self, refused: Refused) {
-        self.reason = Some(refused.name());
-        self.refused = true;
-    }
-
-    pub fn sent(&mut self, sender: &Sender<'_>) {
-        self.bytes = sender.sent();
-        self.first_byte = sender.first_byte();
-    }
-}
 
 /// Counts and logs one request.
 pub fn account(

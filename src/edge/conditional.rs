@@ -1,24 +1,10 @@
 //! Pure: conditional requests (RFC 9110 §13) against a stored object.
 
-use std::ops::Range;
-
 use http::header::{IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE};
 
-use super::range::wanted;
+use super::range::{Answer, wanted};
 use super::request::Request;
 use crate::origin::Validators;
-
-/// How a GET or HEAD for a 200 of known length is answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    Whole,
-    NotModified,
-    Part(Range<u64>),
-    /// At least two, in order and apart.
-    Parts(Vec<Range<u64>>),
-    /// 416.
-    Unsatisfiable,
-}
 
 /// If-None-Match goes before If-Modified-Since, and both before Range.
 pub fn answer(request: &Request<'_>, validators: &Validators, length: u64) -> Answer {

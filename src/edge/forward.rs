@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, CONNECTION, COOKIE, HOST, HeaderName, HeaderValue};
 
+use super::referrer;
 use super::request::Request;
-use super::{Node, referrer};
+use super::shared::Node;
 use crate::cache::head::is_hop_by_hop;
 use crate::origin::{connection_options, is_said_by_us};
 use crate::zone::{CachePolicy, Zone};

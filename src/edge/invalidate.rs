@@ -3,9 +3,9 @@
 use http::Method;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, LOCATION};
 
-use super::Node;
-use super::lookup::Visit;
 use super::place::{Wire, place, plain_host};
+use super::shared::Node;
+use super::visit::Visit;
 use crate::path::CanonicalPath;
 use crate::zone::Zone;
 

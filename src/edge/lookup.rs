@@ -1,18 +1,19 @@
 //! The second part: what the cache has, and whether the origin must be asked.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
 
-use super::Node;
-use super::conditional::Answer;
 use super::forward::{forwarded, is_sent};
+use super::headers::Detail;
 use super::place::{Wire, place, plain_host};
-use super::range::first_of_one;
+use super::range::{Answer, first_of_one};
+use super::refused::Refused;
+use super::represent::wanted;
 use super::request::Request;
-use super::serve::wanted;
-use super::verify::{Admitted, Refused, Visitor};
+use super::verify::Admitted;
+use super::visit::Visit;
 use crate::cache::demand::Demand;
 use crate::cache::key::Key;
 use crate::cache::lifetime::{Bypass, State};
@@ -59,16 +60,6 @@ pub enum Found {
     Refused(Refused),
 }
 
-/// A request that was let in, with everything that answering it needs.
-#[derive(Clone, Copy)]
-pub struct Visit<'a> {
-    pub node: &'a Node,
-    pub request: &'a Request<'a>,
-    pub visitor: &'a Visitor<'a>,
-    pub admitted: &'a Admitted<'a>,
-    pub request_id: &'a str,
-}
-
 /// A request's place in the cache.
 pub struct Query<'a> {
     visit: Visit<'a>,
@@ -87,6 +78,18 @@ pub struct Hit {
     pub object: Arc<Object>,
     pub status: CacheStatus,
     pub failure: Option<Failure>,
+}
+
+impl Hit {
+    /// What Cache-Status says of it to a request that came then: what is left of
+    /// its lifetime.
+    pub fn detail(&self, came: Instant) -> Detail<'_> {
+        let freshness = &self.object.freshness;
+        let age = freshness.age(came).as_secs();
+        let fresh = freshness.lifetime.fresh.as_secs();
+        let ttl = i64::try_from(fresh).unwrap_or(i64::MAX) - i64::try_from(age).unwrap_or(i64::MAX);
+        Detail::hit(ttl, &self.object.fingerprint, self.status, self.failure)
+    }
 }
 
 impl<'a> Query<'a> {

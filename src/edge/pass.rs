@@ -9,14 +9,15 @@ use http::header::{CONTENT_LENGTH, CONTENT_RANGE, IF_RANGE, LAST_MODIFIED, RANGE
 
 use tokio::time::{sleep, timeout};
 
-use super::account::Record;
 use super::headers::{self, Detail};
-use super::lookup::Visit;
 use super::range::is_one;
+use super::record::Record;
+use super::refused::Refused;
 use super::respond;
-use super::sender::{Lost, Sender};
+use super::sender::Sender;
 use super::serve::{Cut, Server};
-use super::verify::Refused;
+use super::visit::Visit;
+use super::waits::Lost;
 use crate::cache::coding::{Coding, coding};
 use crate::cache::head::insert;
 use crate::cache::ignore::forget;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::HeaderName;
 
-use super::{Node, Site};
+use super::shared::{Node, Site};
 use crate::cache::key::Key;
 use crate::cache::object::Object;
 use crate::cache::store::Store;

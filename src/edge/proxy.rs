@@ -13,14 +13,16 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
 
-use super::account::{Record, account};
+use super::account::account;
 use super::headers::{Detail, Stamp};
+use super::record::Record;
 use super::request::{Entry, Request};
 use super::respond;
 use super::road::{Road, Step};
-use super::sender::Wire;
+use super::shared::{Active, Node, new_request_id};
+use super::through;
 use super::verify::Visitor;
-use super::{Active, Node, new_request_id, through};
+use super::wire::Wire;
 use crate::cache::lifetime::Bypass;
 use crate::telemetry::CacheStatus;
 

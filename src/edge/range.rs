@@ -2,7 +2,17 @@
 
 use std::ops::Range;
 
-use super::conditional::Answer;
+/// How a GET or HEAD for a 200 of known length is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Whole,
+    NotModified,
+    Part(Range<u64>),
+    /// At least two, in order and apart.
+    Parts(Vec<Range<u64>>),
+    /// 416.
+    Unsatisfiable,
+}
 
 /// Ranges of one request; with more it gets the whole.
 pub const MAX_PARTS: usize = 16;

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, REFERER};
 
-use super::Node;
 use super::request::Request;
+use super::shared::Node;
 use crate::token::carrier::{redact, referer_for_origin};
 use crate::zone::host_of;
 

@@ -10,6 +10,11 @@ use pingora::http::{RequestHeader, Version};
 
 use crate::clock::Clock;
 
+/// Bytes of a request's head. Heads of players are below 2 KiB; a signed URL
+/// may bring 8 KiB of target.
+pub const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Header lines of a request.
+pub const MAX_HEADER_LINES: usize = 100;
 /// Of the methods that IANA lists the longest has 17 (UPDATEREDIRECTREF).
 const MOST_METHOD: usize = 20;
 

@@ -11,7 +11,8 @@ use http::header::{
 use pingora::http::ResponseHeader;
 
 use super::headers::{self, Stamp};
-use super::verify::{Refused, Visitor};
+use super::refused::Refused;
+use super::verify::Visitor;
 use crate::cache::head::{CDN_PULL_ZONE, empty, insert};
 use crate::origin::Failure;
 use crate::zone::{Cors, CorsRules, Methods, host_of};
@@ -175,7 +176,7 @@ fn plain(status: u16, stamp: &Stamp<'_>, tell: Option<&str>) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edge::lane::BadHead;
+    use crate::edge::refused::BadHead;
     use crate::path::BadPath;
     use crate::token::Refusal;
     use crate::zone::AccessRefusal;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::header::{AUTHORIZATION, COOKIE, RANGE};
 use tokio::time::timeout;
 
-use super::account::Record;
-use super::conditional::{Answer, answer, is_not_modified};
+use super::conditional::{answer, is_not_modified};
 use super::headers::Detail;
 use super::lookup::{Hit, Query};
+use super::range::Answer;
+use super::record::Record;
 use super::respond;
 use super::sender::Sender;
 use super::serve::{Cut, Server, finish_head};
@@ -157,7 +158,7 @@ impl Server<'_> {
             status: CacheStatus::Stale,
             failure: Some(failure),
         };
-        let detail = self.visit.hit_detail(&hit);
+        let detail = hit.detail(self.visit.request.entry.came);
         self.object(&hit.object, hit.status, detail, sender, record)
             .await
     }

@@ -1,17 +1,20 @@
 //! The road of one request, whichever way it came in: verify, lookup, pull,
 //! serve.
 
-use super::Node;
-use super::account::Record;
 use super::headers::Stamp;
-use super::lookup::{Query, Visit};
+use super::lookup::Query;
 use super::pacing::Pace;
+use super::record::Record;
+use super::refused::Refused;
 use super::request::Request;
 use super::respond::{self, Response};
-use super::sender::{Sender, Wire};
+use super::sender::Sender;
 use super::serve::{Cut, Server, send_short};
+use super::shared::Node;
 use super::through::Through;
-use super::verify::{Refused, Visitor};
+use super::verify::Visitor;
+use super::visit::Visit;
+use super::wire::Wire;
 
 /// A request at the beginning of its road.
 #[derive(Clone, Copy)]
@@ -88,7 +91,7 @@ impl Road<'_> {
             looks: 1,
         };
         let served = server.serve(found, &mut sender, record).await;
-        record.sent(&sender);
+        sender.note(record);
         served.into()
     }
 
@@ -97,7 +100,7 @@ impl Road<'_> {
         let pace = Pace::new(None, self.node.listen.min_send_rate as u64);
         let mut sender = Sender::new(wire, self.node, pace, self.request.entry);
         let sent = send_short(response, self.request.is_head(), &mut sender).await;
-        record.sent(&sender);
+        sender.note(record);
         sent.into()
     }
 }

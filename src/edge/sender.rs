@@ -8,47 +8,17 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, SET_COOKIE, TRANSFER_ENCODING};
 use pingora::http::{ResponseHeader, Version};
-use pingora::protocols::http::ServerSession;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
-use super::Node;
-use super::lane::{Outbox, Stream};
 use super::pacing::Pace;
+use super::record::Record;
 use super::request::Entry;
-use super::waits::{Source, Waits};
+use super::shared::Node;
+use super::waits::{Lost, Source, Waits};
+use super::wire::Wire;
 use crate::cache::head::{insert, is_hop_by_hop, stays_here};
 use crate::origin::{Interim, Interims};
-use crate::standing::Needed;
-
-/// The viewer is gone, or too slow to be kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    Gone,
-    TooSlow,
-    /// He took nothing for a while, and others needed what he kept from them.
-    Ended(Needed),
-}
-
-impl Lost {
-    pub const fn name(self) -> &'static str {
-        match self {
-            Lost::Gone => "client_gone",
-            Lost::TooSlow => "client_too_slow",
-            Lost::Ended(needed) => needed.name(),
-        }
-    }
-}
-
-/// What a response is written to.
-pub enum Wire<'s> {
-    /// A session of Pingora's, over HTTP/1 or HTTP/2.
-    Session(&'s mut ServerSession),
-    /// A connection of our own.
-    Lane(Outbox<'s>),
-    /// A stream of HTTP/2.
-    Stream(Stream<'s>),
-}
 
 /// One write to a viewer who has let another wait: whether he takes anything
 /// at all shows sooner.
@@ -81,8 +51,10 @@ impl<'s> Sender<'s> {
         }
     }
 
-    pub fn first_byte(&self) -> Option<Duration> {
-        self.first_byte
+    /// Notes what has been sent.
+    pub fn note(&self, record: &mut Record) {
+        record.bytes = self.sent;
+        record.first_byte = self.first_byte;
     }
 
     /// Says whose bytes the body is made of.
@@ -149,11 +121,6 @@ impl<'s> Sender<'s> {
             }
             Wire::Session(_) | Wire::Stream(_) => Ok(()),
         }
-    }
-
-    /// Body bytes handed to the connection.
-    pub fn sent(&self) -> u64 {
-        self.sent
     }
 
     /// Writes a head; a body of unknown length goes out in chunks.
@@ -253,18 +220,4 @@ fn interim_head(interim: &Interim) -> Option<ResponseHeader> {
         let _ = head.append_header(name.clone(), value.clone());
     }
     Some(head)
-}
-
-impl Wire<'_> {
-    /// Waits until the viewer is gone. Over HTTP/1.1 nothing tells but a write.
-    async fn gone(&mut self) {
-        match self {
-            Wire::Session(session) => match session.watch_h2_stream_close() {
-                Some(closed) => drop(closed.await),
-                None => std::future::pending().await,
-            },
-            Wire::Stream(stream) => stream.gone().await,
-            Wire::Lane(_) => std::future::pending().await,
-        }
-    }
 }

@@ -3,26 +3,26 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use pingora::http::ResponseHeader;
 use tokio::time::timeout;
 
-use super::account::Record;
-use super::conditional::{Answer, answer};
-use super::drawn;
 use super::headers::{self, Detail, Stamp};
-use super::lookup::{Found, Hit, Query, Visit};
+use super::lookup::{Found, Query};
 use super::multipart::Multipart;
-use super::request::Request;
+use super::range::Answer;
+use super::record::Record;
+use super::refused::Refused;
+use super::represent::{form, piece, wanted};
 use super::respond::{self, Response};
-use super::sender::{Lost, Sender};
-use super::verify::Refused;
+use super::sender::Sender;
+use super::shared::drawn;
+use super::visit::Visit;
+use super::waits::Lost;
 use super::waits::Source;
-use crate::cache::coding::takes_gzip;
 use crate::cache::head::insert;
 use crate::cache::object::Object;
 use crate::origin::Failure;
@@ -70,7 +70,7 @@ impl Server<'_> {
         match found {
             Found::Hit(hit) => {
                 record.reason = hit.failure.map(Failure::name);
-                let detail = self.visit.hit_detail(&hit);
+                let detail = hit.detail(self.visit.request.entry.came);
                 self.object(&hit.object, hit.status, detail, sender, record)
                     .await
             }
@@ -199,60 +199,6 @@ impl Server<'_> {
     ) -> Result<(), Cut> {
         record.status = response.head.status.as_u16();
         send_short(response, self.visit.request.is_head(), sender).await
-    }
-}
-
-impl<'a> Visit<'a> {
-    pub fn stamp(
-        &self,
-        cache: CacheStatus,
-        age: Option<Duration>,
-        detail: Detail<'a>,
-    ) -> Stamp<'a> {
-        Stamp {
-            zone: Some(self.admitted.zone),
-            cache,
-            request_id: self.request_id,
-            country: self.visitor.country,
-            age,
-            detail,
-            said: &self.visitor.said,
-            answer: &self.admitted.answer,
-        }
-    }
-
-    /// What Cache-Status says of a hit: what is left of its lifetime.
-    pub fn hit_detail<'h>(&self, hit: &'h Hit) -> Detail<'h> {
-        let freshness = &hit.object.freshness;
-        let age = freshness.age(self.request.entry.came).as_secs();
-        let fresh = freshness.lifetime.fresh.as_secs();
-        let ttl = i64::try_from(fresh).unwrap_or(i64::MAX) - i64::try_from(age).unwrap_or(i64::MAX);
-        Detail::hit(ttl, &hit.object.fingerprint, hit.status, hit.failure)
-    }
-}
-
-/// The form of a stored object that a viewer takes.
-pub fn form<'o>(request: &Request<'_>, object: &'o Arc<Object>) -> &'o Arc<Object> {
-    let decoded = object.decoded.as_ref();
-    let decoded = decoded.filter(|_| !takes_gzip(request.texts(&ACCEPT_ENCODING)));
-    decoded.unwrap_or(object)
-}
-
-/// How a request is answered with a stored object.
-pub fn wanted(request: &Request<'_>, object: &Object) -> Answer {
-    match object.status {
-        200 => answer(request, &object.validators, object.body.len()),
-        _ => Answer::Whole,
-    }
-}
-
-/// Status and bytes of an answer that is one piece of a stored object.
-pub fn piece(wanted: &Answer, object: &Object) -> Option<(u16, Range<u64>)> {
-    match wanted {
-        Answer::Whole => Some((object.status, 0..object.body.len())),
-        Answer::NotModified => Some((304, 0..0)),
-        Answer::Part(range) => Some((206, range.clone())),
-        Answer::Parts(_) | Answer::Unsatisfiable => None,
     }
 }
 

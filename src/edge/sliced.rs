@@ -10,15 +10,16 @@ use http::header::CONTENT_RANGE;
 use pingora::http::ResponseHeader;
 use tokio::time::{sleep, timeout};
 
-use super::account::Record;
-use super::conditional::{Answer, answer};
+use super::conditional::answer;
 use super::headers::Detail;
 use super::lookup::{Found, Hit};
 use super::pass::PASS_BUFFER_BYTES;
+use super::range::Answer;
+use super::record::Record;
+use super::refused::Refused;
 use super::respond;
 use super::sender::Sender;
 use super::serve::{Cut, Server, finish_head};
-use super::verify::Refused;
 use super::waits::Source;
 use crate::cache::budget::CHUNK_BYTES;
 use crate::cache::lifetime::Bypass;
@@ -123,7 +124,7 @@ impl Server<'_> {
                 return self.failed(failure, None, sender, record).await;
             }
             Err(Without::Other(hit)) => {
-                let detail = self.visit.hit_detail(&hit);
+                let detail = hit.detail(self.visit.request.entry.came);
                 return self
                     .object(&hit.object, hit.status, detail, sender, record)
                     .await;
@@ -209,7 +210,7 @@ impl Server<'_> {
                     CacheStatus::Miss | CacheStatus::Revalidated => {
                         Detail::forward(hit.status, true, None)
                     }
-                    _ => self.visit.hit_detail(hit),
+                    _ => hit.detail(self.visit.request.entry.came),
                 };
                 (hit.status, hit.object.freshness.age(now), detail)
             }

@@ -2,11 +2,11 @@
 
 use http::header::HeaderName;
 
-use super::account::Record;
-use super::lookup::Visit;
+use super::record::Record;
 use super::request::Request;
+use super::shared::{Node, drawn};
 use super::verify::Visitor;
-use super::{Node, drawn};
+use super::visit::Visit;
 use crate::token::carrier::redact;
 use crate::traces::{Caller, Span, SpanKind, TraceContext, Value};
 use crate::zone::{Zone, contains};

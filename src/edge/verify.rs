@@ -11,14 +11,14 @@ use http::Method;
 use http::header::{HeaderName, HeaderValue, ORIGIN, REFERER, STRICT_TRANSPORT_SECURITY};
 
 use super::authority::{is_host, origin_form};
-use super::lane::BadHead;
-use super::lane::head::MAX_HEADER_LINES;
+use super::refused::{BadHead, Refused};
+use super::request::MAX_HEADER_LINES;
 use super::request::Request;
-use super::{Node, Site};
+use super::shared::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::{self, Origin, names_object};
-use crate::path::{BadPath, CanonicalPath, EmptySegments};
+use crate::path::{CanonicalPath, EmptySegments};
 use crate::token::{Country, Evidence, LeftOut, Malformed, Refusal, Target, Token, carrier};
 use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, contains};
 
@@ -26,122 +26,6 @@ use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, cont
 const MAX_LOOPS: u32 = 4;
 pub const CDN_LOOP_COUNT: HeaderName = HeaderName::from_static("cdn-loopcount");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-
-/// Why a request is turned away before anything is looked up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// No zone has this host name.
-    UnknownHost,
-    /// Host is missing, doubled or unreadable.
-    BadHost,
-    /// The target is longer than the node allows.
-    TargetTooLong,
-    /// The zone takes no such method.
-    Method,
-    /// The request has been through this node already.
-    Loop,
-    Access(AccessRefusal),
-    Token(Refusal),
-    /// It is no request.
-    Head(BadHead),
-    /// As many wait for this object as may.
-    TooManyRiders,
-    /// The viewer's address has begun as many pulls that are held back as it may.
-    TooManyHeld,
-    /// The viewer's address has begun as many answers that are not stored as it may.
-    TooManyPasses,
-    /// The viewer's address has half of an origin's places.
-    TooManyPulls,
-    /// The node's streams wait for their viewers or for the origin, as many as may.
-    TooManyStreams,
-    /// The same of one address.
-    TooManyStreamsPerIp,
-    /// The viewer wants it from memory or not at all.
-    OnlyIfCached,
-    /// The operator has taken it down.
-    TakenDown,
-    /// The path names the bucket, or what else its store does.
-    NotAnObject,
-    /// The zone wants its viewers to come over TLS.
-    NotHttps,
-}
-
-impl Refused {
-    /// The log field, the metric label and the row of `docs/reference/tokens.md`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Refused::UnknownHost => "unknown_host",
-            Refused::BadHost => "bad_host",
-            Refused::TargetTooLong => "target_too_long",
-            Refused::Method => "method_not_allowed",
-            Refused::Loop => "loop",
-            Refused::Access(refusal) => refusal.name(),
-            Refused::Token(refusal) => refusal.name(),
-            Refused::Head(bad) => bad.name(),
-            Refused::TooManyRiders => "max_riders",
-            Refused::TooManyHeld => "max_held_per_ip",
-            Refused::TooManyPasses => "max_passes_per_ip",
-            Refused::TooManyPulls => "max_pulls_per_ip",
-            Refused::TooManyStreams => "max_streams",
-            Refused::TooManyStreamsPerIp => "max_streams_per_ip",
-            Refused::OnlyIfCached => "only_if_cached",
-            Refused::TakenDown => "taken_down",
-            Refused::NotAnObject => "not_an_object",
-            Refused::NotHttps => "not_https",
-        }
-    }
-
-    /// Whether time mends it: it is 503 then, and says when to ask again.
-    pub const fn heals(self) -> bool {
-        match self {
-            Refused::TooManyRiders
-            | Refused::TooManyHeld
-            | Refused::TooManyPasses
-            | Refused::TooManyPulls
-            | Refused::TooManyStreams
-            | Refused::TooManyStreamsPerIp => true,
-            Refused::Head(bad) => bad.heals(),
-            Refused::UnknownHost
-            | Refused::BadHost
-            | Refused::TargetTooLong
-            | Refused::Method
-            | Refused::Loop
-            | Refused::Access(_)
-            | Refused::Token(_)
-            | Refused::OnlyIfCached
-            | Refused::TakenDown
-            | Refused::NotAnObject
-            | Refused::NotHttps => false,
-        }
-    }
-
-    pub const fn status(self) -> u16 {
-        match self {
-            Refused::UnknownHost | Refused::NotAnObject => 404,
-            Refused::BadHost | Refused::Token(Refusal::BadPath(_)) => 400,
-            Refused::TargetTooLong => 414,
-            Refused::Method => 405,
-            Refused::Loop => 508,
-            Refused::Access(_) | Refused::Token(_) => 403,
-            Refused::Head(bad) => bad.status(),
-            Refused::TooManyRiders
-            | Refused::TooManyHeld
-            | Refused::TooManyPasses
-            | Refused::TooManyPulls
-            | Refused::TooManyStreams
-            | Refused::TooManyStreamsPerIp => 503,
-            Refused::OnlyIfCached => 504,
-            Refused::TakenDown => 451,
-            Refused::NotHttps => 301,
-        }
-    }
-}
-
-impl From<BadPath> for Refused {
-    fn from(bad: BadPath) -> Self {
-        Refused::Token(Refusal::BadPath(bad))
-    }
-}
 
 /// What is known of a request whether or not it is let in.
 pub struct Visitor<'r> {

@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::time::timeout;
 
-use super::Node;
 use super::request::Entry;
-use super::sender::Lost;
+
+use super::shared::Node;
 use crate::cache::object::Object;
 use crate::clock::timer_now;
 use crate::standing::{Bounds, Needed, Pins, Stand, Taken, Wait};
@@ -41,6 +41,25 @@ impl Source {
                 Some(Arc::new(move || object.pinned()))
             }
             Source::Ride(pins) => Some(Arc::clone(pins)),
+        }
+    }
+}
+
+/// The viewer is gone, or too slow to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lost {
+    Gone,
+    TooSlow,
+    /// He took nothing for a while, and others needed what he kept from them.
+    Ended(Needed),
+}
+
+impl Lost {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lost::Gone => "client_gone",
+            Lost::TooSlow => "client_too_slow",
+            Lost::Ended(needed) => needed.name(),
         }
     }
 }
@@ -132,8 +151,8 @@ impl<'s> Waits<'s> {
 }
 
 /// What a wait was ended for, where its answer had not begun.
-pub const fn refusal(needed: Needed) -> super::verify::Refused {
-    use super::verify::Refused;
+pub const fn refusal(needed: Needed) -> super::refused::Refused {
+    use super::refused::Refused;
     match needed {
         Needed::StreamsPerIp => Refused::TooManyStreamsPerIp,
         Needed::Streams | Needed::Memory | Needed::Pulls => Refused::TooManyStreams,

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use http::Method;
 
-use super::lookup::{Found, Query, Visit};
+use super::lookup::{Found, Query};
+use super::refused::Refused;
 use super::request::{Entry, Request};
-use super::verify::{Admitted, Refused, Visitor};
-use super::{Node, Site, new_request_id};
+use super::shared::{Node, Site, new_request_id};
+use super::verify::{Admitted, Visitor};
+use super::visit::Visit;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
 use crate::origin::names_object;

@@ -9,9 +9,9 @@ use pingora::protocols::SocketDigest;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::Node;
 use super::pass::{PASS_BUFFER_BYTES, PLACE_LOOKS, PLACE_PATIENCE};
-use super::sender::Lost;
+use super::shared::Node;
+use super::waits::Lost;
 use crate::clock::timer_now;
 use crate::origin::Origin;
 use crate::standing::Needed;

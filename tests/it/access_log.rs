@@ -90,13 +90,14 @@ async fn each_request_is_one_json_line_that_says_what_became_of_it() {
             )
         })
         .collect();
+    let id = "Request \n".len() as u64 + 32;
     assert_eq!(
         rows,
         [
             (200, "MISS", "segment", 5_000, "-"),
             (206, "HIT", "segment", 100, "-"),
-            (403, "-", "segment", 14, "bad_signature"),
-            (405, "-", "segment", 23, "method_not_allowed"),
+            (403, "-", "segment", 14 + id, "bad_signature"),
+            (405, "-", "segment", 23 + id, "method_not_allowed"),
         ]
     );
     let first = &log[0];

@@ -295,7 +295,7 @@ fn a_short_key_of_the_command_line_is_warned_of_and_used() {
 
 #[test]
 fn who_signs_or_explains_needs_the_zones_own_key_and_no_other_secret() {
-    let folder = tempfile::TempDir::new().expect("a folder");
+    let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("warren.toml");
     let other = "[[zone]]\nname = \"other\"\nid = 9\nhostnames = [\"other.test\"]\n[zone.token]\n\
                  keys = [{ name = \"k\", env = \"OTHER_KEY\" }]\n[zone.origin]\nkind = \"s3\"\n\
@@ -304,7 +304,7 @@ fn who_signs_or_explains_needs_the_zones_own_key_and_no_other_secret() {
     let first = GOOD.replace("hostnames = [\"*\"]", "id = 7\nhostnames = [\"cdn.test\"]");
     std::fs::write(&file, format!("{first}\n{other}")).expect("written");
     let warren = |arguments: &[&str]| {
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_warren"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
         let command = command
             .env_clear()
             .env("CDN_SECURITY_KEY", "0123456789abcdef");

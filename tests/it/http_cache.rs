@@ -400,11 +400,7 @@ async fn a_viewer_demands_only_where_the_zone_lets_him() {
         ("/c", only, 504, "-", "504 Gateway Timeout\n"),
     ] {
         let reply = get(&edge, path, &[header]).await;
-        let seen = (
-            reply.status,
-            reply.cache(),
-            String::from_utf8_lossy(&reply.body),
-        );
+        let seen = (reply.status, reply.cache(), reply.text());
         assert_eq!(seen, (status, cache, body.into()), "{path} {header:?}");
     }
     edge.clock.advance(Duration::from_secs(2));

@@ -5,9 +5,9 @@ use bytes::BytesMut;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 
+use super::connection::{After, Connection};
 use super::head::Body;
-use super::{After, Connection};
-use crate::edge::REQUESTS_PER_CONNECTION;
+use crate::edge::shared::REQUESTS_PER_CONNECTION;
 use crate::edge::watch::watched;
 
 impl Connection<'_> {

@@ -6,82 +6,8 @@ use std::mem::MaybeUninit;
 use http::Method;
 
 use crate::edge::authority::{is_host, of_target};
-
-/// Bytes of a request's head. Heads of players are below 2 KiB; a signed URL
-/// may bring 8 KiB of target.
-pub const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Header lines of a request.
-pub const MAX_HEADER_LINES: usize = 100;
-
-/// Why a head is no request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BadHead {
-    /// A line that ends with LF alone (RFC 9112 §2.2 lets a server refuse it).
-    BareLf,
-    /// No request line, no header line, or a byte that has no place in one.
-    Malformed,
-    /// More than one Host, one that is none, or another than the target names.
-    BadHost,
-    /// Both Content-Length and Transfer-Encoding, or several lengths.
-    TwoLengths,
-    /// A length that is no number, or a coding other than `chunked`.
-    BadLength,
-    /// A tunnel is asked for.
-    Connect,
-    /// More bytes or lines than a head may have.
-    TooLarge,
-    /// It did not come to its end in time.
-    TooSlow,
-    /// It did not come in one piece, and too many others do not either.
-    TooMany,
-}
-
-impl BadHead {
-    pub const ALL: [BadHead; 9] = [
-        BadHead::BareLf,
-        BadHead::Malformed,
-        BadHead::BadHost,
-        BadHead::TwoLengths,
-        BadHead::BadLength,
-        BadHead::Connect,
-        BadHead::TooLarge,
-        BadHead::TooSlow,
-        BadHead::TooMany,
-    ];
-
-    /// Whether the same head may be taken in a moment.
-    pub const fn heals(self) -> bool {
-        matches!(self, BadHead::TooMany)
-    }
-
-    pub const fn name(self) -> &'static str {
-        match self {
-            BadHead::BareLf => "bare_lf",
-            BadHead::Malformed => "malformed_head",
-            BadHead::BadHost => "bad_host",
-            BadHead::TwoLengths => "two_lengths",
-            BadHead::BadLength => "bad_length",
-            BadHead::Connect => "method_not_allowed",
-            BadHead::TooLarge => "head_too_large",
-            BadHead::TooSlow => "head_too_slow",
-            BadHead::TooMany => "max_heads",
-        }
-    }
-
-    pub const fn status(self) -> u16 {
-        match self {
-            BadHead::BareLf
-            | BadHead::Malformed
-            | BadHead::BadHost
-            | BadHead::TwoLengths
-            | BadHead::BadLength => 400,
-            BadHead::Connect => 405,
-            BadHead::TooLarge => 431,
-            BadHead::TooSlow => 408,
-            BadHead::TooMany => 503,
-        }
-    }
-}
+use crate::edge::refused::BadHead;
+use crate::edge::request::{MAX_HEAD_BYTES, MAX_HEADER_LINES};
 
 /// Where the head ends in the bytes that have come so far; `None`: not yet.
 /// `seen` is how many of them an earlier call has looked at.

@@ -1,123 +1,54 @@
 //! A plain hit: verified, found in memory, and written without waiting.
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::Method;
 use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
 
-use super::head::{BadHead, Body, Head, MAX_HEADER_LINES, Way};
-use super::outbox::{push_end, push_status};
-use super::{After, Connection};
 use crate::cache::head::{push_line, push_name};
 use crate::cache::object::Object;
-use crate::edge::account::{Record, account};
+use crate::edge::account::account;
 use crate::edge::headers::{size_lines, stamp_lines};
-use crate::edge::lookup::{Query, Visit};
+use crate::edge::lookup::Query;
 use crate::edge::pacing::{Pace, SLICE_BYTES};
+use crate::edge::record::Record;
+use crate::edge::represent::{form, piece, wanted};
 use crate::edge::request::{Entry, Request};
-use crate::edge::sender::Lost;
-use crate::edge::serve::{form, piece, wanted};
+use crate::edge::shared::{Active, Node, drawn, new_request_id};
 use crate::edge::verify::Visitor;
+use crate::edge::visit::Visit;
+use crate::edge::waits::Lost;
 use crate::edge::waits::{Source, Waits};
-use crate::edge::{Active, Node, drawn, new_request_id};
-
-/// What a first look at a request has come to.
-pub(super) enum Quick<'l> {
-    /// Answered and accounted for.
-    Sent(After),
-    /// An answer that the socket did not take whole.
-    Unsent(Box<Reply<'l>>),
-    /// Not in memory, not let in, or paced: the whole road.
-    Walk(Method),
-    /// Not for the lane.
-    Proxy(Body),
-    Bad(BadHead),
-}
+use crate::edge::wire::{push_end, push_status};
 
 /// Slices of one write: a head and 4 MiB of body.
 const SLICES: usize = 17;
 /// Heads are about 700 bytes.
 const HEAD_CAPACITY: usize = 1024;
 
-impl<'l> Connection<'l> {
-    /// Answers a request from memory, where that is all there is to do.
-    pub(super) fn quick(&mut self, end: usize) -> Quick<'l> {
-        let node: &'l Node = &self.lane.node;
-        let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
-        let (head, way) = match Head::parse(&self.inbox.bytes()[..end], &mut room) {
-            Ok(parsed) => parsed,
-            Err(bad) => return Quick::Bad(bad),
-        };
-        let method = match way {
-            Way::Lane(method) if node.listen.lane => method,
-            Way::Lane(_) => return Quick::Proxy(Body::None),
-            Way::Proxy(body) => return Quick::Proxy(body),
-        };
-        let request = Request::of_lines(method, head.target, head.lines, self.entry());
-        let visitor = Visitor::of(node, &request);
-        let close = self.is_last(head.close);
-        let Some(mut reply) = Reply::from_memory(node, &request, &visitor, close) else {
-            return Quick::Walk(request.method);
-        };
-        let Some(stream) = &mut self.stream else {
-            return Quick::Sent(After::Cut);
-        };
-        match reply.write(stream).now_or_never() {
-            None => Quick::Unsent(Box::new(reply)),
-            Some(sent) => {
-                let lost = sent.err().map(|_| Lost::Gone);
-                Quick::Sent(reply.finish(lost, node, &request, &visitor))
-            }
-        }
-    }
-
-    /// Writes what is left of an answer.
-    pub(super) async fn send_on(&mut self, end: usize, mut reply: Reply<'l>) -> After {
-        let node = &*self.lane.node;
-        let bytes = self.inbox.bytes()[..end].to_vec();
-        self.inbox.consume(end);
-        let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
-        let (Ok((head, _)), Some(stream)) = (Head::parse(&bytes, &mut room), &mut self.stream)
-        else {
-            return After::Cut;
-        };
-        let pace = Pace::new(None, node.listen.min_send_rate as u64);
-        let whole = pace.patience(reply.left());
-        let sent = timeout(whole, reply.write_on(stream, pace, node)).await;
-        let lost = sent.unwrap_or(Err(Lost::TooSlow)).err();
-        let method = reply.method.clone();
-        let request = Request::of_lines(method, head.target, head.lines, reply.entry);
-        let visitor = Visitor::of(node, &request);
-        reply.finish(lost, node, &request, &visitor)
-    }
-}
-
 /// A response made from memory.
 pub(super) struct Reply<'l> {
-    method: Method,
+    pub(super) method: Method,
     head: Vec<u8>,
     body: Vec<Bytes>,
     object: Arc<Object>,
     /// Bytes of both.
     length: usize,
     written: usize,
-    close: bool,
+    pub(super) close: bool,
     record: Record,
     request_id: String,
-    entry: Entry,
+    pub(super) entry: Entry,
     _active: Active<&'l AtomicUsize>,
 }
 
 impl<'l> Reply<'l> {
     /// `None` where there is more to do than to send a stored object.
-    fn from_memory(
+    pub(super) fn from_memory(
         node: &'l Node,
         request: &Request<'_>,
         visitor: &Visitor<'_>,
@@ -146,7 +77,7 @@ impl<'l> Reply<'l> {
         let stamp = visit.stamp(
             hit.status,
             Some(hit.object.freshness.age(came)),
-            visit.hit_detail(&hit),
+            hit.detail(came),
         );
         let mut head = Vec::with_capacity(HEAD_CAPACITY);
         push_status(&mut head, status);
@@ -190,12 +121,12 @@ impl<'l> Reply<'l> {
         })
     }
 
-    fn left(&self) -> usize {
+    pub(super) fn left(&self) -> usize {
         self.length - self.written
     }
 
     /// Writes everything.
-    async fn write(&mut self, stream: &mut Stream) -> io::Result<()> {
+    pub(super) async fn write(&mut self, stream: &mut Stream) -> io::Result<()> {
         while self.left() > 0 {
             self.write_some(stream).await?;
         }
@@ -204,7 +135,12 @@ impl<'l> Reply<'l> {
 
     /// Writes everything to a viewer who is not quick, and may not stand still
     /// for longer than a slice may take.
-    async fn write_on(&mut self, stream: &mut Stream, pace: Pace, node: &Node) -> Result<(), Lost> {
+    pub(super) async fn write_on(
+        &mut self,
+        stream: &mut Stream,
+        pace: Pace,
+        node: &Node,
+    ) -> Result<(), Lost> {
         let source = Source::Object(Arc::clone(&self.object));
         let mut waits = Waits::new(node, self.entry, false, source);
         while self.left() > 0 {
@@ -242,23 +178,19 @@ impl<'l> Reply<'l> {
         }
     }
 
-    /// Accounts for it.
-    fn finish(
+    /// Accounts for it; hands back why it did not come to its end.
+    pub(super) fn finish(
         mut self,
         lost: Option<Lost>,
         node: &Node,
         request: &Request<'_>,
         visitor: &Visitor<'_>,
-    ) -> After {
+    ) -> Option<Lost> {
         self.record.bytes = self.written.saturating_sub(self.head.len()) as u64;
         if let Some(lost) = lost {
             self.record.reason = Some(lost.name());
         }
         account(node, visitor, request, &self.request_id, &self.record);
-        match (lost, self.close) {
-            (Some(_), _) => After::Cut,
-            (None, true) => After::Close,
-            (None, false) => After::Next,
-        }
+        lost
     }
 }

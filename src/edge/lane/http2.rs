@@ -15,10 +15,10 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
+use super::connection::{Lane, peer_of};
 use super::paced::Paced;
 use super::stream::Connection;
-use super::{Lane, peer_of};
-use crate::edge::REQUESTS_PER_CONNECTION;
+use crate::edge::shared::REQUESTS_PER_CONNECTION;
 use crate::edge::waits::taken;
 use crate::edge::watch::watched;
 

@@ -12,9 +12,10 @@ use pingora::protocols::Stream;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::head::{BadHead, empty_lines, end_of_head};
+use super::head::{empty_lines, end_of_head};
 use crate::clock::timer_now;
-use crate::edge::Node;
+use crate::edge::refused::BadHead;
+use crate::edge::shared::Node;
 
 /// One read, on the stack: a head is seldom longer.
 const READ_BYTES: usize = 4 << 10;

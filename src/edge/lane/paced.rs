@@ -15,7 +15,7 @@ use pingora::protocols::{
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::LINGER;
+use super::connection::LINGER;
 
 /// RFC 9113 §3.4.
 const PREFACE: usize = 24;

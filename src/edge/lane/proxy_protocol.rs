@@ -14,8 +14,8 @@ use ppp::{HeaderResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
-use crate::edge::Node;
 use crate::edge::limits::Crowded;
+use crate::edge::shared::Node;
 use crate::zone::contains;
 
 /// Both versions are longer, and here they can be told apart.

@@ -3,18 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use pingora::http::{RequestHeader, ResponseHeader, Version};
+use pingora::http::{RequestHeader, Version};
 use pingora::protocols::http::v2::server::HttpSession;
 
-use crate::edge::account::{Record, account};
+use crate::edge::account::account;
+use crate::edge::record::Record;
 use crate::edge::request::{Entry, Request, join_crumbs};
+use crate::edge::respond;
 use crate::edge::road::{Road, Step};
-use crate::edge::sender::{Lost, Wire};
 use crate::edge::serve::Cut;
+use crate::edge::shared::{Active, Node, new_request_id};
 use crate::edge::verify::Visitor;
+use crate::edge::waits::Lost;
 use crate::edge::waits::refusal;
-use crate::edge::{Active, Node, new_request_id, respond};
+use crate::edge::wire::{Stream, Wire};
 use crate::standing::Queue;
 
 /// A connection, as its streams see it.
@@ -24,35 +26,6 @@ pub struct Connection {
     pub https: bool,
     pub socket: i32,
     pub queue: Queue,
-}
-
-/// What a response is written to.
-pub struct Stream<'s> {
-    session: &'s mut HttpSession,
-    queue: &'s Queue,
-    /// The connection has others of its own.
-    pub extra: bool,
-}
-
-impl Stream<'_> {
-    pub fn head(&mut self, head: ResponseHeader, end: bool) -> Result<(), Lost> {
-        let written = self.session.write_response_header(Box::new(head), end);
-        written.map_err(|_| Lost::Gone)
-    }
-
-    pub async fn body(&mut self, bytes: Bytes, end: bool) -> pingora::Result<()> {
-        // With its last bytes queued a request is over: they are known on.
-        let bytes = match end && !bytes.is_empty() {
-            true => self.queue.keep(bytes),
-            false => bytes,
-        };
-        self.session.write_body(bytes, end).await
-    }
-
-    /// Waits until the viewer has given it up.
-    pub async fn gone(&mut self) {
-        let _ = self.session.idle().await;
-    }
 }
 
 impl Connection {
@@ -85,11 +58,7 @@ impl Connection {
             request_id: &request_id,
         };
         let mut record = Record::default();
-        let stream = Stream {
-            session: &mut session,
-            queue: &self.queue,
-            extra,
-        };
+        let stream = Stream::new(&mut session, &self.queue, extra);
         match road.walk(Wire::Stream(stream), &mut record).await {
             Step::Done => drop(session.finish()),
             Step::Cut(cut) => cut_off(&mut session, cut, &road, &mut record),
