@@ -73,7 +73,9 @@ pub fn is_of_an_edge(name: &HeaderName) -> bool {
     let text = &*plain(name);
     EDGE_PREFIXES.iter().any(|prefix| text.starts_with(prefix))
         || EDGE_PARTS.iter().any(|part| text.contains(part))
-        || text.ends_with("-ip")
+        || ["-ip", "-ipv4", "-ipv6"]
+            .iter()
+            .any(|end| text.ends_with(end))
         || EDGE_NAMES.contains(&text)
 }
 
@@ -168,7 +170,6 @@ const EDGE_NAMES: &[&str] = &[
     "x-http-method-override",
     "x-method",
     "x-method-override",
-    "cf-connecting-ipv6",
     "x-azure-socketip",
     "x-forward-for",
     "x-remote-addr",

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::http::ServerSession;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
@@ -126,6 +127,11 @@ impl ProxyHttp for Edge {
             Step::Done => Ok(true),
             Step::Through(through) => {
                 let patience = through.patience();
+                // Only what answers an Expect goes to the viewer: an interim answer
+                // is not told apart from a final one in Pingora's filters.
+                if let ServerSession::H1(http1) = session.as_downstream_mut() {
+                    http1.set_ignore_info_resp(true);
+                }
                 session
                     .as_downstream_mut()
                     .set_write_timeout(Some(patience));

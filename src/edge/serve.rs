@@ -163,7 +163,9 @@ impl Server<'_> {
         sender: &mut Sender<'_>,
         record: &mut Record,
     ) -> Result<(), Cut> {
-        let kind = object.head.headers.get(CONTENT_TYPE);
+        let asked = stamp.answer.iter().find(|(name, _)| name == CONTENT_TYPE);
+        let kind = asked.map(|(_, kind)| kind);
+        let kind = kind.or(object.head.headers.get(CONTENT_TYPE));
         let framing = Multipart {
             boundary: self.visit.request_id,
             content_type: kind.and_then(|kind| kind.to_str().ok()),

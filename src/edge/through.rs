@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
-use http::header::{AUTHORIZATION, COOKIE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, TRANSFER_ENCODING,
+};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::SocketDigest;
 use pingora::proxy::Session;
@@ -278,6 +280,11 @@ pub fn dress(response: &mut ResponseHeader, status: u16, stamp: &Stamp<'_>) {
     });
     for name in hops.cloned().collect::<Vec<_>>() {
         response.remove_header(&name);
+    }
+    if status == 204 {
+        // RFC 9110 §8.6, RFC 9112 §6.1.
+        response.remove_header(&CONTENT_LENGTH);
+        response.remove_header(&TRANSFER_ENCODING);
     }
     if let Some(zone) = stamp.zone.filter(|zone| zone.cors != Cors::Origins) {
         let names = response.headers.keys().filter(|name| is_cors(name));

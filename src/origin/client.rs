@@ -18,7 +18,7 @@ use super::exchange::Exchange;
 use super::failure::Trouble;
 use super::health::Ask;
 use super::interim::Interims;
-use super::keep::MOST_RESTING;
+use super::keep::Resting;
 use super::probe::probe;
 use super::reason::Reasons;
 use super::sigv4::Signer;
@@ -50,8 +50,8 @@ pub struct Origin {
     passes: Arc<Semaphore>,
     /// Of these, those of one viewer's address: half.
     per_address: Arc<PerAddress>,
-    /// Places of connections that rest before they are used again.
-    pub(super) resting: Arc<Semaphore>,
+    /// Connections that rest before they are used again.
+    pub(super) resting: Resting,
     pub(super) reasons: Reasons,
     pub(super) complaints: Complaints,
     failures: [AtomicU64; Failure::ALL.len()],
@@ -82,7 +82,7 @@ impl Origin {
             places: Arc::new(Semaphore::new(settings.max_pulls)),
             passes: Arc::new(Semaphore::new(most_passes(settings.max_pulls))),
             per_address: PerAddress::new(settings.max_pulls.div_ceil(2)),
-            resting: Arc::new(Semaphore::new(MOST_RESTING)),
+            resting: Resting::default(),
             reasons: Reasons::default(),
             complaints: Complaints::default(),
             asked_to_wait: Mutex::default(),
@@ -301,10 +301,11 @@ impl Origin {
     async fn connect(&self, peer: &HttpPeer, kept_too: bool) -> Result<(Stream, bool), Trouble> {
         // Boxed: who waits for an answer need not carry what a handshake does.
         let connected = Box::pin(async {
-            match kept_too {
-                true => self.connector.get_stream(peer).await,
-                false => self.connector.new_stream(peer).await.map(|it| (it, false)),
+            if kept_too && let Some(kept) = self.connector.reused_stream(peer).await {
+                return Ok((kept, true));
             }
+            self.resting.make_room();
+            self.connector.new_stream(peer).await.map(|it| (it, false))
         });
         let connected = connected.await;
         connected.map_err(|error| unconnected(&error))

@@ -159,7 +159,7 @@ impl Exchange {
                     Framing::Chunked => BodyState::Chunked(Chunked::Size),
                     Framing::Close => BodyState::Close,
                 };
-                self.keep = Keep::of(head.status, to_head_request);
+                self.keep = Keep::of(head.framing, to_head_request);
                 self.head = head;
                 return Ok(());
             }

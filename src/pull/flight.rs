@@ -251,9 +251,11 @@ impl Rider {
         }
     }
 
-    /// Where interim answers are heard of.
+    /// Where interim answers are heard of: by whom they answer. That they are for
+    /// others too is known with the final one.
     pub fn interims(&self) -> Option<Interims> {
-        self.flight.interims.get().cloned()
+        let interims = self.flight.interims.get();
+        interims.filter(|_| self.starter).cloned()
     }
 
     /// What tells how many bytes this rider keeps in memory: none as long as

@@ -1,4 +1,5 @@
-//! What comes behind an answer that is to have no body is never read as another.
+//! What comes behind an answer that is to have no body is never read as another,
+//! and what is done about it keeps no worker of the origin from working.
 
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ async fn serve(mut stream: TcpStream) {
         let length = EVIL.len();
         let answer = if head.starts_with("head ") {
             format!("{GOOD}content-length: {length}\r\n\r\n")
+        } else if head.starts_with("get /reset") {
+            "HTTP/1.1 205 Reset Content\r\ncontent-length: 0\r\n\r\n".to_owned()
+        } else if head.starts_with("get /empty") {
+            format!("{GOOD}cache-control: no-store\r\ncontent-length: 0\r\n\r\n")
         } else if head.starts_with("get /none") {
             "HTTP/1.1 204 No Content\r\n\r\n".to_owned()
         } else if head.contains("if-none-match") {
@@ -75,6 +80,8 @@ async fn a_body_behind_an_answer_without_one_is_nobodys_answer() {
     for (method, path, status) in [
         ("HEAD", "/up", 200),
         ("GET", "/none", 204),
+        ("GET", "/reset", 205),
+        ("GET", "/empty", 200),
         ("GET", "/old", 200),
     ] {
         let mut setup = Setup::http(origin);
@@ -100,4 +107,48 @@ async fn a_body_behind_an_answer_without_one_is_nobodys_answer() {
             assert_eq!(told, (200, "good".to_owned()), "behind {method} {path}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_rest_make_room_for_others() {
+    // As many workers as the origin may be asked at a time, each with one
+    // connection to its end.
+    const WORKERS: usize = 4;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let workers = std::sync::Arc::new(tokio::sync::Semaphore::new(WORKERS));
+    tokio::spawn(async move {
+        loop {
+            let place = std::sync::Arc::clone(&workers).acquire_owned().await;
+            let Ok((mut stream, _)) = listener.accept().await else {
+                return;
+            };
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while let Ok(1..) = stream.read_buf(&mut head).await {
+                    if head.ends_with(b"\r\n\r\n") {
+                        head.clear();
+                        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+                        if stream.write_all(answer).await.is_err() {
+                            break;
+                        }
+                    }
+                }
+                drop(place);
+            });
+        }
+    });
+    let mut setup = Setup::http(address);
+    setup.cache = "policy = \"origin\"\n".into();
+    setup.origin += &format!("max_pulls = {WORKERS}\n");
+    let edge = setup.start().await;
+    let edge = &edge;
+    let all = (0..40).map(|number| async move {
+        let path = format!("/{number}");
+        edge.send("GET", &path, &[]).await.status
+    });
+    let all = futures_util::future::join_all(all);
+    let soon = tokio::time::timeout(Duration::from_secs(4), all).await;
+    let statuses = soon.expect("nobody waits for a connection that rests");
+    assert!(statuses.iter().all(|status| *status == 204), "{statuses:?}");
 }
