@@ -28,8 +28,18 @@ pub struct Live {
     /// Paths with a stored negative answer, and when a playlist last said
     /// otherwise.
     missing: Cache<Place, Option<Instant>>,
-    /// Where each playlist stood last, and when that came.
-    windows: Cache<Key, (Window, Instant)>,
+    /// Where each playlist stood last.
+    windows: Cache<Key, Stood>,
+}
+
+/// Where a playlist stood last.
+#[derive(Clone, Copy)]
+struct Stood {
+    window: Window,
+    came: Instant,
+    /// What was its last segment was the same one when it came again: its names
+    /// are not made for each fetch.
+    steady: bool,
 }
 
 /// A folder with media of a live stream.
@@ -220,9 +230,17 @@ impl Live {
         now: Instant,
     ) -> bool {
         let before = self.windows.get(key);
-        self.windows.insert(key.clone(), (window, now));
-        before.is_some_and(|(before, _)| {
-            window.is_behind(&before) || window.contradicts(&before, mark)
+        let other = |before: &Stood| window.contradicts(&before.window, &mark);
+        let contradicts = before.as_ref().map(other);
+        let stood = Stood {
+            window,
+            came: now,
+            steady: contradicts == Some(Some(false)),
+        };
+        self.windows.insert(key.clone(), stood);
+        before.is_some_and(|before| {
+            let other = before.steady && contradicts == Some(Some(true));
+            window.is_behind(&before.window) || other
         })
     }
 
@@ -237,14 +255,18 @@ impl Live {
         now: Instant,
     ) -> bool {
         let before = self.windows.get(key);
-        let jumps = before.is_some_and(|(before, came)| match asked_at > came {
-            true => window.is_behind(&before),
-            false => window.next <= before.first,
+        let jumps = before.is_some_and(|before| match asked_at > before.came {
+            true => window.is_behind(&before.window),
+            false => window.next <= before.window.first,
         });
-        let is_newer =
-            |(before, came): (Window, Instant)| asked_at > came || window.first > before.first;
+        let is_newer = |before: Stood| asked_at > before.came || window.first > before.window.first;
         if jumps || before.is_none_or(is_newer) {
-            self.windows.insert(key.clone(), (window, now));
+            let stood = Stood {
+                window,
+                came: now,
+                steady: false,
+            };
+            self.windows.insert(key.clone(), stood);
         }
         jumps
     }

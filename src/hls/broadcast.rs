@@ -26,7 +26,7 @@ pub struct Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
     name: u64,
-    /// EXT-X-PROGRAM-DATE-TIME, in seconds of the zone that it is told in.
+    /// EXT-X-PROGRAM-DATE-TIME, or a manifest's start, in seconds of a day long ago.
     at: Option<i64>,
 }
 
@@ -38,18 +38,28 @@ impl Window {
             || self.discontinuity < before.discontinuity
     }
 
-    /// Whether what was the last segment is another one now: `mark` is that of the
-    /// segment of a number.
-    pub fn contradicts(&self, before: &Self, mark: impl Fn(u64) -> Option<Mark>) -> bool {
+    /// Whether what was the last segment is another one now, as far as it can be
+    /// told: `mark` is that of the segment of a number.
+    pub fn contradicts(&self, before: &Self, mark: impl Fn(u64) -> Option<Mark>) -> Option<bool> {
         let last = before.next.checked_sub(1).and_then(mark);
         let differ = |(now, then): (Mark, Mark)| !now.is_of_same(then);
-        last.zip(before.last).is_some_and(differ)
+        last.zip(before.last).map(differ)
     }
 }
 
 impl Mark {
-    /// By a name alone.
-    pub fn of_name(name: &str) -> Self {
+    /// Of a manifest that starts then.
+    pub fn of_start(time: &str) -> Self {
+        match seconds(time) {
+            Some(at) => Self {
+                name: 0,
+                at: Some(at),
+            },
+            None => Self::of_name(time),
+        }
+    }
+
+    fn of_name(name: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         Self {
@@ -72,7 +82,7 @@ impl Mark {
             } else if !line.starts_with(b"#") {
                 if index == wanted {
                     let uri = std::str::from_utf8(line).ok()?;
-                    let path = uri.split(['?', '#']).next()?;
+                    let path = uri.split(['?', '#', ';']).next()?;
                     let name = path.rsplit('/').next()?;
                     return Some(Self {
                         at,
@@ -91,7 +101,20 @@ impl Mark {
     }
 }
 
-/// Seconds of `2026-11-30T10:00:00`, whatever zone and fraction follow.
+/// Seconds that a zone is ahead: `.000Z`, `+01:00`, `-0230`, or nothing.
+fn offset(text: &str) -> Option<i64> {
+    let text = text.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let (sign, text) = match text.as_bytes().first() {
+        Some(b'+') => (1, &text[1..]),
+        Some(b'-') => (-1, &text[1..]),
+        _ => return Some(0),
+    };
+    let digits = text.replace(':', "");
+    let number = |range: std::ops::Range<usize>| digits.get(range)?.parse::<i64>().ok();
+    Some(sign * (number(0..2)? * 60 + number(2..4)?) * 60)
+}
+
+/// Seconds of `2026-11-30T10:00:00+01:00`.
 fn seconds(text: &str) -> Option<i64> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
@@ -103,7 +126,8 @@ fn seconds(text: &str) -> Option<i64> {
     };
     let leaps = year / 4 - year / 100 + year / 400;
     let days = year * 365 + leaps + (month * 153 + 2) / 5 + day;
-    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+    let local = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(local - offset(text.get(19..)?)?)
 }
 
 #[cfg(test)]
@@ -118,6 +142,8 @@ mod tests {
             ("2026-12-31T23:59:59+01:00", "2027-01-01T00:00:00+01:00", 1),
             ("2028-02-28T00:00:00Z", "2028-03-01T00:00:00Z", 2 * 86_400),
             ("2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z", 86_400),
+            ("2026-11-30T12:00:00Z", "2026-11-30T13:00:00.000+01:00", 0),
+            ("2026-11-30T12:00:00", "2026-11-30T09:30:01-0230", 1),
         ];
         for (one, other, want) in table {
             assert_eq!(at(other) - at(one), want, "{one} {other}");
@@ -156,6 +182,7 @@ mod tests {
                 true,
             ),
             (list(noon, &["5.ts", "x.ts", "7.ts"]), true),
+            (list(noon, &["5.ts;s=1", "6.ts;s=2/x?y", "7.ts"]), false),
             (list("never", &["x.ts", "6.ts", "7.ts"]), false),
             (list(noon, &["5.ts"]), false),
             (
@@ -165,7 +192,8 @@ mod tests {
         ];
         for (body, want) in table {
             let mark = |number| Mark::of_segment(body.as_bytes(), 5, number);
-            assert_eq!(window(&body, 8).contradicts(&before, mark), want, "{body}");
+            let found = window(&body, 8).contradicts(&before, mark);
+            assert_eq!(found.unwrap_or_default(), want, "{body}");
         }
     }
 }

@@ -59,7 +59,7 @@ impl Manifest {
                 target: period.min(MAX_TARGET),
             },
             target: period.min(segment).min(MAX_SEGMENT),
-            start: attribute(element, "availabilityStartTime").map(Mark::of_name),
+            start: attribute(element, "availabilityStartTime").map(Mark::of_start),
         })
     }
 }
