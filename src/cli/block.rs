@@ -5,7 +5,7 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::edges::{Edge, Edges, Kept};
+use super::edges::{Edge, Edges, Kept, date};
 use super::{plain, usage};
 use crate::clock::Clock;
 use crate::config::parse_duration;
@@ -92,7 +92,7 @@ async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
         let (network, reason, by) = (text("network"), text("reason"), text("by"));
         format!(
             "  {network} in {zone}: {reason} (by {by}, until {})",
-            it["until"]
+            date(&it["until"])
         )
     }));
     Ok((answer, lines.join("\n")))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use clap::Args;
@@ -279,6 +279,12 @@ pub fn encoded(parameters: &[(&str, Option<&str>)]) -> String {
         Some(format!("{name}={value}"))
     });
     pairs.collect::<Vec<_>>().join("&")
+}
+
+/// A moment in Unix seconds, as people read it.
+pub fn date(at: &Value) -> String {
+    let at = Duration::from_secs(at.as_u64().unwrap_or_default());
+    httpdate::fmt_http_date(UNIX_EPOCH + at)
 }
 
 pub fn size(bytes: f64) -> String {

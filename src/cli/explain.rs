@@ -154,7 +154,11 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     let policy = policy.map(|policy| arguments.adjust(policy));
-    let (takedowns, revocations, blocks) = match kept(state_dir.as_deref()) {
+    let lists = kept(state_dir.as_deref()).or_else(|why| {
+        eprintln!("warning: takedowns, revocations and blocks are not known here: {why}");
+        kept(None)
+    });
+    let (takedowns, revocations, blocks) = match lists {
         Ok(kept) => kept,
         Err(why) => return usage(&why),
     };

@@ -7,7 +7,7 @@ use clap::Args;
 use super::read;
 use crate::config::{ABSENT, Config, Environment, odd_edges, open_to_others, too_short};
 use crate::token::Key;
-use crate::zone::Zone;
+use crate::zone::{ByHost, Zone};
 
 /// The variable that the platform's backend signs with.
 const DEFAULT_VARIABLE: &str = "CDN_SECURITY_KEY";
@@ -86,18 +86,28 @@ pub fn key_is_there(zone: &Zone, key: &Key) -> Result<(), String> {
     }
 }
 
-/// A zone by its name; without one, the only zone.
-pub fn zone_of<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Zone, String> {
-    let names: Vec<&str> = config.zones.iter().map(|zone| zone.name.as_str()).collect();
-    match (name, config.zones.as_slice()) {
-        (None, [only]) => Ok(only),
-        (None, _) => Err(format!(
-            "name one of the zones with --zone: {}",
-            names.join(", ")
-        )),
-        (Some(name), zones) => zones
-            .iter()
-            .find(|zone| zone.name == name)
+/// A zone by its name; without one that of the URL's host, or the only zone.
+pub fn zone_of<'c>(config: &'c Config, name: Option<&str>, url: &str) -> Result<&'c Zone, String> {
+    let zones = &config.zones;
+    let names: Vec<&str> = zones.iter().map(|zone| zone.name.as_str()).collect();
+    let by_name = |name: &str| zones.iter().find(|zone| zone.name == name);
+    match (name, zones.as_slice()) {
+        (Some(name), _) => by_name(name)
             .ok_or_else(|| format!("no zone {name:?}; there are: {}", names.join(", "))),
+        (None, [only]) => Ok(only),
+        (None, _) => serving(config, url).ok_or_else(|| {
+            format!(
+                "no zone serves the URL's host; name one with --zone: {}",
+                names.join(", ")
+            )
+        }),
     }
+}
+
+/// The zone that serves a URL's host, where the URL has one.
+pub fn serving<'c>(config: &'c Config, url: &str) -> Option<&'c Zone> {
+    let (_, rest) = url.split_once("://")?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let by_host = ByHost::new(config.zones.iter().map(|zone| (zone, zone)));
+    by_host.find(host).map(|zone| **zone)
 }

@@ -1,6 +1,7 @@
 //! An edge, as a viewer finds it: one URL, and everything that it names.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use super::{REFUSED, runtime, say, usage};
 use crate::clock::Clock;
 use crate::hls::Kind;
 use crate::hls::listing::{self, Listed};
+use crate::listen::check_authorities;
 use crate::origin::redirect::Place;
 use crate::origin::{self, Deadlines, Endpoint, Exchange, HealthCheck, Origin, Settings};
 use crate::token::carrier::redact;
@@ -99,6 +101,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 async fn probe(arguments: &Arguments, place: Place) -> ExitCode {
+    let authorities = arguments.ca_file.as_deref().map(Path::new);
+    if let Some(Err(why)) = authorities.map(check_authorities) {
+        return usage(&format!("--ca-file: {why}"));
+    }
     let Some(settings) = settings(&place.endpoint, arguments) else {
         return usage("--connect is a host and a port, as in 127.0.0.1:8080");
     };
@@ -132,7 +138,9 @@ async fn probe(arguments: &Arguments, place: Place) -> ExitCode {
     } else {
         asked.iter().for_each(|it| say(it.to_text()));
         if asked.len() > 1 && !hit {
-            say("the second was no hit: Cache-Status of the answer says why (docs/caching.md)");
+            say(
+                "the second was no hit: Cache-Status of the answer says why (docs/reference/caching.md)",
+            );
         }
         failed
             .iter()
@@ -219,10 +227,10 @@ impl Prober {
                 let body = body_of(&mut exchange, range).await;
                 let text = |name| exchange.head.text(http::HeaderName::from_static(name));
                 let asked = Asked {
-                    target,
+                    target: target.clone(),
                     status: Some(status),
                     cache: text("cdn-cache").unwrap_or("-").to_owned(),
-                    why: why(status, &body),
+                    why: why(status, &body).or_else(|| no_list(&target, range, &body)),
                     took,
                 };
                 (asked, body)
@@ -298,21 +306,46 @@ async fn body_of(exchange: &mut Exchange, range: Option<&str>) -> Vec<u8> {
     body
 }
 
+/// Why what is named as a playlist plays nothing.
+fn no_list(target: &str, range: Option<&str>, body: &[u8]) -> Option<String> {
+    let path = target.split('?').next().unwrap_or_default();
+    let is_list = Kind::of_name(path.rsplit('/').next().unwrap_or_default()) == Kind::Playlist;
+    if range.is_some() || !is_list {
+        return None;
+    }
+    let why = match listing::read(body, "http://localhost/") {
+        None => "no playlist: it does not begin with #EXTM3U",
+        Some(Listed::Media(media)) if media.segments.is_empty() => {
+            "a playlist that names no segment"
+        }
+        Some(Listed::Multivariant(list))
+            if list.variants.is_empty() && list.renditions.is_empty() =>
+        {
+            "a playlist that names no variant"
+        }
+        Some(_) => return None,
+    };
+    Some(why.to_owned())
+}
+
 /// What may be done about a status; the edge tells the reason to those in the
 /// zone's `explain_to`.
 fn why(status: u16, body: &[u8]) -> Option<String> {
     let told = String::from_utf8_lossy(body);
     let told = told.lines().nth(1).filter(|_| status >= 400);
+    // Where there is no reason, the request's id stands there.
+    let told = told.filter(|told| !told.starts_with("Request "));
     let hint = match status {
         200 | 206 => return None,
         401 | 403 => {
             "not let in: warren explain says why; a token in the query is not passed on to what a playlist names (warren sign --stream)"
         }
+        300..=399 => "it leads elsewhere: ask for that URL (https.force sends viewers to https)",
         404 => "not there, or no zone has this host: is the path right, and the origin's folder?",
         451 => "taken down",
         502 => "the origin's configuration: warren check --origin",
         503 => "the origin fails, or the edge is full",
-        _ => "see docs/caching.md",
+        _ => "see docs/reference/caching.md",
     };
     Some(told.map_or_else(|| hint.to_owned(), |told| format!("{told}; {hint}")))
 }

@@ -24,7 +24,7 @@ const GLOBAL_QUEUE_INTERVAL: u32 = 2;
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  CDN_SECURITY_KEY=… warren serve --config config/minimal.toml
+  CDN_SECURITY_KEY=… S3_ACCESS_KEY=… S3_SECRET_KEY=… warren serve --config config/minimal.toml
   WARREN_LOG=debug warren serve --config /etc/warren/warren.toml
 
 SIGHUP reads the file again: zones, certificates and the country database are

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args};
 
-use super::key::{KeySource, key_is_there, zone_of};
+use super::key::{KeySource, key_is_there, serving, zone_of};
 use super::{REFUSED, say, usage};
 use crate::clock::Clock;
 use crate::config::{Environment, parse_duration};
@@ -178,7 +178,13 @@ fn find_key(
         return Ok((key, EmptySegments::default()));
     };
     let config = config?;
-    let zone = zone_of(&config, arguments.zone.as_deref())?;
+    let zone = zone_of(&config, arguments.zone.as_deref(), &arguments.url)?;
+    if serving(&config, &arguments.url).is_some_and(|serves| serves.name != zone.name) {
+        eprintln!(
+            "warning: the URL's host is another zone's than {:?}",
+            zone.name
+        );
+    }
     let keys = zone
         .token
         .as_ref()

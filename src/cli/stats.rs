@@ -1,11 +1,10 @@
 use std::process::ExitCode;
-use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::edges::{Edges, size};
+use super::edges::{Edges, date, size};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -29,12 +28,6 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-/// A moment in Unix seconds, as people read it.
-fn date(at: &Value) -> String {
-    let at = Duration::from_secs(at.as_u64().unwrap_or_default());
-    httpdate::fmt_http_date(UNIX_EPOCH + at)
-}
-
 /// For people: a line for each thing.
 fn to_text(stats: &Value) -> String {
     let mut lines = vec![format!("since {}", date(&stats["counted_since"]))];
@@ -52,6 +45,12 @@ fn to_text(stats: &Value) -> String {
         "node",
         format!("{} {state}, up {up} s", text(&stats["version"])),
     );
+    if stats["config"]["last_reload_successful"] == false {
+        line(
+            "reload",
+            "the last one was refused: the configuration before it is in force".to_owned(),
+        );
+    }
     let (requests, bytes) = (number(&stats["requests"]), number(&stats["bytes"]));
     line("requests", format!("{requests}, {}", size(bytes)));
     for status in rows("statuses") {

@@ -4,8 +4,9 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::edges::{Edge, Edges, Kept};
+use super::edges::{Edge, Edges, Kept, date};
 use super::{plain, usage};
+use crate::hls::Kind;
 
 const TAKEDOWNS: Kept = Kept {
     path: "/v1/takedowns",
@@ -17,7 +18,8 @@ const TAKEDOWNS: Kept = Kept {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  warren takedown https://cdn.example.net/v/s1/master.m3u8 --reason \"notice 2026-117\"
+  warren takedown --prefix https://cdn.example.net/v/s1/ --reason \"notice 2026-117\"
+  warren takedown https://cdn.example.net/v/poster.jpg --reason \"notice 2026-118\"
   warren takedown --prefix https://cdn.example.net/v/s1/ --reason court --until 1893456000
   warren takedown --every-zone https://cdn.example.net/v/s1/a.ts --reason court
   warren takedown --lift --prefix https://cdn.example.net/v/s1/
@@ -64,10 +66,29 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if !arguments.list && !arguments.lift && arguments.reason.is_none() {
         return usage("say why with --reason: the list and the audit log keep it");
     }
+    let is_list = |url: &&String| Kind::of_name(last_name(url)).is_list();
+    if let Some(url) = arguments
+        .urls
+        .iter()
+        .find(is_list)
+        .filter(|_| !arguments.lift)
+    {
+        eprintln!(
+            "warning: of {} the list alone is taken down, and not what it names: --prefix with its folder \
+             takes down all",
+            last_name(url)
+        );
+    }
     arguments.edges.each(&async |edge| match arguments.list {
         true => list(edge).await,
         false => arguments.change(edge).await,
     })
+}
+
+/// The last segment of a URL's path.
+fn last_name(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 impl Arguments {
@@ -95,7 +116,9 @@ async fn list(edge: &Edge<'_>) -> Result<(Value, String), String> {
     lines.extend(takedowns.iter().map(|it| {
         let text = |field: &str| plain(it[field].as_str().unwrap_or_default());
         let star = if it["prefix"] == true { "*" } else { "" };
-        let until = it["until"].as_u64().map(|until| format!(", until {until}"));
+        let until = it["until"]
+            .as_u64()
+            .map(|_| format!(", until {}", date(&it["until"])));
         let (zone, path, by) = (text("zone"), text("path"), text("by"));
         let until = until.unwrap_or_default();
         format!("  {zone} {path}{star}: {} (by {by}{until})", text("reason"))

@@ -104,7 +104,7 @@ fn ca_file(table: &Section<'_>) -> Option<String> {
     let path = table.file("ca_file")?;
     if let Err(why) = crate::listen::check_authorities(&path) {
         let hint = "name the PEM file with your certificate authority, or remove the key";
-        table.problem("ca_file", why, "a PEM file with certificates", hint);
+        table.file_problem("ca_file", why, "a PEM file with certificates", hint);
     }
     Some(path.display().to_string())
 }

@@ -37,6 +37,10 @@ impl Environment {
         }
     }
 
+    pub fn is_lenient(&self) -> bool {
+        self.lenient
+    }
+
     pub fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
@@ -64,7 +68,7 @@ pub(super) fn from_env(
     name: &str,
 ) -> Result<Zeroizing<String>, NoSecret> {
     match environment.get(name) {
-        None if environment.lenient => Ok(Zeroizing::new(format!("{ABSENT}{name}"))),
+        None | Some("") if environment.lenient => Ok(Zeroizing::new(format!("{ABSENT}{name}"))),
         None => Err(NoSecret::Unset),
         Some("") => Err(NoSecret::Empty),
         Some(value) => Ok(Zeroizing::new(value.to_owned())),

@@ -128,7 +128,8 @@ pub(super) fn certificates(root: &Section<'_>) -> Option<Vec<Certificate>> {
         let sound = entry.finish();
         match (cert, key, &mut out) {
             (Some(cert), Some(key), Some(list)) if sound => {
-                if let Err(why) = crate::listen::check_certificate(&cert, &key) {
+                let wrong = crate::listen::check_certificate(&cert, &key).err();
+                if let Some(why) = wrong.filter(|_| !entry.is_lenient()) {
                     entry.problem(
                         "cert",
                         why,
@@ -281,7 +282,7 @@ fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
     let ca_file = table.file("syslog_ca_file");
     if let Some(Err(why)) = ca_file.as_deref().map(crate::listen::check_authorities) {
         let hint = "name the PEM file with the server's certificate authority";
-        table.problem("syslog_ca_file", why, "a PEM file with certificates", hint);
+        table.file_problem("syslog_ca_file", why, "a PEM file with certificates", hint);
     }
     server.map(|(tls, host, port)| SyslogServer {
         tls,
@@ -295,7 +296,7 @@ fn syslog(table: &Section<'_>) -> Option<SyslogServer> {
 fn check_state_dir(table: &Section<'_>, folder: &Path) {
     if let Some(why) = cannot_append(&folder.join(".check")) {
         let hint = "make the folder, and let the user that serves write there";
-        table.problem("state_dir", why, "a folder that can be written to", hint);
+        table.file_problem("state_dir", why, "a folder that can be written to", hint);
         return;
     }
     let takedowns = crate::takedown::Takedowns::open(Some(folder)).err();
@@ -303,7 +304,7 @@ fn check_state_dir(table: &Section<'_>, folder: &Path) {
     let blocks = || crate::block::Blocks::open(Some(folder)).err();
     if let Some(why) = takedowns.or_else(revocations).or_else(blocks) {
         let hint = "put the file back from a backup; where it cannot be read and is lost, write [] into it";
-        table.problem("state_dir", why, "the lists as they were kept", hint);
+        table.file_problem("state_dir", why, "the lists as they were kept", hint);
     }
 }
 
@@ -311,7 +312,7 @@ fn log_file(table: &Section<'_>, name: &'static str) -> Option<PathBuf> {
     let file = table.file(name);
     if let Some(why) = file.as_deref().and_then(cannot_append) {
         let hint = "make the folder, and let the user that serves write there";
-        table.problem(name, why, "a file that can be appended to", hint);
+        table.file_problem(name, why, "a file that can be appended to", hint);
     }
     file
 }
@@ -335,7 +336,7 @@ pub(super) fn country_database(root: &Section<'_>) -> Option<Option<PathBuf>> {
     if let Some(path) = &path
         && let Err(why) = crate::zone::check_country_database(path)
     {
-        table.problem(
+        table.file_problem(
             "country_database",
             why,
             "a MaxMind DB file with countries",

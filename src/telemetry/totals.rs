@@ -57,8 +57,17 @@ impl Totals {
         families.iter().flat_map(of).collect()
     }
 
-    /// Together with what others have counted, in the families that are here.
+    /// Together with what others have counted. A family in which nothing was
+    /// counted here is none yet.
     pub fn plus(mut self, others: &[Series]) -> Self {
+        for other in others {
+            if !self.0.iter().any(|family| family.name() == other.family) {
+                let mut family = MetricFamily::default();
+                family.set_name(other.family.clone());
+                family.set_field_type(MetricType::COUNTER);
+                self.0.push(family);
+            }
+        }
         for family in &mut self.0 {
             let mut more: HashMap<&BTreeMap<String, String>, f64> = others
                 .iter()

@@ -471,4 +471,35 @@ mod tests {
         assert_eq!((tried(""), tried("&CMCD=x&_HLS_msn=1")), (2, 4));
         assert_eq!((tried("&a=1&B=b+c"), tried("&a=1&B=b+c&CMCD=x+y")), (8, 12));
     }
+
+    #[test]
+    fn a_folder_of_an_encoded_path_ends_with_a_segment() {
+        let mut policy = policy();
+        policy.raw_prefix = true;
+        let of = |folder: &str, path: &str| {
+            let message = Message {
+                path: folder,
+                expires: "1800003600",
+                ip: None,
+                params: &format!("token_path={folder}"),
+            };
+            let token = Token::make(Scheme::Hs256, &policy.keys[0], message).text();
+            let folder = crate::path::encode_component(folder);
+            let target = format!("{path}?token={token}&expires=1800003600&token_path={folder}");
+            let target = Target::parse(&target).expect("a target");
+            let evidence = Evidence {
+                now: NOW,
+                client_ip: [192, 0, 2, 1].into(),
+                country: None,
+                revoked: None,
+            };
+            policy.verify(&target, &evidence).is_ok()
+        };
+        assert!(of("/a b/", "/a%20b/x") && of("/a%20b/", "/a%20b/x") && of("/a%20b", "/a%20b/x"));
+        assert!(of("/a", "/ab/x"), "as raw_prefix says");
+        for folder in ["/a%", "/a%2", "/a%20"] {
+            assert!(!of(folder, "/a%20b/x"), "{folder}");
+        }
+        assert!(!of("/%C3", "/%C3%A9/x"));
+    }
 }

@@ -72,8 +72,9 @@ impl Policy {
         // `token_path` as the caller has it, and a backend has it out of a URL.
         let covers = |prefix: &str| {
             let encoded = || self.encoded(target);
-            self.covers(prefix, target.path.as_str())
-                || encoded().is_some_and(|path| self.covers(prefix, path))
+            // Of an encoded one whole segments alone: it could end in an escape.
+            covers(prefix, target.path.as_str(), self.raw_prefix)
+                || encoded().is_some_and(|path| covers(prefix, path, false))
         };
         if !claim.token_path(reading).is_none_or(covers) {
             return Err(Refusal::WrongPath);
@@ -106,13 +107,14 @@ impl Policy {
         let raw = Some(target.raw_path).filter(|raw| *raw != target.path.as_str());
         raw.filter(|raw| self.encoded_path && escapes_nothing_unreserved(raw))
     }
+}
 
-    fn covers(&self, prefix: &str, path: &str) -> bool {
-        let Some(rest) = path.strip_prefix(prefix) else {
-            return false;
-        };
-        self.raw_prefix || prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
-    }
+/// `raw`: a name that only begins so counts, too.
+fn covers(prefix: &str, path: &str, raw: bool) -> bool {
+    let Some(rest) = path.strip_prefix(prefix) else {
+        return false;
+    };
+    raw || prefix.ends_with('/') || rest.is_empty() || rest.starts_with('/')
 }
 
 #[cfg(test)]

@@ -102,6 +102,19 @@ async fn stats_go_on_where_the_process_before_has_stopped() {
             .stop(Duration::ZERO, Duration::from_secs(5))
             .await;
     }
+    // A process that has answered nothing yet tells and keeps them all the same.
+    for _ in 0..2 {
+        let edge = edge(&origin, &folder).await;
+        let stats = get(&edge, "/v1/stats").await;
+        assert_eq!(
+            (&stats["requests"], &stats["counted_since"]),
+            (&json!(6), &since)
+        );
+        assert_eq!(stats["refusals"][0]["count"], json!(3));
+        edge.running
+            .stop(Duration::ZERO, Duration::from_secs(5))
+            .await;
+    }
     // What cannot be read is no reason not to serve.
     std::fs::write(folder.path().join("counters.json"), "{").expect("written");
     let edge = edge(&origin, &folder).await;
