@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::config::{AccessKey, Rights};
+use super::settings::{AccessKey, Rights};
 use crate::per_address::customer;
 
 /// Calls of one key within [`WINDOW`].

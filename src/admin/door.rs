@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::Admin;
 use super::answer::{MAX_BODY_BYTES, Style, Wrong};
 use super::guests::{Attended, Guest};
-use crate::config::Rights;
+use super::settings::Rights;
 
 /// From a call's head to the end of its body: 4 MiB at 3.4 Mbit/s.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

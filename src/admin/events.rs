@@ -18,8 +18,8 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::Admin;
 use super::answer::{Style, Wrong};
 use super::history::Sample;
+use super::settings::Rights;
 use super::stats::figures;
-use crate::config::Rights;
 
 /// Streams at a time.
 pub const MAX_STREAMS: usize = 16;

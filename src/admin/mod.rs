@@ -23,6 +23,7 @@ mod place;
 mod proof;
 mod purge;
 mod revocation;
+mod settings;
 mod stats;
 mod takedown;
 mod top;
@@ -47,7 +48,6 @@ use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::config::{self, AccessKey, Rights};
 use crate::edge::Node;
 use crate::telemetry::metrics::{Reading, SUBSYSTEMS};
 use crate::telemetry::totals::Totals;
@@ -59,6 +59,7 @@ use events::MAX_STREAMS;
 use guests::Guests;
 use history::History;
 use hosts::Hosts;
+pub use settings::{AccessKey, Rights, Settings};
 use stats::Top;
 use warm::MAX_WARMS;
 
@@ -95,7 +96,7 @@ struct Doors {
 }
 
 impl Doors {
-    fn of(settings: &config::Admin, address: SocketAddr) -> Arc<Self> {
+    fn of(settings: &Settings, address: SocketAddr) -> Arc<Self> {
         Arc::new(Self {
             keys: settings.access_keys.clone(),
             hosts: Hosts::of(address, &settings.hosts),
@@ -107,7 +108,7 @@ impl Admin {
     /// `address`: where it really listens.
     pub fn new(
         node: Arc<Node>,
-        settings: &config::Admin,
+        settings: &Settings,
         address: SocketAddr,
         audit: Audit,
         orders: mpsc::Sender<Order>,
@@ -145,7 +146,7 @@ impl Admin {
     }
 
     /// Takes over the keys and names of another configuration.
-    pub fn replace_doors(&self, settings: &config::Admin) {
+    pub fn replace_doors(&self, settings: &Settings) {
         self.doors.store(Doors::of(settings, self.address));
     }
 

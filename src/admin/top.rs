@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::Admin;
 use super::answer::{Wrong, answer};
 use super::place::find;
-use crate::config::Rights;
+use super::settings::Rights;
 use crate::telemetry::log_line::anonymise;
 use crate::telemetry::top::{List, Name, Sum};
 

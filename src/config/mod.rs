@@ -13,18 +13,19 @@ mod units;
 mod values;
 mod zone;
 
-pub use listen::Listen;
 pub use problem::{Problem, Problems};
 pub use secret::{ABSENT, Environment, odd_edges, open_to_others, too_short};
-pub use server::{
-    AccessKey, AccessLog, Admin, Cache, Certificate, LogFormat, Rights, SyslogServer, Tracing,
-};
+pub use server::{Cache, Tracing};
 pub use units::parse_duration;
 
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+use crate::admin;
+use crate::edge::Listen;
+use crate::listen::Certificate;
+use crate::telemetry::access_log::AccessLog;
 use crate::zone::Zone;
 use section::Section;
 
@@ -33,7 +34,7 @@ use section::Section;
 pub struct Config {
     pub listen: Listen,
     pub certificates: Vec<Certificate>,
-    pub admin: Admin,
+    pub admin: admin::Settings,
     pub cache: Cache,
     pub access_log: AccessLog,
     /// `None`: nothing is traced.

@@ -4,52 +4,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
 use super::listen::check_address;
 use super::secret::open_to_others;
 use super::section::Section;
-
-/// One certificate chain with its key, both PEM files.
-#[derive(Debug, Clone)]
-pub struct Certificate {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-}
-
-/// The listener for the operator.
-#[derive(Debug, Clone)]
-pub struct Admin {
-    pub listen: SocketAddr,
-    pub access_keys: Vec<AccessKey>,
-    /// Names that it is called by besides those of this machine, where it
-    /// listens to this machine alone.
-    pub hosts: Vec<String>,
-    /// Where takedowns, revocations and blocks are kept.
-    pub state_dir: Option<PathBuf>,
-    /// `None`: the node's own log.
-    pub audit_log: Option<PathBuf>,
-}
-
-#[derive(Clone)]
-pub struct AccessKey {
-    pub name: String,
-    pub secret: Zeroizing<String>,
-    pub rights: Rights,
-}
-
-impl std::fmt::Debug for AccessKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "AccessKey({:?}, {:?})", self.name, self.rights)
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rights {
-    Read,
-    Purge,
-    Admin,
-}
+use crate::admin::{self, AccessKey, Rights};
+use crate::listen::Certificate;
+use crate::telemetry::access_log::{AccessLog, LogFormat};
+use crate::telemetry::syslog::SyslogServer;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cache {
@@ -61,29 +22,6 @@ pub struct Cache {
     pub max_riders: usize,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AccessLog {
-    pub format: LogFormat,
-    /// `None`: standard output.
-    pub file: Option<PathBuf>,
-    /// In place of the file.
-    pub syslog: Option<SyslogServer>,
-    /// Log one hit of so many; whatever is no hit is always logged.
-    pub sample_hits: u32,
-    /// Log the /24 or /64 of a viewer instead of the address.
-    pub anonymise_ip: bool,
-}
-
-/// A server that takes RFC 5424 messages.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SyslogServer {
-    pub tls: bool,
-    pub host: String,
-    pub port: u16,
-    /// PEM of the authorities that sign its certificate; `None`: the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
 /// Where spans go, and of how many requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tracing {
@@ -91,13 +29,6 @@ pub struct Tracing {
     pub collector: http::Uri,
     /// One request of so many.
     pub sample: u32,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Json,
-    Bunny,
-    Off,
 }
 
 /// One request of so many is traced: enough to see, too few to notice.
@@ -147,7 +78,7 @@ pub(super) fn certificates(root: &Section<'_>) -> Option<Vec<Certificate>> {
     if table.finish() { out } else { None }
 }
 
-pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
+pub(super) fn admin(root: &Section<'_>) -> Option<admin::Settings> {
     let table = root.section("admin");
     let listen = table.parsed("listen", "an address such as \"127.0.0.1:9090\"", |text| {
         text.parse().ok()
@@ -191,7 +122,7 @@ pub(super) fn admin(root: &Section<'_>) -> Option<Admin> {
         check_state_dir(&table, folder);
     }
     let audit_log = log_file(&table, "audit_log");
-    table.finish().then_some(Admin {
+    table.finish().then_some(admin::Settings {
         listen,
         access_keys,
         hosts,

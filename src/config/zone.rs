@@ -6,12 +6,12 @@ use http::HeaderName;
 use http::header::ORIGIN;
 
 use super::door;
-use super::listen::Listen;
 use super::origin::origin;
 use super::section::Section;
 use crate::cache::head::is_hop_by_hop;
 use crate::cache::ignore::Ignored;
 use crate::cache::lifetime::Overrides;
+use crate::edge::Listen;
 use crate::origin::{Settings, is_said_by_us};
 use crate::path::EmptySegments;
 use crate::token::{self, Key, Scheme};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 
-use crate::config::Listen;
+use super::listen::Listen;
 use crate::origin::Origin;
 use crate::per_address::{Guest, PerAddress, customer};
 use crate::standing::Holder;

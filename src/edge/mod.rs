@@ -13,6 +13,7 @@ mod headers;
 mod invalidate;
 pub mod lane;
 mod limits;
+mod listen;
 mod lookup;
 mod multipart;
 mod pacing;
@@ -43,6 +44,7 @@ mod wire;
 
 pub use lane::{Lane, ProxyProtocol};
 pub use limits::{Crowded, Limits};
+pub use listen::Listen;
 pub use place::stored;
 pub use proxy::Edge;
 pub use shared::{Node, REQUESTS_PER_CONNECTION, Site};

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::limits::Limits;
+use super::listen::Listen;
 use crate::block::Blocks;
 use crate::clock::Clock;
-use crate::config::Listen;
 use crate::origin::Origin;
 use crate::pull::Pulls;
 use crate::revocation::Revocations;

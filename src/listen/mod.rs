@@ -7,7 +7,9 @@ mod tls;
 
 pub use descriptors::{lowered, raise, viewers};
 pub use inherited::Inherited;
-pub use tls::{CertificateResolver, Certificates, check_authorities, check_certificate};
+pub use tls::{
+    Certificate, CertificateResolver, Certificates, check_authorities, check_certificate,
+};
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,7 +26,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
-use crate::config::Listen;
+use crate::edge::Listen;
 use crate::edge::{Edge, Lane, Node, ProxyProtocol, REQUESTS_PER_CONNECTION};
 use descriptors::Gate;
 

@@ -1,7 +1,7 @@
 //! Certificates, chosen by the name that a client asks for (SNI).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -12,7 +12,12 @@ use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::config::Certificate;
+/// One certificate chain with its key, both PEM files.
+#[derive(Debug, Clone)]
+pub struct Certificate {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
 
 /// A certificate that ends within this is soon too old: renewals come at a third
 /// of 90 days.

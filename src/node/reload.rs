@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::{Running, countries, doubts};
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::config::{AccessLog, Cache, Config, Listen, Tracing};
-use crate::edge::{Node, Site};
+use crate::config::{Cache, Config, Tracing};
+use crate::edge::{Listen, Node, Site};
 use crate::listen::{CertificateResolver, Certificates};
 use crate::origin::{self, Kind, Origin};
+use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::zone::{ByHost, Zone};
 

@@ -9,10 +9,30 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::log_line::Line;
-use super::syslog::Syslog;
+use super::syslog::{Syslog, SyslogServer};
 use crate::clock::Clock;
-use crate::config::{AccessLog, LogFormat};
+
 use crate::private_file;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLog {
+    pub format: LogFormat,
+    /// `None`: standard output.
+    pub file: Option<PathBuf>,
+    /// In place of the file.
+    pub syslog: Option<SyslogServer>,
+    /// Log one hit of so many; whatever is no hit is always logged.
+    pub sample_hits: u32,
+    /// Log the /24 or /64 of a viewer instead of the address.
+    pub anonymise_ip: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Bunny,
+    Off,
+}
 
 /// Bytes that may wait for the writer. Beyond it lines are dropped and counted:
 /// a slow disk must not slow viewers.

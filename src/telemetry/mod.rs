@@ -5,7 +5,7 @@ pub mod cmcd;
 pub mod log_line;
 pub mod metrics;
 pub mod node_log;
-mod syslog;
+pub mod syslog;
 pub mod top;
 pub mod totals;
 mod zone_counters;

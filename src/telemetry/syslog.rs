@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,6 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::log_line::Timestamp;
 use crate::clock::Clock;
-use crate::config::SyslogServer;
 use crate::trust::client_config;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,6 +21,16 @@ const RETRY_LEAST: Duration = Duration::from_secs(1);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 /// Facility local0, severity informational.
 const PRIORITY: u8 = 16 * 8 + 6;
+
+/// A server that takes RFC 5424 messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyslogServer {
+    pub tls: bool,
+    pub host: String,
+    pub port: u16,
+    /// PEM of the authorities that sign its certificate; `None`: the system's.
+    pub ca_file: Option<PathBuf>,
+}
 
 /// A server that takes the log.
 pub struct Syslog {

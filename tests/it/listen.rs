@@ -13,8 +13,7 @@ use tokio_rustls::client::TlsStream;
 use crate::edge::{Setup, TestEdge, signed};
 use crate::origin::{DevOrigin, DevOriginOptions, Fault, Object};
 use crate::tls::{self, BOTH, certify};
-use warren::config::Certificate;
-use warren::listen::Certificates;
+use warren::listen::{Certificate, Certificates};
 
 /// Certificates for two names, and an edge that has them.
 struct Tls {

@@ -206,8 +206,7 @@ def every_metric_is_documented(live):
 # Where the names of an enum of src are documented.
 NAMES = {
     "admin/orders.rs": ["api.md"],
-    "edge/verify.rs": ["reference/tokens.md"],
-    "edge/lane/head.rs": ["reference/tokens.md"],
+    "edge/refused.rs": ["reference/tokens.md"],
     "token/mod.rs": ["reference/tokens.md"],
     "zone/access.rs": ["reference/tokens.md"],
     "token/policy.rs": ["reference/tokens.md", "configuration.md"],
@@ -216,7 +215,7 @@ NAMES = {
     "origin/failure.rs": ["reference/origin.md"],
     "origin/settings.rs": ["configuration.md"],
     "edge/limits.rs": ["reference/limits.md", "metrics.md"],
-    "edge/sender.rs": ["metrics.md"],
+    "edge/waits.rs": ["metrics.md"],
     "standing/mod.rs": ["reference/limits.md", "metrics.md"],
     "telemetry/mod.rs": ["reference/caching.md"],
     "telemetry/top.rs": ["api.md"],
@@ -235,15 +234,18 @@ def names_of(file):
 
 
 def statuses_of(file):
-    """The status of each variant of a file's `status()` that is written out."""
+    """The status of each variant of a file's enums, of those that `status()` writes out."""
     text = file.read_text()
-    name_body = re.search(r"const fn name\(self\) -> &'static str \{\n(.*?)\n    \}", text, re.S)[1]
-    names = dict(re.findall(r'\w+::(\w+) => "([^"]+)"', name_body))
-    status_body = re.search(r"const fn status\(self\) -> u16 \{\n(.*?)\n    \}", text, re.S)[1]
-    arms = re.findall(r"([^>{},]+) => (\d{3})", status_body)
-    statuses = {names[variant]: code for variants, code in arms for variant in re.findall(r"::(\w+)\b(?!\()", variants) if variant in names}
-    other = re.search(r"_ => (\d{3})", status_body)
-    return {**({name: other[1] for name in names.values()} if other else {}), **statuses}
+    bodies = [re.findall(rf"const fn {of} \{{\n(.*?)\n    \}}", text, re.S) for of in (r"name\(self\) -> &'static str", r"status\(self\) -> u16")]
+    found = {}
+    for name_body, status_body in zip(*bodies, strict=True):
+        names = dict(re.findall(r'\w+::(\w+) => "([^"]+)"', name_body))
+        arms = re.findall(r"([^>{},]+) => (\d{3})", status_body)
+        other = re.search(r"_ => (\d{3})", status_body)
+        if other:
+            found.update({name: other[1] for name in names.values()})
+        found.update({names[variant]: code for variants, code in arms for variant in re.findall(r"::(\w+)\b(?!\()", variants) if variant in names})
+    return found
 
 
 def every_name_is_documented():
@@ -264,7 +266,7 @@ def every_name_is_documented():
             # Alone in backticks, as a key of a table, or as the first cell of a row.
             if not re.search(rf"`(\w+\.)?{name}`|^\| {name} \|", page(doc), re.M):
                 findings.append(f"`{name}` of src/{where} is not in docs/{doc}")
-    known = set().union(*(names_of(SRC / where) for where in ["edge/verify.rs", "edge/lane/head.rs", "token/mod.rs", "zone/access.rs"]))
+    known = set().union(*(names_of(SRC / where) for where in ["edge/refused.rs", "token/mod.rs", "zone/access.rs"]))
     rows = first_cells(section(page("reference/tokens.md"), "## What the edge decides, in this order"))
     findings += [f"docs/reference/tokens.md has the refusal {name}, which there is not" for name in sorted(rows - known)]
     rows = first_cells(section(page("reference/origin.md"), "## Failures"))
@@ -272,7 +274,7 @@ def every_name_is_documented():
     table = section(page("reference/caching.md"), "## Cache status")
     known = names_of(SRC / "cache/lifetime.rs") | names_of(SRC / "telemetry/mod.rs")
     findings += [f"docs/reference/caching.md has the reason {name}, which there is not" for name in sorted(first_cells(table) - known)]
-    for where, doc in [("edge/verify.rs", "reference/tokens.md"), ("edge/lane/head.rs", "reference/tokens.md"), ("origin/failure.rs", "reference/origin.md")]:
+    for where, doc in [("edge/refused.rs", "reference/tokens.md"), ("origin/failure.rs", "reference/origin.md")]:
         for name, status in statuses_of(SRC / where).items():
             row = re.search(rf"^\| `{name}` \| (\d{{3}})", page(doc), re.M)
             if row and row[1] != status:
