@@ -16,6 +16,7 @@ use super::audit::NAMED;
 use super::door::Who;
 use super::place::{few, find};
 use crate::block::Block;
+use crate::edge::Node;
 use crate::per_address::canonical;
 use crate::token::carrier::redact;
 
@@ -73,12 +74,23 @@ pub async fn lift(
         let call = read(call)?;
         let places = blocks(&admin, &who, &call, 0)?;
         let (items, names) = (places.len(), names(&places));
-        let lifted = admin
-            .keep(move |node| node.blocks.lift(&places, node.clock.unix_seconds()))
-            .await?;
-        let more = json!({ "lifted": lifted });
-        admin.audit.write(&who, "unblock", items, &names, &more);
-        Ok(json!({ "lifted": lifted }))
+        let of = move |node: &Node| {
+            let now = node.clock.unix_seconds();
+            let lifted = node.blocks.lift(&places, now)?;
+            let covers = |it: &&Block| {
+                let by = |place: &Block| {
+                    let zone = it.zone.is_none() || it.zone == place.zone;
+                    zone && now < it.until && it.network.contains(&place.network)
+                };
+                places.iter().any(by)
+            };
+            let by: Vec<Block> = node.blocks.list().iter().filter(covers).cloned().collect();
+            Ok((lifted, by))
+        };
+        let (lifted, by) = admin.keep(of).await?;
+        let told = json!({ "lifted": lifted, "still_by": self::names(&by) });
+        admin.audit.write(&who, "unblock", items, &names, &told);
+        Ok(told)
     };
     answer(done.await)
 }

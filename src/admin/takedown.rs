@@ -80,14 +80,17 @@ pub async fn lift(
         lifting.extend(kin.iter().flatten().map(what));
         let of = move |node: &Node| {
             let lifted = node.takedowns.lift(&places, node.clock.unix_seconds())?;
-            Ok((lifted, node.takedowns.list()))
+            Ok((lifted, node.takedowns.list(), places))
         };
-        let (lifted, list) = admin.keep(of).await?;
+        let (lifted, list, places) = admin.keep(of).await?;
+        let covered_by = |it: &&Takedown| places.iter().any(|place| covers(it, place));
+        let by: Vec<Takedown> = list.iter().filter(covered_by).cloned().collect();
+        let by = self::names(&by);
         let still = list.iter().filter(|it| lifting.contains(&what(it)));
         let left: BTreeSet<&str> = still.map(|it| it.zone.as_str()).collect();
-        let more = json!({ "lifted": lifted, "left": left });
-        admin.audit.write(&who, "lift", items, &names, &more);
-        Ok(json!({ "lifted": lifted, "left": left }))
+        let told = json!({ "lifted": lifted, "left": left, "still_by": by });
+        admin.audit.write(&who, "lift", items, &names, &told);
+        Ok(told)
     };
     answer(done.await)
 }
@@ -100,6 +103,12 @@ pub async fn list(State(admin): State<Arc<Admin>>) -> Response {
 fn what(takedown: &Takedown) -> (String, bool) {
     let (_, path, prefix) = takedown.place();
     (path, prefix)
+}
+
+/// Whether one takes down what another does.
+fn covers(one: &Takedown, other: &Takedown) -> bool {
+    let below = one.prefix && other.path.starts_with(&one.path);
+    one.zone == other.zone && (below || one.path == other.path && one.prefix == other.prefix)
 }
 
 /// The names of zones, each with the path there, of a text in a field of a call.

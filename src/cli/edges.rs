@@ -332,7 +332,16 @@ impl Kept {
             None => String::new(),
         };
         let left = left(&answer["left"]);
-        let text = format!("{} {done}{unproven}{left}", answer[field]);
+        let by = answer["still_by"].as_array().into_iter().flatten();
+        let by: Vec<&str> = by.filter_map(Value::as_str).collect();
+        let (count, by) = (&answer[field], by.join(", "));
+        let text = match by.is_empty() {
+            true => format!("{count} {done}{unproven}{left}"),
+            false => format!(
+                "{count} lifted, and {} all the same by {by}{left}",
+                self.put
+            ),
+        };
         Ok((answer, text))
     }
 }

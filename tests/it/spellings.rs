@@ -114,7 +114,24 @@ async fn a_takedown_holds_for_each_spelling_and_names_the_zones_that_it_leaves()
     assert_eq!(answer, json!({ "taken_down": 2, "left": [] }));
     let lift = json!({ "urls": ["http://one.test/v/s1/a.ts"] });
     let answer = call(&edge, "DELETE", "/v1/takedowns", lift).await;
-    assert_eq!(answer, json!({ "lifted": 1, "left": ["two"] }));
+    assert_eq!(
+        answer,
+        json!({ "lifted": 1, "left": ["two"], "still_by": [] })
+    );
+    for (field, text) in [
+        ("prefixes", "http://one.test/b/"),
+        ("urls", "http://one.test/b/c"),
+    ] {
+        let down = json!({ field: [text], "reason": "court" });
+        call(&edge, "POST", "/v1/takedowns", down).await;
+    }
+    let lift = json!({ "urls": ["http://one.test/b/c"] });
+    let answer = call(&edge, "DELETE", "/v1/takedowns", lift).await;
+    assert_eq!(
+        answer["still_by"],
+        json!(["test /b/*"]),
+        "a prefix has it down all the same"
+    );
     let (code, said) = edge
         .warren(
             "takedown",

@@ -131,6 +131,12 @@ async fn a_blocked_address_is_403_until_its_end_over_a_restart_and_nobody_else_i
         .await;
     assert!(code == Some(0) && said.contains("1 let in again"), "{said}");
     assert_eq!(from(&second, "203.0.113.7", "/v/s1/a.ts").await, 200);
+    let inner = ["198.51.100.9", "--reason", "one of them", "--for", "100s"];
+    assert_eq!(second.warren("block", &inner, KEY).await.0, Some(0));
+    let lift = ["--lift", "198.51.100.9"];
+    let (code, said) = second.warren("block", &lift, KEY).await;
+    let all_the_same = "1 lifted, and blocked all the same by 198.51.100.0/24";
+    assert!(code == Some(0) && said.contains(all_the_same), "{said}");
     second.clock.advance(std::time::Duration::from_secs(101));
     assert_eq!(from(&second, "2001:db8:1:2::3", "/v/s1/a.ts").await, 200);
 }
