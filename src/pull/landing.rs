@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::SET_COOKIE;
 use pingora::http::ResponseHeader;
 
 use super::Pulls;
@@ -15,6 +16,7 @@ use super::news::News;
 use super::reading::Reading;
 use super::task::Pull;
 use crate::cache::body::Body;
+use crate::cache::budget::Permit;
 use crate::cache::cache_control::{CacheControl, expires_in};
 use crate::cache::head::{HeadFacts, HeadLines, update, varies_by_coding, without_coding};
 use crate::cache::lifetime::{self, Answer, Bypass, Freshness, Lifetime};
@@ -57,8 +59,13 @@ impl Pull {
         let read = is_list.then(|| Reading::of(headers, &body)).flatten();
         let read = read.unwrap_or_default();
         let told = answer::told(self.job.kind, &read);
+        // A few coded bytes may stand for many: what they are is counted, too.
+        let decoded = read.decoded.filter(|_| told.pace.is_some());
+        let decoded = decoded.map(|text| (self.permit(text.len()), text));
+        let is_over = matches!(&decoded, Some((None, _)));
         let kept = match self.unkept {
             Some(reason) => Err(reason),
+            None if is_over => Err(Bypass::Budget),
             None => self.keep(exchange, told.pace),
         };
         if told.pace.is_some() {
@@ -68,12 +75,16 @@ impl Pull {
             }
         }
         let mut head = self.viewer_head(exchange, kept.ok());
-        let decoded = read.decoded.filter(|_| told.pace.is_some()).map(|text| {
+        let decoded = decoded.map(|(permit, text)| {
             varies_by_coding(&mut head);
             let mut plain = head.clone();
             without_coding(&mut plain);
-            let validators = self.validators(headers).weak();
-            self.decoded(headers, plain, kept, Body::from(text), validators)
+            Arc::new(Object {
+                body: Body::from(text),
+                validators: self.validators(headers).weak(),
+                permit,
+                ..self.object(headers, plain, kept)
+            })
         });
         let object = Object {
             body,
@@ -82,6 +93,12 @@ impl Pull {
             ..self.object(headers, head, kept)
         };
         self.store(object, false);
+    }
+
+    /// Memory for a body that is in no chunk.
+    fn permit(&self, bytes: usize) -> Option<Permit> {
+        let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
+        self.pulls.store.budget.take(bytes)
     }
 
     /// What a viewer has who does not take the coding that an object is stored in.
@@ -94,11 +111,10 @@ impl Pull {
         validators: Validators,
     ) -> Arc<Object> {
         let bytes = usize::try_from(body.len()).unwrap_or(usize::MAX);
-        let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
         Arc::new(Object {
             body,
             validators,
-            permit: self.pulls.store.budget.take(bytes),
+            permit: self.permit(bytes),
             ..self.object(headers, head, kept)
         })
     }
@@ -223,6 +239,10 @@ impl Pull {
         let stale = self.job.stale.as_ref().ok_or(Bypass::Status)?;
         if let Some(reason) = self.unkept {
             return Err(reason);
+        }
+        // What it says besides is one viewer's, as with a 200.
+        if headers.contains_key(SET_COOKIE) && !self.job.zone.cache.store_set_cookie {
+            return Err(Bypass::SetCookie);
         }
         let control = control_of(stale, headers);
         let facts = self.facts(

@@ -477,3 +477,30 @@ async fn a_body_that_still_arrives_has_its_own_status() {
         gate.release();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_confirmation_that_sets_a_cookie_is_for_who_was_asked_for() {
+    let origin = origin().await;
+    let stored = [("cache-control", "max-age=1"), ("etag", "\"e\"")];
+    let alices = [
+        ("cache-control", "max-age=30"),
+        ("etag", "\"e\""),
+        ("set-cookie", "s=alice"),
+        ("x-user", "alice"),
+    ];
+    let answers = vec![
+        answer(200, "body", &stored),
+        answer(304, "", &alices),
+        answer(304, "", &stored),
+    ];
+    in_turn(&origin, "/a", answers);
+    let edge = edge(&origin).await;
+    assert_eq!(get(&edge, "/a", &[]).await.status, 200);
+    edge.clock.advance(Duration::from_secs(2));
+    let alice = get(&edge, "/a", &[("cookie", "s=alice")]).await;
+    assert_eq!((alice.status, &alice.body[..]), (200, &b"body"[..]));
+    for _ in 0..2 {
+        let bob = get(&edge, "/a", &[]).await;
+        assert_eq!((bob.status, bob.header("x-user")), (200, None));
+    }
+}

@@ -165,3 +165,35 @@ async fn a_body_without_an_end_goes_on_and_who_comes_later_hears_what_is_on() {
     let now = first_time(&late.exactly(10).await.0);
     assert!(now > start + 3_000, "{start} {now}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_coded_playlist_is_when_it_is_read_counts_as_memory() {
+    const LISTS: usize = 30;
+    let origin = DevOrigin::start(DevOriginOptions::default())
+        .await
+        .expect("the origin starts");
+    // A MiB each, of a ninetieth on the wire at the least.
+    let mut list = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:6\n");
+    while list.len() < 1_000_000 {
+        list += &format!("#EXTINF:6,\nsegment-of-a-long-film-{}.ts\n", list.len());
+    }
+    list += "#EXT-X-ENDLIST\n";
+    let coded = gzip(&list);
+    for number in 0..LISTS {
+        let object = Object::new(coded.clone(), "application/vnd.apple.mpegurl");
+        let object = object.with_header("content-encoding", "gzip");
+        origin.put_object(&format!("/media/{number}.m3u8"), object);
+    }
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "8MiB";
+    let edge = setup.start().await;
+    let mut hits = 0;
+    for round in 0..2 {
+        for number in 0..LISTS {
+            let reply = edge.get(&format!("/{number}.m3u8")).await;
+            assert_eq!((reply.status, reply.body.len()), (200, list.len()));
+            hits += usize::from(round == 1 && reply.cache() == "HIT");
+        }
+    }
+    assert!((1..=8).contains(&hits), "{hits} MiB are kept of 8");
+}
