@@ -18,12 +18,11 @@ use super::account::account;
 use super::headers::{Detail, Stamp};
 use super::record::Record;
 use super::request::{Entry, Request};
-use super::respond;
 use super::road::{Road, Step};
 use super::shared::{Active, Node, new_request_id};
-use super::through;
 use super::verify::Visitor;
 use super::wire::Wire;
+use super::{respond, through};
 use crate::cache::lifetime::Bypass;
 use crate::telemetry::CacheStatus;
 

@@ -12,8 +12,7 @@ use http::header::{HeaderName, HeaderValue, ORIGIN, REFERER, STRICT_TRANSPORT_SE
 
 use super::authority::{is_host, origin_form};
 use super::refused::{BadHead, Refused};
-use super::request::MAX_HEADER_LINES;
-use super::request::Request;
+use super::request::{MAX_HEADER_LINES, Request};
 use super::shared::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;

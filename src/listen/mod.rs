@@ -26,8 +26,7 @@ use pingora::server::configuration::ServerConf;
 use pingora::services::listening::Service;
 use tokio::net::TcpSocket;
 
-use crate::edge::Listen;
-use crate::edge::{Edge, Lane, Node, ProxyProtocol, REQUESTS_PER_CONNECTION};
+use crate::edge::{Edge, Lane, Listen, Node, ProxyProtocol, REQUESTS_PER_CONNECTION};
 use descriptors::Gate;
 
 const H2_STREAMS: u32 = 100;

@@ -5,12 +5,11 @@ use std::ops::ControlFlow;
 
 use http::header::{HeaderName, HeaderValue};
 
-use super::answer;
 use super::carrier::is_carrier;
 use super::message::{Message, Token, signable_ips};
 use super::parameters::{Carrier, Parameter};
 use super::players::{LeftOut, may_be_left_out};
-use super::{Country, Evidence, Malformed, Parameters, Policy, Refusal, Scheme, Target};
+use super::{Country, Evidence, Malformed, Parameters, Policy, Refusal, Scheme, Target, answer};
 
 /// A token and what it says of itself, before anybody believes it.
 pub(super) struct Claim<'a> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use http::Method;
 use pingora::apps::ServerApp;
 use pingora::protocols::{ALPN, Stream as Socket};
@@ -23,15 +24,13 @@ use crate::edge::pacing::Pace;
 use crate::edge::proxy::Edge;
 use crate::edge::record::Record;
 use crate::edge::refused::{BadHead, Refused};
-use crate::edge::request::MAX_HEADER_LINES;
-use crate::edge::request::{Entry, Request};
+use crate::edge::request::{Entry, MAX_HEADER_LINES, Request};
 use crate::edge::respond;
 use crate::edge::road::{Road, Step};
 use crate::edge::shared::{Active, Node, REQUESTS_PER_CONNECTION, new_request_id};
 use crate::edge::verify::Visitor;
 use crate::edge::waits::Lost;
 use crate::edge::wire::{Outbox, Wire};
-use futures_util::FutureExt;
 
 /// How long, and how far, a viewer is read on whose request was refused: an
 /// unread byte would make the kernel reset the connection and lose the answer.

@@ -21,8 +21,7 @@ use crate::edge::request::{Entry, Request};
 use crate::edge::shared::{Active, Node, drawn, new_request_id};
 use crate::edge::verify::Visitor;
 use crate::edge::visit::Visit;
-use crate::edge::waits::Lost;
-use crate::edge::waits::{Source, Waits};
+use crate::edge::waits::{Lost, Source, Waits};
 use crate::edge::wire::{push_end, push_status};
 
 /// Slices of one write: a head and 4 MiB of body.

@@ -14,8 +14,7 @@ use crate::edge::road::{Road, Step};
 use crate::edge::serve::Cut;
 use crate::edge::shared::{Active, Node, new_request_id};
 use crate::edge::verify::Visitor;
-use crate::edge::waits::Lost;
-use crate::edge::waits::refusal;
+use crate::edge::waits::{Lost, refusal};
 use crate::edge::wire::{Stream, Wire};
 use crate::standing::Queue;
 
