@@ -47,5 +47,7 @@ pub use limits::{Crowded, Limits};
 pub use listen::Listen;
 pub use place::stored;
 pub use proxy::Edge;
+pub use refused::BadHead;
+pub use request::MAX_HEADER_LINES;
 pub use shared::{Node, REQUESTS_PER_CONNECTION, Site};
 pub use warm::{Warmed, warm};

@@ -5,7 +5,8 @@
 use std::mem::MaybeUninit;
 
 use libfuzzer_sys::fuzz_target;
-use warren::edge::lane::head::{BadHead, Head, MAX_HEADER_LINES, Way, empty_lines, end_of_head};
+use warren::edge::lane::head::{Head, Way, empty_lines, end_of_head};
+use warren::edge::{BadHead, MAX_HEADER_LINES};
 
 /// Where each request of a connection begins and ends, and how it stopped.
 fn requests(bytes: &[u8], cut: usize) -> (Vec<(usize, usize, bool)>, Option<BadHead>) {

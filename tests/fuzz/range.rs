@@ -3,8 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use warren::edge::conditional::Answer;
-use warren::edge::range::{MAX_PARTS, wanted};
+use warren::edge::range::{Answer, MAX_PARTS, wanted};
 
 // A body's length, and on the next line the header's value.
 fuzz_target!(|text: &str| {
