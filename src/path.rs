@@ -170,6 +170,12 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)
 }
 
+/// The last part of the path of a URL or a reference, as it stands there.
+pub fn last_part(url: &str) -> &str {
+    let path = url.split(['?', '#']).next().unwrap_or_default();
+    path.rsplit('/').next().unwrap_or_default()
+}
+
 /// Whether `%` and two hexadecimal digits stand in a decoded text.
 pub fn holds_an_escape(decoded: &str) -> bool {
     let bytes = decoded.as_bytes();

@@ -2,9 +2,11 @@
 //! would leave to everybody.
 
 use std::fs::{File, OpenOptions, remove_file, rename};
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+
+use serde::Serialize;
 
 /// Of a new file, less what the umask takes. One that is there keeps its own:
 /// that is the operator's.
@@ -35,6 +37,15 @@ pub fn replace(file: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
     out.sync_all()?;
     rename(&beside, file)?;
     sync_folder(file)
+}
+
+/// The same, of a value as JSON.
+pub fn replace_json(file: &Path, value: &impl Serialize) -> io::Result<()> {
+    replace(file, |out| {
+        let mut out = BufWriter::new(out);
+        serde_json::to_writer(&mut out, value)?;
+        out.flush()
+    })
 }
 
 /// A file's name, too, survives a machine that goes dark.

@@ -1,7 +1,6 @@
 //! What the processes before this one have counted: `stats` goes on from it.
 //! `/metrics` begins at 0, as Prometheus takes a process to do.
 
-use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -60,12 +59,7 @@ impl Counted {
             since: self.since,
             series: own.plus(&self.series).series(&FAMILIES),
         };
-        let kept = private_file::replace(&folder.join(FILE), |out| {
-            let mut out = BufWriter::new(out);
-            serde_json::to_writer(&mut out, &all).map_err(io::Error::from)?;
-            out.flush()
-        });
-        if let Err(error) = kept {
+        if let Err(error) = private_file::replace_json(&folder.join(FILE), &all) {
             tracing::warn!(%error, "what was counted cannot be kept");
         }
     }

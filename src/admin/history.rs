@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
-use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,12 +104,7 @@ impl History {
             samples.iter().cloned().collect()
         };
         let plain: Vec<&Sample> = samples.iter().map(|sample| &**sample).collect();
-        let kept = private_file::replace(&folder.join(FILE), |out| {
-            let mut out = std::io::BufWriter::new(out);
-            serde_json::to_writer(&mut out, &plain)?;
-            out.flush()
-        });
-        if let Err(error) = kept {
+        if let Err(error) = private_file::replace_json(&folder.join(FILE), &plain) {
             tracing::warn!(%error, "the last hour's figures cannot be kept");
         }
     }

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::json;
 
 use super::edges::Edges;
-use super::key::{KeySource, key_is_there};
+use super::key::{KeySource, key_is_there, place_of, split_url};
 use super::sign::FARTHEST;
 use super::{REFUSED, say, usage};
 use crate::block::Blocks;
@@ -19,7 +19,6 @@ use crate::explain::Question;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::token::{Country, Evidence, Policy, Scheme, parse_country};
-use crate::zone::ByHost;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -124,9 +123,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             state_dir.clone_from(&config.admin.state_dir);
             let names = config.zones.iter().flat_map(|zone| zone.hostnames.clone());
             let names: Vec<String> = names.collect();
-            let places = config.zones.iter().enumerate();
-            let by_host = ByHost::new(places.map(|(place, zone)| (zone, place)));
-            let place = by_host.find(host.unwrap_or("*")).map(|place| **place);
+            let place = place_of(&config, host.unwrap_or("*"));
             let place = place.or(host.is_none().then_some(0));
             match place.and_then(|place| config.zones.into_iter().nth(place)) {
                 Some(zone) => Some(zone),
@@ -201,16 +198,5 @@ impl Arguments {
         }
         policy.validate_ip |= self.validate_ip;
         policy
-    }
-}
-
-/// Host and target of a URL, or of a bare target.
-fn split_url(url: &str) -> (Option<&str>, &str) {
-    let Some((_, rest)) = url.split_once("://") else {
-        return (None, url);
-    };
-    match rest.find('/') {
-        Some(slash) => (Some(&rest[..slash]), &rest[slash..]),
-        None => (Some(rest), "/"),
     }
 }

@@ -106,8 +106,24 @@ pub fn zone_of<'c>(config: &'c Config, name: Option<&str>, url: &str) -> Result<
 
 /// The zone that serves a URL's host, where the URL has one.
 pub fn serving<'c>(config: &'c Config, url: &str) -> Option<&'c Zone> {
-    let (_, rest) = url.split_once("://")?;
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let by_host = ByHost::new(config.zones.iter().map(|zone| (zone, zone)));
-    by_host.find(host).map(|zone| **zone)
+    let host = split_url(url).0?.split(['?', '#']).next()?;
+    config.zones.get(place_of(config, host)?)
+}
+
+/// Which of the zones serves a host.
+pub fn place_of(config: &Config, host: &str) -> Option<usize> {
+    let places = config.zones.iter().enumerate();
+    let by_host = ByHost::new(places.map(|(place, zone)| (zone, place)));
+    by_host.find(host).map(|place| **place)
+}
+
+/// Host and target of a URL, or of a bare target.
+pub fn split_url(url: &str) -> (Option<&str>, &str) {
+    let Some((_, rest)) = url.split_once("://") else {
+        return (None, url);
+    };
+    match rest.find('/') {
+        Some(slash) => (Some(&rest[..slash]), &rest[slash..]),
+        None => (Some(rest), "/"),
+    }
 }

@@ -308,9 +308,7 @@ async fn body_of(exchange: &mut Exchange, range: Option<&str>) -> Vec<u8> {
 
 /// Why what is named as a playlist plays nothing.
 fn no_list(target: &str, range: Option<&str>, body: &[u8]) -> Option<String> {
-    let path = target.split('?').next().unwrap_or_default();
-    let is_list = Kind::of_name(path.rsplit('/').next().unwrap_or_default()) == Kind::Playlist;
-    if range.is_some() || !is_list {
+    if range.is_some() || Kind::of_url(target) != Kind::Playlist {
         return None;
     }
     let why = match listing::read(body, "http://localhost/") {

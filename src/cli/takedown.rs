@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::edges::{Edge, Edges, Kept, date};
 use super::{plain, usage};
 use crate::hls::Kind;
+use crate::path::last_part;
 
 const TAKEDOWNS: Kept = Kept {
     path: "/v1/takedowns",
@@ -66,7 +67,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     if !arguments.list && !arguments.lift && arguments.reason.is_none() {
         return usage("say why with --reason: the list and the audit log keep it");
     }
-    let is_list = |url: &&String| Kind::of_name(last_name(url)).is_list();
+    let is_list = |url: &&String| Kind::of_url(url).is_list();
     if let Some(url) = arguments
         .urls
         .iter()
@@ -76,19 +77,13 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         eprintln!(
             "warning: of {} the list alone is taken down, and not what it names: --prefix with its folder \
              takes down all",
-            last_name(url)
+            last_part(url)
         );
     }
     arguments.edges.each(&async |edge| match arguments.list {
         true => list(edge).await,
         false => arguments.change(edge).await,
     })
-}
-
-/// The last segment of a URL's path.
-fn last_name(url: &str) -> &str {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    path.rsplit('/').next().unwrap_or_default()
 }
 
 impl Arguments {

@@ -132,16 +132,16 @@ impl<'a> Section<'a> {
         self.record(self.path(name), line, found.into(), allowed, hint);
     }
 
-    pub fn is_lenient(&self) -> bool {
-        self.source.environment.is_lenient()
-    }
-
     /// The same of a file that is only a node's to have: who signs or explains may
     /// be elsewhere.
     pub fn file_problem(&self, name: &'static str, found: String, allowed: &str, hint: &str) {
         if !self.is_lenient() {
             self.problem(name, found, allowed, hint);
         }
+    }
+
+    pub fn is_lenient(&self) -> bool {
+        self.source.environment.is_lenient()
     }
 
     pub(super) fn record(

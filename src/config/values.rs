@@ -320,7 +320,7 @@ impl Section<'_> {
     /// The same, of a secret that somebody could try to guess.
     pub fn own_key(&self, what: &str) -> Option<Zeroizing<String>> {
         let key = self.own_secret(what)?;
-        let Some(bytes) = too_short(&key).filter(|_| !self.source.environment.is_lenient()) else {
+        let Some(bytes) = too_short(&key).filter(|_| !self.is_lenient()) else {
             return Some(key);
         };
         let name = if self.has("env") { "env" } else { "file" };

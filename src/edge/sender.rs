@@ -105,17 +105,12 @@ impl<'s> Sender<'s> {
     /// Over HTTP/1.1 alone, which has to (RFC 9110 §15.2).
     async fn interim(&mut self, interim: &Interim) -> Result<(), Lost> {
         let patience = self.pace.patience(0);
+        let Some(head) = interim_head(interim) else {
+            return Ok(());
+        };
         match &mut self.wire {
-            Wire::Lane(outbox) => {
-                let Some(head) = interim_head(interim) else {
-                    return Ok(());
-                };
-                self.waits.within(patience, outbox.interim(&head)).await
-            }
+            Wire::Lane(outbox) => self.waits.within(patience, outbox.interim(&head)).await,
             Wire::Session(session) if session.req_header().version == Version::HTTP_11 => {
-                let Some(head) = interim_head(interim) else {
-                    return Ok(());
-                };
                 let write = session.write_response_header(Box::new(head));
                 self.waits.within(patience, write).await
             }

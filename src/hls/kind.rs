@@ -1,7 +1,7 @@
 //! Pure: the kind of an object, by its name, its type and its first bytes.
 
 use super::{Manifest, Playlist};
-use crate::path::CanonicalPath;
+use crate::path::{CanonicalPath, last_part};
 
 /// What an object is to a player. The metric label `subsystem` groups them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -45,6 +45,11 @@ impl Kind {
             None if contains(name, "format=mpd") => Kind::Manifest,
             None => Kind::Other,
         }
+    }
+
+    /// The same of a URL or a reference, by the last part of its path.
+    pub fn of_url(url: &str) -> Self {
+        Self::of_name(last_part(url))
     }
 
     /// What a Content-Type says, where it says more than a name: RFC 8216 §4 has

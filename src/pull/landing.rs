@@ -61,7 +61,8 @@ impl Pull {
         let told = answer::told(self.job.kind, &read);
         // A few coded bytes may stand for many: what they are is counted, too.
         let decoded = read.decoded.filter(|_| told.pace.is_some());
-        let decoded = decoded.map(|text| (self.permit(text.len()), text));
+        let decoded = decoded.map(Body::from);
+        let decoded = decoded.map(|text| (self.permit(&text), text));
         let is_over = matches!(&decoded, Some((None, _)));
         let kept = match self.unkept {
             Some(reason) => Err(reason),
@@ -79,12 +80,8 @@ impl Pull {
             varies_by_coding(&mut head);
             let mut plain = head.clone();
             without_coding(&mut plain);
-            Arc::new(Object {
-                body: Body::from(text),
-                validators: self.validators(headers).weak(),
-                permit,
-                ..self.object(headers, plain, kept)
-            })
+            let validators = self.validators(headers).weak();
+            self.decoded(headers, plain, kept, (text, permit), validators)
         });
         let object = Object {
             body,
@@ -96,7 +93,8 @@ impl Pull {
     }
 
     /// Memory for a body that is in no chunk.
-    fn permit(&self, bytes: usize) -> Option<Permit> {
+    fn permit(&self, body: &Body) -> Option<Permit> {
+        let bytes = usize::try_from(body.len()).unwrap_or(usize::MAX);
         let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
         self.pulls.store.budget.take(bytes)
     }
@@ -107,14 +105,13 @@ impl Pull {
         headers: &HeaderMap,
         head: ResponseHeader,
         kept: Result<Lifetime, Bypass>,
-        body: Body,
+        (body, permit): (Body, Option<Permit>),
         validators: Validators,
     ) -> Arc<Object> {
-        let bytes = usize::try_from(body.len()).unwrap_or(usize::MAX);
         Arc::new(Object {
             body,
             validators,
-            permit: self.permit(bytes),
+            permit,
             ..self.object(headers, head, kept)
         })
     }
@@ -217,7 +214,8 @@ impl Pull {
             let mut head = old.head.clone();
             update(&mut head, &for_viewer);
             let (body, validators) = (old.body.clone(), old.validators.clone());
-            self.decoded(headers, head, kept, body, validators)
+            let permit = self.permit(&body);
+            self.decoded(headers, head, kept, (body, permit), validators)
         });
         let object = Object {
             body: stale.body.clone(),

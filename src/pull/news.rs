@@ -113,12 +113,8 @@ impl News<'_> {
         uris: impl Iterator<Item = &'b str>,
         named: Named,
     ) {
-        let telling = |uri: &&str| {
-            let path = uri.split(['?', '#']).next().unwrap_or_default();
-            Kind::of_name(path.rsplit('/').next().unwrap_or_default())
-        };
         // Most tell it, and need no path.
-        let silent = uris.filter(|uri| telling(uri) == Kind::Other);
+        let silent = uris.filter(|uri| Kind::of_url(uri) == Kind::Other);
         for path in silent
             .filter_map(|uri| references.path(uri))
             .take(MAX_NAMES)

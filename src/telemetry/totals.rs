@@ -60,33 +60,24 @@ impl Totals {
     /// Together with what others have counted. A family in which nothing was
     /// counted here is none yet.
     pub fn plus(mut self, others: &[Series]) -> Self {
-        for other in others {
-            if !self.0.iter().any(|family| family.name() == other.family) {
-                let mut family = MetricFamily::default();
-                family.set_name(other.family.clone());
-                family.set_field_type(MetricType::COUNTER);
-                self.0.push(family);
-            }
+        let mut more: BTreeMap<&str, HashMap<&BTreeMap<String, String>, f64>> = BTreeMap::new();
+        for it in others {
+            let family = more.entry(&it.family).or_default();
+            family.insert(&it.labels, it.value);
         }
         for family in &mut self.0 {
-            let mut more: HashMap<&BTreeMap<String, String>, f64> = others
-                .iter()
-                .filter(|it| it.family == family.name())
-                .map(|it| (&it.labels, it.value))
-                .collect();
-            if more.is_empty() || family.get_field_type() != MetricType::COUNTER {
-                continue;
+            let more = more.remove(family.name());
+            let is_counter = family.get_field_type() == MetricType::COUNTER;
+            if let Some(more) = more.filter(|_| is_counter) {
+                add(family, more);
             }
-            for metric in family.mut_metric() {
-                let others = more.remove(&labels(metric.get_label()));
-                let all = metric.get_counter().get_value() + others.unwrap_or_default();
-                metric.set_counter(counter(all));
-            }
-            for (labels, value) in more {
-                let mut metric = Metric::from_label(labels.iter().map(pair).collect());
-                metric.set_counter(counter(value));
-                family.mut_metric().push(metric);
-            }
+        }
+        for (name, more) in more {
+            let mut family = MetricFamily::default();
+            family.set_name(name.to_owned());
+            family.set_field_type(MetricType::COUNTER);
+            add(&mut family, more);
+            self.0.push(family);
         }
         self
     }
@@ -176,6 +167,20 @@ fn quantile(steps: &[(f64, u64)], share: f64) -> f64 {
         (from, before) = (*to, count);
     }
     0.0
+}
+
+/// Adds to a family's series, and those that it has not.
+fn add(family: &mut MetricFamily, mut more: HashMap<&BTreeMap<String, String>, f64>) {
+    for metric in family.mut_metric() {
+        let others = more.remove(&labels(metric.get_label()));
+        let all = metric.get_counter().get_value() + others.unwrap_or_default();
+        metric.set_counter(counter(all));
+    }
+    for (labels, value) in more {
+        let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+        metric.set_counter(counter(value));
+        family.mut_metric().push(metric);
+    }
 }
 
 fn labels(pairs: &[LabelPair]) -> BTreeMap<String, String> {

@@ -90,8 +90,8 @@ pub(super) struct Connection<'l> {
     /// `None` while Pingora has it.
     pub(super) stream: Option<Socket>,
     pub(super) inbox: Inbox,
-    pub(super) peer: SocketAddr,
-    pub(super) https: bool,
+    peer: SocketAddr,
+    https: bool,
     pub(super) served: u32,
     pub(super) shutdown: ShutdownWatch,
 }
@@ -239,7 +239,7 @@ impl<'l> Connection<'l> {
     }
 
     /// A request that comes now.
-    pub(super) fn entry(&self) -> Entry {
+    fn entry(&self) -> Entry {
         Entry {
             socket: self.stream.as_ref().map(|stream| stream.id()),
             ..Entry::now(&self.lane.node.clock, self.peer, self.https)
