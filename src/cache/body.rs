@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::budget::{Budget, CHUNK_BYTES, LARGEST_EXACT};
+use super::budget::{Budget, CHUNK_BYTES, LARGEST_EXACT, Permit};
 use super::chunk::ChunkWriter;
 
 /// A complete body. All pieces but the last have [`CHUNK_BYTES`].
@@ -14,9 +15,21 @@ use super::chunk::ChunkWriter;
 pub struct Body {
     pieces: Vec<Bytes>,
     len: u64,
+    /// For bytes that are in no chunk: every copy holds it.
+    _permit: Option<Arc<Permit>>,
 }
 
 impl Body {
+    /// Bytes that are in no chunk, taken from the budget for as long as a copy
+    /// of the body lives.
+    pub fn counted(bytes: Bytes, budget: &Budget) -> Result<Self, OverBudget> {
+        let permit = budget.take(bytes.len()).ok_or(OverBudget)?;
+        Ok(Self {
+            _permit: Some(Arc::new(permit)),
+            ..bytes.into()
+        })
+    }
+
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -55,7 +68,11 @@ impl From<Bytes> for Body {
         while !bytes.is_empty() {
             pieces.push(bytes.split_to(bytes.len().min(CHUNK_BYTES)));
         }
-        Self { pieces, len }
+        Self {
+            pieces,
+            len,
+            _permit: None,
+        }
     }
 }
 
@@ -197,6 +214,7 @@ impl BodyWriter {
         Body {
             pieces: self.sealed,
             len: self.written,
+            _permit: None,
         }
     }
 }
@@ -249,6 +267,18 @@ mod tests {
             let body = writer.finish();
             assert_eq!(body.footprint(), budget.used() as u64, "{len} bytes");
         }
+    }
+
+    #[test]
+    fn a_counted_body_is_in_the_budget_until_its_last_copy_goes_and_only_once() {
+        let budget = Budget::new(1000);
+        let body = Body::counted(vec![7; 600].into(), &budget).ok().unwrap();
+        let copy = body.clone();
+        assert!(Body::counted(vec![7; 600].into(), &budget).is_err());
+        drop(body);
+        assert_eq!(budget.used(), 600);
+        drop(copy);
+        assert_eq!(budget.used(), 0);
     }
 
     fn pattern(len: usize) -> Vec<u8> {

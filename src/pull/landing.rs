@@ -15,8 +15,7 @@ use super::flight::{Landing, LiveHead};
 use super::news::News;
 use super::reading::Reading;
 use super::task::Pull;
-use crate::cache::body::Body;
-use crate::cache::budget::Permit;
+use crate::cache::body::{Body, OverBudget};
 use crate::cache::cache_control::{CacheControl, expires_in};
 use crate::cache::head::{HeadFacts, HeadLines, update, varies_by_coding, without_coding};
 use crate::cache::lifetime::{self, Answer, Bypass, Freshness, Lifetime};
@@ -61,9 +60,11 @@ impl Pull {
         let told = answer::told(self.job.kind, &read);
         // A few coded bytes may stand for many: what they are is counted, too.
         let decoded = read.decoded.filter(|_| told.pace.is_some());
-        let decoded = decoded.map(Body::from);
-        let decoded = decoded.map(|text| (self.permit(&text), text));
-        let is_over = matches!(&decoded, Some((None, _)));
+        let counted = decoded.map(|text| {
+            let body = Body::counted(text.clone(), &self.pulls.store.budget);
+            body.map_err(|OverBudget| Body::from(text))
+        });
+        let is_over = matches!(&counted, Some(Err(_)));
         let kept = match self.unkept {
             Some(reason) => Err(reason),
             None if is_over => Err(Bypass::Budget),
@@ -76,12 +77,12 @@ impl Pull {
             }
         }
         let mut head = self.viewer_head(exchange, kept.ok());
-        let decoded = decoded.map(|(permit, text)| {
+        let decoded = counted.map(|(Ok(text) | Err(text))| {
             varies_by_coding(&mut head);
             let mut plain = head.clone();
             without_coding(&mut plain);
             let validators = self.validators(headers).weak();
-            self.decoded(headers, plain, kept, (text, permit), validators)
+            self.decoded(headers, plain, kept, text, validators)
         });
         let object = Object {
             body,
@@ -92,26 +93,18 @@ impl Pull {
         self.store(object, false);
     }
 
-    /// Memory for a body that is in no chunk.
-    fn permit(&self, body: &Body) -> Option<Permit> {
-        let bytes = usize::try_from(body.len()).unwrap_or(usize::MAX);
-        let bytes = bytes.saturating_add(ENTRY_OVERHEAD);
-        self.pulls.store.budget.take(bytes)
-    }
-
     /// What a viewer has who does not take the coding that an object is stored in.
     fn decoded(
         &self,
         headers: &HeaderMap,
         head: ResponseHeader,
         kept: Result<Lifetime, Bypass>,
-        (body, permit): (Body, Option<Permit>),
+        body: Body,
         validators: Validators,
     ) -> Arc<Object> {
         Arc::new(Object {
             body,
             validators,
-            permit,
             ..self.object(headers, head, kept)
         })
     }
@@ -214,8 +207,7 @@ impl Pull {
             let mut head = old.head.clone();
             update(&mut head, &for_viewer);
             let (body, validators) = (old.body.clone(), old.validators.clone());
-            let permit = self.permit(&body);
-            self.decoded(headers, head, kept, (body, permit), validators)
+            self.decoded(headers, head, kept, body, validators)
         });
         let object = Object {
             body: stale.body.clone(),
