@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod block;
 pub mod cache;
+pub mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -13,6 +13,10 @@ use crate::path::{BadPath, CanonicalPath, EmptySegments};
 use crate::token::Target;
 use crate::token::carrier::is_token_parameter;
 use crate::token::target::BLOCK;
+use crate::zone::ByHost;
+
+/// Host names that an answer lists.
+const MOST_NAMES: usize = 20;
 
 /// What one call may name.
 pub const MAX_ITEMS: usize = 10_000;
@@ -146,7 +150,7 @@ pub fn site(
         }
         Some(host) => {
             let sites = admin.node.sites.load();
-            let message = || format!("no zone has the host name {host:?}");
+            let message = || format!("no zone has the host name {host:?}{}", there_are(&sites));
             let found = sites.find(host).cloned();
             found.ok_or_else(|| Wrong::new("unknown_host", field, message()))
         }
@@ -155,6 +159,16 @@ pub fn site(
             let zone = zone.ok_or_else(|| Wrong::new("no_zone", field, message))?;
             find(admin, zone)
         }
+    }
+}
+
+/// The host names that there are, for who has named none of them.
+fn there_are(sites: &ByHost<Site>) -> String {
+    let names = sites.iter().flat_map(|site| &site.zone.hostnames);
+    let names: Vec<&str> = names.map(String::as_str).take(MOST_NAMES).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("; there are: {}", names.join(", ")),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::key::secret_in;
 use super::{REFUSED, read, runtime, say, usage};
+use crate::cause::root_cause;
 use crate::config::Environment;
 
 const DEFAULT_ADMIN: &str = "http://127.0.0.1:9090";
@@ -57,10 +58,10 @@ pub struct Edge<'e> {
 
 impl Edges {
     /// These, with the access key from its usual variable.
-    pub fn at(admin: &[String], json: bool) -> Self {
+    pub fn at(admin: &[String], edges: Option<PathBuf>, json: bool) -> Self {
         Self {
             admin: admin.to_vec(),
-            edges: None,
+            edges,
             key_env: None,
             key_file: None,
             json,
@@ -248,12 +249,10 @@ impl Edge<'_> {
 
 /// Why there is no answer, down to the system's words.
 fn unreached(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
-    let deepest = causes.by_ref().last().map(ToString::to_string);
     format!(
         "cannot be reached: {}; is it admin.listen of a running edge? --admin and \
          WARREN_ADMIN name others",
-        deepest.unwrap_or_default()
+        root_cause(error)
     )
 }
 

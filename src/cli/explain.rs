@@ -1,6 +1,6 @@
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -59,6 +59,10 @@ pub struct Arguments {
     /// from WARREN_ACCESS_KEY. May be repeated.
     #[arg(long, value_name = "URL|NAME", conflicts_with_all = ["config", "key_file", "key_env", "scheme", "validate_ip"])]
     admin: Vec<String>,
+    /// A file with a name and a URL in each line: all of them are asked, or those
+    /// that --admin names.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "key_file", "key_env", "scheme", "validate_ip"])]
+    edges: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -76,7 +80,7 @@ fn ask(arguments: &Arguments) -> ExitCode {
         "referer": arguments.referer,
         "at": arguments.at,
     });
-    let edges = Edges::at(&arguments.admin, arguments.json);
+    let edges = Edges::at(&arguments.admin, arguments.edges.clone(), arguments.json);
     let refused = Cell::new(false);
     let reached = edges.each(&async |edge| {
         let answer = edge.call(Method::POST, "/v1/explain", &question).await?;
@@ -110,7 +114,7 @@ fn country(text: &str) -> Result<Country, &'static str> {
 }
 
 pub fn run(arguments: &Arguments) -> ExitCode {
-    if !arguments.admin.is_empty() {
+    if !arguments.admin.is_empty() || arguments.edges.is_some() {
         return ask(arguments);
     }
     let environment = Environment::of_process();

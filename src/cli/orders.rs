@@ -57,7 +57,10 @@ pub fn reload(arguments: &Reload) -> ExitCode {
         let tables: Vec<_> = tables.filter_map(Value::as_str).collect();
         let warnings = answer["warnings"].as_array().into_iter().flatten();
         let warnings = warnings.filter_map(Value::as_str);
-        let warnings: String = warnings.map(|it| format!("\n  warning: {it}")).collect();
+        let mut warnings: String = warnings.map(|it| format!("\n  warning: {it}")).collect();
+        if let Some(before) = answer["warned_before"].as_u64().filter(|it| *it > 0) {
+            warnings += &format!("\n  {before} it has warned of before: warren check tells them");
+        }
         match tables.is_empty() {
             true => format!("reloaded{warnings}"),
             false => format!(

@@ -216,5 +216,11 @@ fn reload(running: &Running, path: &Path, environment: &Environment) -> Done {
         }
     }
     service_manager::tell(&[NotifyState::Ready]);
-    reloaded.map(|done| json!({ "needs_restart": done.needs_restart, "warnings": done.warnings }))
+    reloaded.map(|done| {
+        json!({
+            "needs_restart": done.needs_restart,
+            "warnings": done.warnings,
+            "warned_before": done.warned_before,
+        })
+    })
 }

@@ -1,5 +1,6 @@
 //! Pure: what is wrong with a configuration, said so that it can be mended.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One thing to mend.
@@ -50,7 +51,31 @@ impl Problems {
             allowed: "TOML".into(),
             hint: "strings stand in double quotes, tables in [brackets]".into(),
         };
+        // A file of another kind is one mistake, and not one in each line.
+        let wrong = lines_of(errors.iter().filter_map(toml::de::Error::span), text);
+        let written = text.lines().filter(|line| !line.trim().is_empty()).count();
+        if errors.len() > 1 && wrong >= written {
+            return Self::foreign(file, text);
+        }
         Self::new(file, errors.iter().map(problem).collect())
+    }
+
+    /// No line of it is TOML.
+    fn foreign(file: &str, text: &str) -> Self {
+        let first = text.lines().find(|line| !line.trim().is_empty());
+        // A file of secrets shows none: of PEM the header alone.
+        let found = match first.filter(|line| line.starts_with("-----BEGIN")) {
+            Some(header) => format!("PEM: {header:?}"),
+            None => "no line of TOML".into(),
+        };
+        let problem = Problem {
+            key: String::new(),
+            line: Some(1),
+            found,
+            allowed: "TOML".into(),
+            hint: "--config wants the configuration; certificates and keys are named in it".into(),
+        };
+        Self::new(file, vec![problem])
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,6 +85,12 @@ impl Problems {
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.list.iter()
     }
+}
+
+/// The lines that errors begin in.
+fn lines_of(spans: impl Iterator<Item = std::ops::Range<usize>>, text: &str) -> usize {
+    let lines: BTreeSet<usize> = spans.map(|span| line_of(text, span.start)).collect();
+    lines.len()
 }
 
 impl fmt::Display for Problems {

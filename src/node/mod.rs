@@ -31,6 +31,7 @@ use crate::pull::Pulls;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
+use crate::telemetry::errors::Errors;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::top::Top;
 use crate::traces::Traces;
@@ -111,9 +112,9 @@ pub async fn start(
         https: addresses(&sockets.https),
         admin: sockets.admin.address,
         node,
+        reloading: Reloading::new(fixed, resolver, zones, warnings.clone(), admin),
         warnings,
         sockets,
-        reloading: Reloading::new(fixed, resolver, zones, admin),
         shutdown,
         edge_task,
         admin_task,
@@ -160,6 +161,7 @@ fn build(config: Config, clock: Clock) -> Result<(Node, Zones), String> {
         metrics: Arc::new(metrics),
         log,
         top: Top::default(),
+        errors: Errors::default(),
         countries: ArcSwapOption::from_pointee(countries),
         active: Arc::default(),
         takedowns: Takedowns::open(config.admin.state_dir.as_deref())?,

@@ -120,6 +120,8 @@ pub(super) struct Reloading {
     /// `None` where nothing is served over TLS.
     resolver: Option<Arc<CertificateResolver>>,
     zones: Mutex<Zones>,
+    /// What the operator has been warned of.
+    warned: Mutex<Vec<String>>,
     pub(super) admin: Arc<Admin>,
 }
 
@@ -128,12 +130,14 @@ impl Reloading {
         fixed: Fixed,
         resolver: Option<Arc<CertificateResolver>>,
         zones: Zones,
+        warned: Vec<String>,
         admin: Arc<Admin>,
     ) -> Self {
         Self {
             fixed,
             resolver,
             zones: Mutex::new(zones),
+            warned: Mutex::new(warned),
             admin,
         }
     }
@@ -168,7 +172,10 @@ pub(super) fn tell_of_what_no_zone_needs(node: &Node) {
 pub struct Reloaded {
     /// The tables whose change needs a restart.
     pub needs_restart: Vec<&'static str>,
+    /// Those that are new.
     pub warnings: Vec<String>,
+    /// What start or reload before it has warned of, and what is still so.
+    pub warned_before: usize,
 }
 
 impl Running {
@@ -201,9 +208,19 @@ impl Running {
         node.countries.store(countries.map(Arc::new));
         node.replace_sites(sites);
         tell_of_what_no_zone_needs(node);
+        let mut warned = self
+            .reloading
+            .warned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *warned, warnings.clone());
+        let (known, new) = warnings
+            .into_iter()
+            .partition::<Vec<_>, _>(|it| before.contains(it));
         Ok(Reloaded {
             needs_restart,
-            warnings,
+            warnings: new,
+            warned_before: known.len(),
         })
     }
 }

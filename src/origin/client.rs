@@ -1,5 +1,6 @@
 //! A zone's origin: its endpoints, its connections, and what it counts.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
 use pingora::upstreams::peer::{HttpPeer, HttpUpstreamRequestPolicy, Peer};
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorType, ImmutStr};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
@@ -23,6 +24,7 @@ use super::probe::probe;
 use super::reason::Reasons;
 use super::sigv4::Signer;
 use super::{Endpoint, Failure, Kind, Method, Settings};
+use crate::cause::root_cause;
 use crate::clock::Clock;
 use crate::per_address::{Guest, PerAddress};
 
@@ -54,11 +56,18 @@ pub struct Origin {
     pub(super) resting: Resting,
     pub(super) reasons: Reasons,
     pub(super) complaints: Complaints,
-    failures: [AtomicU64; Failure::ALL.len()],
+    failures: [Failed; Failure::ALL.len()],
     /// When the origin has said that it wants to be asked again, and how long
     /// that was away then.
     asked_to_wait: Mutex<Option<(Instant, Duration)>>,
     pub(super) clock: Clock,
+}
+
+/// How often something failed in one way, and when last, in Unix seconds.
+#[derive(Default)]
+struct Failed {
+    times: AtomicU64,
+    last: AtomicU64,
 }
 
 impl Origin {
@@ -86,7 +95,7 @@ impl Origin {
             reasons: Reasons::default(),
             complaints: Complaints::default(),
             asked_to_wait: Mutex::default(),
-            failures: std::array::from_fn(|_| AtomicU64::new(0)),
+            failures: std::array::from_fn(|_| Failed::default()),
             settings,
             clock,
         }
@@ -96,14 +105,17 @@ impl Origin {
     pub fn go_on_from(&self, before: &Self) {
         self.endpoints.go_on_from(&before.endpoints);
         for (ours, theirs) in self.failures.iter().zip(&before.failures) {
-            ours.store(theirs.load(Relaxed), Relaxed);
+            ours.times.store(theirs.times.load(Relaxed), Relaxed);
+            ours.last.store(theirs.last.load(Relaxed), Relaxed);
         }
     }
 
     /// Counts what a pull, or a viewer who waited for one, has come to.
     pub fn count(&self, failure: Failure) {
         if let Some(index) = Failure::ALL.iter().position(|other| *other == failure) {
-            self.failures[index].fetch_add(1, Relaxed);
+            let failed = &self.failures[index];
+            failed.times.fetch_add(1, Relaxed);
+            failed.last.store(self.clock.unix_seconds(), Relaxed);
         }
     }
 
@@ -128,10 +140,10 @@ impl Origin {
         (self.clock.monotonic() < until).then_some(wait)
     }
 
-    /// What was counted, by its name.
-    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64)> + '_ {
-        let counts = self.failures.iter().map(|count| count.load(Relaxed));
-        Failure::ALL.into_iter().zip(counts)
+    /// What was counted, and when it was last, in Unix seconds.
+    pub fn failures(&self) -> impl Iterator<Item = (Failure, u64, u64)> + '_ {
+        let all = Failure::ALL.into_iter().zip(&self.failures);
+        all.map(|(failure, it)| (failure, it.times.load(Relaxed), it.last.load(Relaxed)))
     }
 
     pub fn settings(&self) -> &Settings {
@@ -319,7 +331,7 @@ pub(super) const fn is_trouble(status: u16) -> bool {
 
 /// Why there is no connection, in our names and in the system's words.
 pub fn unconnected(error: &Error) -> Trouble {
-    let text = error.to_string();
+    let text = in_words(error);
     let words: Vec<&str> = text.split_whitespace().collect();
     let cause: String = words.join(" ").chars().take(MAX_CAUSE).collect();
     let failure = match error.etype() {
@@ -335,6 +347,25 @@ pub fn unconnected(error: &Error) -> Trouble {
         cause: Some(cause),
     }
 }
+/// What the system or the TLS library says, of all that the connector says around
+/// it: the error that it began with, else what is said of a failed handshake.
+fn in_words(error: &Error) -> String {
+    let root = error.root_cause();
+    if root.is::<io::Error>() || root.source().is_some() {
+        return root_cause(root);
+    }
+    let inmost = root.downcast_ref::<Error>().unwrap_or(error);
+    let said = inmost.context.as_ref().map(ImmutStr::as_str);
+    let said = said.unwrap_or(inmost.etype().as_str());
+    let inner = said
+        .rsplit_once(" cause: ")
+        .map_or(said, |(_, inner)| inner);
+    let words = inner
+        .split_once(", SNI: ")
+        .map_or(inner, |(words, _)| words);
+    words.to_owned()
+}
+
 /// Three quarters of the places; at least one.
 const fn most_passes(max_pulls: usize) -> usize {
     match max_pulls - max_pulls / 4 {

@@ -23,6 +23,7 @@ pub struct Tally {
     pub cache: BTreeMap<String, u64>,
     /// Connections that failed and bodies that were cut.
     pub errors: u64,
+    pub first_error: Option<String>,
     startup: Histogram<u64>,
     segments: Histogram<u64>,
     seen: Seen,
@@ -42,6 +43,7 @@ impl Default for Tally {
             statuses: BTreeMap::new(),
             cache: BTreeMap::new(),
             errors: 0,
+            first_error: None,
             startup: histogram(),
             segments: histogram(),
             seen: Seen::default(),
@@ -54,6 +56,12 @@ impl Tally {
     pub fn begin(&mut self, startup: Duration, first: bool) {
         self.playing += usize::from(first);
         self.startup.saturating_record(micros(startup));
+    }
+
+    /// Something that was asked for has not come.
+    pub fn fail(&mut self, why: &str) {
+        self.errors += 1;
+        self.first_error.get_or_insert_with(|| why.to_owned());
     }
 
     pub fn segment(&mut self, took: Duration) {
@@ -92,6 +100,7 @@ impl Tally {
             statuses: self.statuses.clone(),
             cache: self.cache.clone(),
             errors: self.errors,
+            first_error: self.first_error.clone(),
         }
     }
 }
@@ -127,6 +136,8 @@ pub struct Report {
     pub cache: BTreeMap<String, u64>,
     /// Connections that failed and bodies that were cut.
     pub errors: u64,
+    /// What the first of them was.
+    pub first_error: Option<String>,
 }
 
 impl Report {
@@ -195,7 +206,10 @@ impl std::fmt::Display for Report {
             "from memory",
             format!("{:.4} {:?}", self.hit_ratio, self.cache),
         )?;
-        row(f, "errors", self.errors.to_string())?;
+        let first = self.first_error.as_ref();
+        let first = first.map(|why| format!(", the first: {why}"));
+        let first = first.unwrap_or_default();
+        row(f, "errors", format!("{}{first}", self.errors))?;
         match self.hint() {
             Some(hint) => row(f, "nobody played", hint.to_owned()),
             None => Ok(()),

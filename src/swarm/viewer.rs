@@ -17,6 +17,7 @@ use super::dial::{Dial, connector};
 use super::playback::Playback;
 use super::tally::Tally;
 use super::{Settings, Variant};
+use crate::cause::root_cause;
 use crate::clock::Clock;
 use crate::hls::MAX_PLAYLIST_BYTES;
 use crate::hls::listing::{Listed, Media, Part, Segment, read};
@@ -169,7 +170,7 @@ impl Viewer {
         };
         let body = self.fetch(&part, true).await?;
         read(&body, url).ok_or_else(|| {
-            self.tally(|tally| tally.errors += 1);
+            self.tally(|tally| tally.fail("a body that is no playlist"));
             GivenUp
         })
     }
@@ -177,7 +178,7 @@ impl Viewer {
     /// Gets a part, with a few tries; its body only where it is to be kept.
     async fn fetch(&self, part: &Part, keep: bool) -> Result<Bytes, GivenUp> {
         if !self.settings.allows(&part.url) {
-            self.tally(|tally| tally.errors += 1);
+            self.tally(|tally| tally.fail("a playlist names another host: see --own-host"));
             return Err(GivenUp);
         }
         for number in 1..=MAX_TRIES {
@@ -186,7 +187,8 @@ impl Viewer {
                 // A refusal does not change by asking again.
                 Ok(Ok((status, _))) if status == StatusCode::FORBIDDEN => return Err(GivenUp),
                 Ok(Ok(_)) => {}
-                Ok(Err(_)) | Err(_) => self.tally(|tally| tally.errors += 1),
+                Ok(Err(error)) => self.tally(|tally| tally.fail(&root_cause(&*error))),
+                Err(_) => self.tally(|tally| tally.fail("no answer in time")),
             }
             if number < MAX_TRIES {
                 sleep(RETRY_AFTER).await;

@@ -229,7 +229,8 @@ fn the_lowest_modules_know_nobody_and_settings_are_known_by_who_starts() {
         ("path_index", &["path"]),
         ("hls", &["path"]),
         ("standing", &["clock"]),
-        ("swarm", &["clock", "hls"]),
+        ("cause", &[]),
+        ("swarm", &["cause", "clock", "hls"]),
     ] {
         assert_eq!(knows(name), others, "{name}");
     }

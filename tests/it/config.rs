@@ -511,6 +511,23 @@ fn check_finds_what_would_end_a_start() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_one_problem_and_shows_nothing_of_itself() {
+    let pem = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\nAQEFAASCBKcwggSjAgEA\n\
+               AoIBAQC7VJTUt9Us8cKj\n-----END PRIVATE KEY-----\n";
+    let table = [(pem, "PEM"), ("hello\nthere\n", "no line of TOML")];
+    for (text, found) in table {
+        let problems = parse(text).expect_err("no configuration");
+        let [problem] = problems.iter().collect::<Vec<_>>()[..] else {
+            panic!("one problem: {problems}");
+        };
+        assert!(problem.found.contains(found), "{problems}");
+        assert!(!problems.to_string().contains("MIIE"), "{problems}");
+    }
+    let two = format!("{GOOD}\nbad line\nanother\n");
+    assert!(parse(&two).expect_err("two mistakes").iter().count() > 1);
+}
+
+#[test]
 fn what_sign_makes_explain_allows_and_says_why() {
     let signed = warren(&[
         "sign",

@@ -111,6 +111,17 @@ async fn a_reload_brings_renewed_certificates_and_leaves_connections_alone() {
     let done = tls.edge.running.reload(tls.setup.config());
     let warnings = done.expect("reloaded").warnings.join("; ");
     assert!(warnings.contains("three.test"), "{warnings}");
+    // Once, and not with each reload after it.
+    let again = tls
+        .edge
+        .running
+        .reload(tls.setup.config())
+        .expect("reloaded");
+    assert!(
+        !again.warnings.join("; ").contains("three.test"),
+        "{again:?}"
+    );
+    assert!(again.warned_before > 0, "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -481,6 +481,13 @@ async fn edges_are_called_by_their_names_and_all_of_them_by_none() {
         (Some(1), 1),
         "{said}"
     );
+    let list = file.display().to_string();
+    let (code, said) = told(&["explain", "/a.ts", "--edges", &list], &[]).await;
+    assert_eq!(
+        (code, said.matches("Connection refused").count()),
+        (Some(1), 2),
+        "{said}"
+    );
     let (code, said) = told(&["zones", "--admin", "three"], &here).await;
     assert_eq!(
         (code, said.contains("there are one, two")),

@@ -425,7 +425,7 @@ async fn a_connection_that_does_not_come_about_says_why() {
             format!("https://{}", tls.running.http[0]),
             "connect_failed",
             503,
-            "TLS",
+            "corrupt message",
         ),
         ("http://origin.invalid:1".to_owned(), "dns", 503, "lookup"),
     ];
@@ -446,5 +446,8 @@ async fn a_connection_that_does_not_come_about_says_why() {
         let line = edge.line_with(&format!("\"reason\":\"{reason}\",\"path\""));
         assert!(line.contains(cause), "{cause} in {line}");
         assert!(line.contains("\"endpoint\":"), "{line}");
+        for inner in ["context:", "cause:", "Upstream", "HttpPeer"] {
+            assert!(!line.contains(inner), "the library's own words: {line}");
+        }
     }
 }
