@@ -16,9 +16,12 @@ use tokio::sync::broadcast;
 use tokio::time::MissedTickBehavior;
 
 use super::answer::answer;
+use super::lately::FirstBytes;
 use super::{Admin, SUBSYSTEMS, totals};
 use crate::edge::Node;
 use crate::private_file;
+use crate::telemetry::origins;
+use crate::telemetry::spread::Spread;
 use crate::telemetry::totals::Totals;
 
 const STEP: Duration = Duration::from_secs(2);
@@ -158,6 +161,8 @@ pub async fn record(admin: &Arc<Admin>) {
     loop {
         ticks.tick().await;
         let now = Counts::of(admin);
+        let look = || FirstBytes::of(&totals(admin));
+        admin.lately.note(now.at, look);
         // The first tick comes at once.
         if now.at - before.at >= STEP / 2 {
             admin.history.add(now.since(&before, &admin.node));
@@ -212,6 +217,8 @@ struct Counts {
 impl Counts {
     fn of(admin: &Admin) -> Self {
         let totals = totals(admin);
+        let endpoints = totals.spreads(origins::FIRST_BYTE, &[]);
+        let waited = || endpoints.values();
         Self {
             at: admin.node.clock.monotonic(),
             requests: totals.sum("warren_requests_total"),
@@ -219,8 +226,8 @@ impl Counts {
             refusals: totals.sum("warren_refusals_total"),
             hits: by_kind(&totals, "veza_cache_hits_total"),
             misses: by_kind(&totals, "veza_cache_misses_total"),
-            origin_answers: totals.sum("warren_origin_answers_total"),
-            origin_seconds: totals.sum("warren_origin_first_byte_seconds_total"),
+            origin_answers: waited().map(Spread::count).sum::<u64>() as f64,
+            origin_seconds: waited().map(Spread::sum).sum(),
         }
     }
 

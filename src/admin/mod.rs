@@ -16,6 +16,7 @@ mod history;
 mod hosts;
 mod inspect;
 mod kin;
+mod lately;
 mod listener;
 mod objects;
 mod orders;
@@ -59,6 +60,7 @@ use events::MAX_STREAMS;
 use guests::Guests;
 use history::History;
 use hosts::Hosts;
+use lately::Lately;
 pub use settings::{AccessKey, Rights, Settings};
 use stats::Top;
 use warm::MAX_WARMS;
@@ -77,6 +79,7 @@ pub struct Admin {
     started: Instant,
     started_at: u64,
     history: History,
+    lately: Lately,
     /// By the processes before this one.
     counted: Counted,
     /// Where both are kept.
@@ -123,6 +126,7 @@ impl Admin {
             started: node.clock.monotonic(),
             started_at: node.clock.unix_seconds(),
             history: History::default(),
+            lately: Lately::default(),
             counted: Counted::load(settings.state_dir.as_deref(), node.clock.unix_seconds()),
             state_dir: settings.state_dir.clone(),
             streams: Arc::new(Semaphore::new(MAX_STREAMS)),

@@ -10,9 +10,11 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::answer::answer;
+use super::lately::{FirstBytes, percentiles};
 use super::{Admin, totals};
 use crate::cache::object::Object;
 use crate::telemetry::CacheStatus;
+use crate::telemetry::errors;
 use crate::telemetry::totals::Totals;
 use crate::token::carrier::redact;
 
@@ -20,6 +22,8 @@ use crate::token::carrier::redact;
 /// all that is stored.
 const TOP_OBJECTS: usize = 20;
 const TOP_FOR: Duration = Duration::from_secs(10);
+/// Kinds of answers of 400 and more that are told.
+const MOST_ERRORS: usize = 100;
 /// Who stays for less is evicted while his viewers watch, in seconds.
 const SHORT_STAY: f64 = 600.0;
 
@@ -39,6 +43,8 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
     let budget = &node.pulls.store.budget;
     let uptime = node.clock.monotonic() - admin.started;
     let advice = advice(evicted(&own, "size"), count, uptime);
+    let since_start = FirstBytes::of(&own);
+    let lately = admin.lately.read(&since_start);
     let totals = own.plus(&admin.counted.series);
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -68,13 +74,14 @@ pub async fn figures(admin: &Arc<Admin>) -> Value {
         "requests": totals.count("warren_requests_total"),
         "bytes": totals.count("warren_response_body_bytes_total"),
         "statuses": statuses(&totals),
-        "first_byte": first_byte(&totals),
+        "first_byte": first_byte(&since_start, &lately),
         "keys": keys(&totals),
         "kinds": kinds(&totals),
         "refusals": refusals(&totals),
-        "pulls": pulls(&totals, node.pulls.counts.in_flight.load(Relaxed)),
+        "errors": errors(admin),
+        "pulls": pulls(admin, &totals, node.pulls.counts.in_flight.load(Relaxed)),
         "zones": zones(admin, &totals),
-        "origins": origins(admin),
+        "origins": origins(admin, &lately),
         "objects": objects.iter().map(|object| row(admin, object)).collect::<Vec<_>>(),
         "certificates": certificates(&totals),
     })
@@ -116,21 +123,36 @@ fn statuses(totals: &Totals) -> Vec<Value> {
     }))
 }
 
-/// How long viewers wait for their first byte, since the start.
-fn first_byte(totals: &Totals) -> Vec<Value> {
-    let all = totals.quantiles("warren_time_to_first_byte_seconds", "cache");
-    most_first(all.into_iter().filter(|(_, (count, _))| *count > 0).map(
-        |(cache, (count, [p50, p95, p99]))| {
-            let one = json!({
-                "cache": cache,
-                "count": count,
-                "p50_seconds": p50,
-                "p95_seconds": p95,
-                "p99_seconds": p99,
-            });
-            (count, one)
-        },
-    ))
+/// How long viewers wait for their first byte, since the start and in the last
+/// minutes.
+fn first_byte(since_start: &FirstBytes, lately: &FirstBytes) -> Vec<Value> {
+    let all = since_start.viewers.iter();
+    most_first(all.filter(|(_, all)| all.count() > 0).map(|(cache, all)| {
+        let mut one = percentiles(Some(all));
+        one["cache"] = cache.concat().into();
+        one["lately"] = percentiles(lately.viewers.get(cache));
+        (all.count(), one)
+    }))
+}
+
+/// What viewers were answered with 400 and more, the latest first.
+fn errors(admin: &Admin) -> Vec<Value> {
+    let sites = admin.node.sites.load();
+    let all = admin.node.errors.read().into_iter();
+    let one = |(kind, seen): (errors::Kind, errors::Seen)| {
+        let site = sites.iter().find(|site| site.zone.id == kind.zone);
+        let paths = seen.paths.iter();
+        let paths = paths.map(|(at, path)| json!({ "at": at, "path": path }));
+        json!({
+            "zone": site.map(|site| site.zone.name.as_str()),
+            "status": kind.status,
+            "reason": kind.reason,
+            "count": seen.count,
+            "last": seen.last,
+            "paths": paths.collect::<Vec<_>>(),
+        })
+    };
+    all.take(MOST_ERRORS).map(one).collect()
 }
 
 /// How often each security key has let somebody in.
@@ -162,12 +184,13 @@ fn refusals(totals: &Totals) -> Vec<Value> {
     }))
 }
 
-fn pulls(totals: &Totals, in_flight: usize) -> Value {
+fn pulls(admin: &Admin, totals: &Totals, in_flight: usize) -> Value {
     let event = |name| totals.count_of("warren_pulls_total", "event", name);
     let failures = totals.rows("warren_pull_failures_total");
     let failures = failures.filter(|row| row.count() > 0).map(|row| {
         let (zone, reason) = (row.label("zone"), row.label("reason"));
-        let one = json!({ "zone": zone, "reason": reason, "count": row.count() });
+        let last = last_failure(admin, zone, reason);
+        let one = json!({ "zone": zone, "reason": reason, "count": row.count(), "last": last });
         (row.count(), one)
     });
     json!({
@@ -178,6 +201,15 @@ fn pulls(totals: &Totals, in_flight: usize) -> Value {
         "over_budget": event("over_budget"),
         "failures": most_first(failures),
     })
+}
+
+/// When pulls of a zone last failed so, in Unix seconds; `None`: not since the start.
+fn last_failure(admin: &Admin, zone: &str, reason: &str) -> Option<u64> {
+    let sites = admin.node.sites.load();
+    let site = sites.iter().find(|site| site.zone.name == zone)?;
+    let mut all = site.origin.failures();
+    let (_, _, last) = all.find(|(failure, ..)| failure.name() == reason)?;
+    (last > 0).then_some(last)
 }
 
 /// What the requests of one zone came to.
@@ -229,21 +261,24 @@ fn zones(admin: &Admin, totals: &Totals) -> Vec<Value> {
     }))
 }
 
-fn origins(admin: &Admin) -> Vec<Value> {
+fn origins(admin: &Admin, lately: &FirstBytes) -> Vec<Value> {
     let sites = admin.node.sites.load();
     let states = sites.iter().flat_map(|site| {
         let states = site.origin.endpoint_states();
         states.into_iter().map(|state| (&site.zone.name, state))
     });
     let one = |(zone, state): (&String, crate::origin::EndpointState)| {
-        let mean = state.waited.as_secs_f64() / state.answers.max(1) as f64;
+        let answers = state.waited.answers();
+        let mean = state.waited.total.as_secs_f64() / answers.max(1) as f64;
+        let place = vec![zone.clone(), state.authority.clone()];
         json!({
             "zone": zone,
             "endpoint": state.authority,
             "up": state.up,
             "circuit_opened": state.opened,
-            "answers": state.answers,
-            "first_byte_seconds": (state.answers > 0).then_some(mean),
+            "answers": answers,
+            "first_byte_seconds": (answers > 0).then_some(mean),
+            "lately": percentiles(lately.endpoints.get(&place)),
         })
     };
     states.map(one).collect()

@@ -12,8 +12,11 @@ Examples:
   warren stats
   warren stats --json --admin http://10.0.0.5:9090 --admin http://10.0.0.6:9090
 
-The figures of the dashboard. With [admin] state_dir they are counted over\nrestarts and upgrades; first bytes and those of endpoints, since the start. The access key comes from
-WARREN_ACCESS_KEY and needs the rights read.
+The figures of the dashboard. With [admin] state_dir they are counted over
+restarts and upgrades; first bytes, and what is said of endpoints, since the
+start and lately, which is in the last five minutes. Errors are the answers of
+400 and more since the start, with the path of the last one. The access key comes
+from WARREN_ACCESS_KEY and needs the rights read.
 Exit code 0: done. 1: the edge refused, or could not be reached.")]
 pub struct Arguments {
     #[command(flatten)]
@@ -26,6 +29,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         let text = to_text(&stats);
         Ok((stats, text))
     })
+}
+
+fn percentiles(of: &Value) -> String {
+    let wait = |name: &str| of[name].as_f64().unwrap_or_default() * 1000.0;
+    let [p50, p95, p99] = ["p50_seconds", "p95_seconds", "p99_seconds"].map(wait);
+    format!("p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms")
 }
 
 /// For people: a line for each thing.
@@ -61,16 +70,14 @@ fn to_text(stats: &Value) -> String {
         );
     }
     for of in rows("first_byte") {
-        let wait = |name: &str| number(&of[name]) * 1000.0;
-        let (p50, p95, p99) = (
-            wait("p50_seconds"),
-            wait("p95_seconds"),
-            wait("p99_seconds"),
-        );
-        let cache = text(&of["cache"]);
+        let (cache, all) = (text(&of["cache"]), percentiles(&of));
+        let lately = match of["lately"].is_null() {
+            true => "none lately".to_owned(),
+            false => format!("lately {}", percentiles(&of["lately"])),
+        };
         line(
             "first byte",
-            format!("{cache} p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms"),
+            format!("{cache} {lately}; since the start {all}"),
         );
     }
     for zone in rows("zones") {
@@ -127,11 +134,27 @@ fn to_text(stats: &Value) -> String {
     line("pulls", format!("{started}, {flying} in flight"));
     for failure in pulls["failures"].as_array().into_iter().flatten() {
         let place = format!("{} {}", text(&failure["zone"]), text(&failure["reason"]));
-        line("failed", format!("{} {place}", number(&failure["count"])));
+        let last = failure["last"].as_u64();
+        let last = last.map(|_| format!(", the last one {}", date(&failure["last"])));
+        let last = last.unwrap_or_default();
+        line(
+            "failed",
+            format!("{} {place}{last}", number(&failure["count"])),
+        );
     }
     for refusal in rows("refusals") {
         let place = format!("{} {}", text(&refusal["zone"]), text(&refusal["reason"]));
         line("refused", format!("{} {place}", number(&refusal["count"])));
+    }
+    for error in rows("errors") {
+        let (zone, reason) = (text(&error["zone"]), text(&error["reason"]));
+        let what = [error["status"].to_string(), zone, reason].join(" ");
+        let (count, last) = (number(&error["count"]), date(&error["last"]));
+        let path = text(&error["paths"][0]["path"]);
+        line(
+            "error",
+            format!("{count} {}, the last one {last} {path}", what.trim_end()),
+        );
     }
     for origin in rows("origins") {
         let health = if origin["up"] == true {
@@ -140,9 +163,11 @@ fn to_text(stats: &Value) -> String {
             "in doubt or shut"
         };
         let place = format!("{} {}", text(&origin["zone"]), text(&origin["endpoint"]));
-        let first_byte = origin["first_byte_seconds"].as_f64();
-        let first_byte = first_byte.map(|it| format!(", first byte after {:.1} ms", it * 1000.0));
-        let first_byte = first_byte.unwrap_or_default();
+        let mean = origin["first_byte_seconds"].as_f64();
+        let mean = mean.map(|it| format!(", first byte after {:.1} ms on average", it * 1000.0));
+        let lately = Some(&origin["lately"]).filter(|it| !it.is_null());
+        let lately = lately.map(|it| format!(", first byte lately {}", percentiles(it)));
+        let first_byte = lately.or(mean).unwrap_or_default();
         line("origin", format!("{place} {health}{first_byte}"));
     }
     let started = number(&stats["started_at"]) + number(&stats["uptime_seconds"]);

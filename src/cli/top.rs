@@ -25,10 +25,10 @@ Examples:
   warren top --once --json
 
 Who asks for what in the last five minutes: clients, tokens by fingerprint,
-titles by folder, agents, and what they were answered. On a terminal it is shown
-anew every 2 s until Ctrl-C. Whole addresses take the rights admin; with read
-they end in 0. Where many ask, figures are estimates (docs/api.md). The access
-key comes from WARREN_ACCESS_KEY.
+titles by folder (that of the token, where it has one), agents, and what they
+were answered. On a terminal it is shown anew every 2 s until Ctrl-C. Whole
+addresses take the rights admin; with read they end in 0. Where many ask, figures
+are estimates (docs/api.md). The access key comes from WARREN_ACCESS_KEY.
 Exit code 0: done. 1: the edge refused, or could not be reached.")]
 pub struct Arguments {
     /// Of this zone alone: its name or number.

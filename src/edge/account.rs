@@ -11,6 +11,7 @@ use super::trace;
 use super::verify::Visitor;
 use crate::per_address::customer;
 use crate::telemetry::cmcd::{self, Cmcd};
+use crate::telemetry::errors;
 use crate::telemetry::log_line::{Line, Timestamp, anonymise};
 use crate::telemetry::metrics::Answered;
 use crate::telemetry::top::{List, Sum};
@@ -56,6 +57,9 @@ pub fn account(
     if let Some(weight) = node.top.weight(|| drawn(request_id)) {
         note(node, visitor, request, record, weight);
     }
+    if record.status >= 400 {
+        note_error(node, visitor, record);
+    }
     trace::end(node, visitor, request, request_id, record);
     let is_hit = record.cache.is_hit() && record.status < 400;
     if let Some(weight) = node.log.weight(is_hit, || drawn(request_id)) {
@@ -75,8 +79,11 @@ fn note(node: &Node, visitor: &Visitor<'_>, request: &Request<'_>, record: &Reco
     let token = record
         .token
         .map(|used| Fingerprint::of(&used.token).to_string());
-    let path = visitor.path().filter(|_| visitor.site.is_some());
-    let title = path.as_ref().map(|path| redact(path.folder()));
+    let title = visitor
+        .site
+        .as_ref()
+        .and_then(|_| visitor.title(record.token.is_some()));
+    let title = title.as_deref().map(redact);
     let agent = request.text(&USER_AGENT).map(redact);
     let status = record.status;
     let answer = match record.reason {
@@ -102,6 +109,17 @@ fn note(node: &Node, visitor: &Visitor<'_>, request: &Request<'_>, record: &Reco
     let now = node.clock.monotonic();
     node.top
         .count(zone, &names.collect::<Vec<_>>(), sum, weight, now);
+}
+
+/// Counts an answer that nobody hoped for.
+fn note_error(node: &Node, visitor: &Visitor<'_>, record: &Record) {
+    let kind = errors::Kind {
+        zone: visitor.zone().map_or(0, |zone| zone.id),
+        status: record.status,
+        reason: record.reason,
+    };
+    let path = || Some(redact(visitor.path()?.as_str()).into_owned());
+    node.errors.count(kind, node.clock.unix_seconds(), path);
 }
 
 fn said(visitor: &Visitor<'_>, request: &Request<'_>) -> Option<Cmcd> {

@@ -15,6 +15,7 @@ use crate::pull::Pulls;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::telemetry::access_log::Log;
+use crate::telemetry::errors::Errors;
 use crate::telemetry::metrics::{Metrics, ZoneCounters};
 use crate::telemetry::top::Top;
 use crate::traces::Traces;
@@ -30,6 +31,7 @@ pub struct Node {
     pub metrics: Arc<Metrics>,
     pub log: Log,
     pub top: Top,
+    pub errors: Errors,
     pub countries: ArcSwapOption<Countries>,
     /// Requests on their road.
     pub active: Arc<AtomicUsize>,

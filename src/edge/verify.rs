@@ -128,6 +128,15 @@ impl<'r> Visitor<'r> {
         target.map(|target| target.path)
     }
 
+    /// What he has a token for: its folder, or that of what he asks for. All of a
+    /// title's renditions are below the former.
+    pub fn title(&self, let_in: bool) -> Option<String> {
+        let target = Target::parse_with(&self.target, self.empty_segments()).ok()?;
+        // A token for everything names no title.
+        let folder = target.folder().filter(|folder| let_in && folder != "/");
+        Some(folder.unwrap_or_else(|| target.path.folder().to_owned()))
+    }
+
     /// For what outlives the request's head.
     pub fn into_owned(self) -> Visitor<'static> {
         Visitor {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::addresses::Addresses;
 use super::failure::Trouble;
 use super::health::{self, Ask, Change, Health};
+use super::waits::{Waited, Waits};
 use super::{Endpoint, Failure, Head};
 use crate::clock::{Clock, unix_seconds};
 
@@ -35,9 +36,7 @@ struct Known {
     /// Somebody tries to connect beside the requests.
     probed: AtomicBool,
     opened: AtomicU64,
-    answers: AtomicU64,
-    /// What they took to their first byte, together.
-    waited_us: AtomicU64,
+    waits: Waits,
 }
 
 /// Where one try goes.
@@ -53,9 +52,8 @@ pub struct EndpointState {
     pub up: bool,
     /// How often its circuit was opened.
     pub opened: u64,
-    /// Answers to pulls, and what they took from the request to the head.
-    pub answers: u64,
-    pub waited: Duration,
+    /// Answers to pulls, by what they took from the request to the head.
+    pub waited: Waited,
 }
 
 impl Endpoints {
@@ -65,8 +63,7 @@ impl Endpoints {
             addresses: Addresses::default(),
             probed: AtomicBool::new(false),
             opened: AtomicU64::new(0),
-            answers: AtomicU64::new(0),
-            waited_us: AtomicU64::new(0),
+            waits: Waits::default(),
         };
         Self {
             zone: zone.to_owned(),
@@ -82,13 +79,8 @@ impl Endpoints {
         for known in &self.list {
             let mut all = before.list.iter();
             if let Some(old) = all.find(|old| old.endpoint == known.endpoint) {
-                for (new, old) in [
-                    (&known.opened, &old.opened),
-                    (&known.answers, &old.answers),
-                    (&known.waited_us, &old.waited_us),
-                ] {
-                    new.store(old.load(Relaxed), Relaxed);
-                }
+                known.opened.store(old.opened.load(Relaxed), Relaxed);
+                known.waits.go_on_from(&old.waits);
             }
         }
     }
@@ -217,9 +209,7 @@ impl Endpoints {
     /// An answer's head came after so long.
     pub fn waited(&self, index: usize, waited: Duration) {
         if let Some(known) = self.list.get(index) {
-            let us = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
-            known.answers.fetch_add(1, Relaxed);
-            known.waited_us.fetch_add(us, Relaxed);
+            known.waits.add(waited);
         }
     }
 
@@ -239,8 +229,7 @@ impl Endpoints {
             authority: known.endpoint.authority(),
             up: health.is_up(),
             opened: known.opened.load(Relaxed),
-            answers: known.answers.load(Relaxed),
-            waited: Duration::from_micros(known.waited_us.load(Relaxed)),
+            waited: known.waits.read(),
         };
         self.list.iter().zip(health.iter()).map(state).collect()
     }

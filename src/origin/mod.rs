@@ -31,6 +31,7 @@ pub mod sigv4;
 mod trial;
 mod validators;
 mod verdict;
+mod waits;
 
 pub use checks::watch;
 pub use client::{Origin, unconnected};
@@ -43,3 +44,4 @@ pub use response::{Framing, Head, connection_options, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
 pub use trial::Trial;
 pub use validators::{Validators, entity_tag, weak_tag};
+pub use waits::{WAIT_STEPS, Waited};

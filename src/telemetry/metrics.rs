@@ -8,12 +8,13 @@ use std::time::Duration;
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    CounterVec, Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use super::CacheStatus;
 use super::cmcd::CmcdMetrics;
+use super::origins::OriginMetrics;
 pub use super::zone_counters::ZoneCounters;
 use crate::cache::store::Store;
 use crate::hls::Kind;
@@ -40,7 +41,6 @@ pub struct Metrics {
     bypasses: IntCounterVec,
     token_uses: IntCounterVec,
     pulls: IntCounterVec,
-    pull_failures: IntCounterVec,
     evictions: IntCounterVec,
     pulls_in_flight: IntGauge,
     objects: IntGauge,
@@ -64,10 +64,7 @@ pub struct Metrics {
     takedowns: IntGauge,
     revocations: IntGauge,
     blocks: IntGauge,
-    endpoints_up: IntGaugeVec,
-    circuits_opened: IntCounterVec,
-    origin_answers: IntCounterVec,
-    origin_waited: CounterVec,
+    origins: OriginMetrics,
     /// What players say.
     pub cmcd: CmcdMetrics,
     hot: Hot,
@@ -185,14 +182,6 @@ impl Metrics {
             "Tokens accepted, by key.",
             &["zone", "key", "scheme"],
         )?;
-        let origin_waited = CounterVec::new(
-            Opts::new(
-                "warren_origin_first_byte_seconds_total",
-                "Seconds from a pull's request to its answer's head, of all answers.",
-            ),
-            &["zone", "endpoint"],
-        )?;
-        add(Box::new(origin_waited.clone()))?;
         let nowhere = [&requests, &bytes, &token_uses].map(Clone::clone);
         let metrics = Self {
             nowhere: ZoneCounters::new("-", &[], nowhere),
@@ -224,11 +213,6 @@ impl Metrics {
                 "warren_pulls_total",
                 "Pulls started, requests that rode one, bodies over budget.",
                 &["event"],
-            )?,
-            pull_failures: counters(
-                "warren_pull_failures_total",
-                "Pulls that failed, by zone and reason.",
-                &["zone", "reason"],
             )?,
             evictions: counters(
                 "warren_cache_evictions_total",
@@ -265,22 +249,7 @@ impl Metrics {
             purged,
             live_restarts,
             spans_dropped,
-            endpoints_up: gauges(
-                "warren_origin_endpoint_up",
-                "1 where an endpoint is well, 0 where it is in doubt or takes no connection.",
-                &["zone", "endpoint"],
-            )?,
-            circuits_opened: counters(
-                "warren_origin_circuit_opened_total",
-                "How often an endpoint was put in doubt, or shut for want of connections.",
-                &["zone", "endpoint"],
-            )?,
-            origin_answers: counters(
-                "warren_origin_answers_total",
-                "Answers to pulls, by endpoint.",
-                &["zone", "endpoint"],
-            )?,
-            origin_waited,
+            origins: OriginMetrics::register(registry)?,
             takedowns: gauge(
                 "warren_takedowns",
                 "Takedowns on the node's list, those that are over too.",
@@ -405,21 +374,7 @@ impl Metrics {
         for (limit, count) in &reading.ended {
             catch_up(&self.viewers_ended, &[limit], *count);
         }
-        self.endpoints_up.reset();
-        for (zone, origin) in &reading.origins {
-            for (failure, count) in origin.failures() {
-                catch_up(&self.pull_failures, &[zone, failure.name()], count);
-            }
-            for state in origin.endpoint_states() {
-                let labels = [zone, state.authority.as_str()];
-                let up = self.endpoints_up.with_label_values(&labels);
-                up.set(i64::from(state.up));
-                catch_up(&self.circuits_opened, &labels, state.opened);
-                catch_up(&self.origin_answers, &labels, state.answers);
-                let waited = self.origin_waited.with_label_values(&labels);
-                waited.inc_by((state.waited.as_secs_f64() - waited.get()).max(0.0));
-            }
-        }
+        let first_bytes = self.origins.read(&reading.origins);
         let (objects, bytes) = store.totals();
         set(&self.objects, objects);
         set(&self.object_bytes, bytes);
@@ -445,12 +400,14 @@ impl Metrics {
         let restarts = counts.live_restarts.load(Relaxed);
         let told = self.live_restarts.get();
         self.live_restarts.inc_by(restarts.saturating_sub(told));
-        self.registry.gather()
+        let mut all = self.registry.gather();
+        all.push(first_bytes);
+        all
     }
 }
 
 /// Brings a counter up to what was counted elsewhere.
-fn catch_up(vec: &IntCounterVec, labels: &[&str], value: u64) {
+pub(super) fn catch_up(vec: &IntCounterVec, labels: &[&str], value: u64) {
     let counter = vec.with_label_values(labels);
     counter.inc_by(value.saturating_sub(counter.get()));
 }

@@ -2,9 +2,12 @@
 
 pub mod access_log;
 pub mod cmcd;
+pub mod errors;
 pub mod log_line;
 pub mod metrics;
 pub mod node_log;
+pub mod origins;
+pub mod spread;
 pub mod syslog;
 pub mod top;
 pub mod totals;

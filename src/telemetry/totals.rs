@@ -6,6 +6,8 @@ use prometheus::proto::{Counter, LabelPair, Metric, MetricFamily, MetricType};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::{Metrics, Reading};
+use super::origins::pair;
+use super::spread::Spreads;
 
 /// Every series as it was at one moment.
 pub struct Totals(Vec<MetricFamily>);
@@ -94,41 +96,20 @@ impl Totals {
         })
     }
 
-    /// Of a family of histograms, what was observed by one label: how often, and
-    /// the values that 50, 95 and 99 of 100 stay below.
-    pub fn quantiles(&self, family: &str, label: &str) -> BTreeMap<String, (u64, [f64; 3])> {
+    /// What a family of histograms has observed, by the values of some labels.
+    pub fn spreads(&self, family: &str, labels: &[&str]) -> Spreads {
         let found = self.0.iter().find(|it| it.name() == family);
-        let mut all: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
+        let mut all = Spreads::new();
         for metric in found.into_iter().flat_map(MetricFamily::get_metric) {
-            let histogram = metric.get_histogram();
-            let steps = histogram.get_bucket().iter();
-            let mut steps: Vec<_> = steps
-                .map(|it| (it.upper_bound(), it.cumulative_count()))
-                .collect();
-            steps.push((f64::INFINITY, histogram.get_sample_count()));
-            let pairs = metric.get_label().iter();
-            let value = pairs
-                .filter(|pair| pair.name() == label)
-                .map(LabelPair::value);
-            let sum = all.entry(value.collect()).or_default();
-            if sum.is_empty() {
-                *sum = steps;
-            } else {
-                for (sum, (_, count)) in sum.iter_mut().zip(steps) {
-                    sum.1 += count;
-                }
-            }
+            let row = Row {
+                labels: metric.get_label(),
+                value: 0.0,
+            };
+            let place = labels.iter().map(|label| row.label(label).to_owned());
+            let spread = all.entry(place.collect()).or_default();
+            spread.add(metric.get_histogram());
         }
-        let of = |steps: Vec<(f64, u64)>| {
-            let count = steps.last().map_or(0, |(_, count)| *count);
-            (
-                count,
-                [0.5, 0.95, 0.99].map(|share| quantile(&steps, share)),
-            )
-        };
-        all.into_iter()
-            .map(|(label, steps)| (label, of(steps)))
-            .collect()
+        all
     }
 
     /// All of a family's series together.
@@ -148,27 +129,6 @@ impl Totals {
     }
 }
 
-/// As Prometheus' `histogram_quantile` estimates it: evenly spread within a step,
-/// and of the last one its beginning.
-fn quantile(steps: &[(f64, u64)], share: f64) -> f64 {
-    let whole = steps.last().map_or(0, |(_, count)| *count) as f64;
-    let rank = share * whole;
-    let (mut from, mut before) = (0.0, 0.0);
-    for (to, count) in steps {
-        let count = *count as f64;
-        if count >= rank && count > before {
-            let within = (rank - before) / (count - before);
-            return if to.is_finite() {
-                from + (to - from) * within
-            } else {
-                from
-            };
-        }
-        (from, before) = (*to, count);
-    }
-    0.0
-}
-
 /// Adds to a family's series, and those that it has not.
 fn add(family: &mut MetricFamily, mut more: HashMap<&BTreeMap<String, String>, f64>) {
     for metric in family.mut_metric() {
@@ -177,7 +137,12 @@ fn add(family: &mut MetricFamily, mut more: HashMap<&BTreeMap<String, String>, f
         metric.set_counter(counter(all));
     }
     for (labels, value) in more {
-        let mut metric = Metric::from_label(labels.iter().map(pair).collect());
+        let mut metric = Metric::from_label(
+            labels
+                .iter()
+                .map(|(name, value)| pair(name, value))
+                .collect(),
+        );
         metric.set_counter(counter(value));
         family.mut_metric().push(metric);
     }
@@ -186,13 +151,6 @@ fn add(family: &mut MetricFamily, mut more: HashMap<&BTreeMap<String, String>, f
 fn labels(pairs: &[LabelPair]) -> BTreeMap<String, String> {
     let pair = |pair: &LabelPair| (pair.name().to_owned(), pair.value().to_owned());
     pairs.iter().map(pair).collect()
-}
-
-fn pair((name, value): (&String, &String)) -> LabelPair {
-    let mut pair = LabelPair::default();
-    pair.set_name(name.clone());
-    pair.set_value(value.clone());
-    pair
 }
 
 fn counter(value: f64) -> Counter {
@@ -206,26 +164,5 @@ fn value(metric: &Metric, kind: MetricType) -> f64 {
         MetricType::COUNTER => metric.get_counter().get_value(),
         MetricType::GAUGE => metric.get_gauge().get_value(),
         MetricType::HISTOGRAM | MetricType::SUMMARY | MetricType::UNTYPED => 0.0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_quantile_lies_within_its_step() {
-        let steps = [(0.1, 50), (0.2, 90), (1.0, 98), (f64::INFINITY, 100)];
-        for (share, want) in [
-            (0.5, 0.1),
-            (0.25, 0.05),
-            (0.7, 0.15),
-            (0.94, 0.6),
-            (0.99, 1.0),
-        ] {
-            let found = quantile(&steps, share);
-            assert!((found - want).abs() < 1e-9, "{share}: {found}, not {want}");
-        }
-        assert!(quantile(&[(0.1, 0), (f64::INFINITY, 0)], 0.5).abs() < 1e-9);
     }
 }

@@ -63,6 +63,12 @@ impl<'a> Target<'a> {
 }
 
 impl Target<'_> {
+    /// The folder that its token says it is for, before anybody believes it.
+    pub fn folder(&self) -> Option<String> {
+        let parameters = Parameters::parse(self).ok()?;
+        parameters.get("token_path").map(str::to_owned)
+    }
+
     /// The token that it carries, before anybody believes it.
     pub fn token(&self) -> Option<Token> {
         let parameters = Parameters::parse(self).ok()?;

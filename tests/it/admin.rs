@@ -122,6 +122,65 @@ async fn stats_go_on_where_the_process_before_has_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_are_told_by_status_and_reason_with_their_last_paths_and_no_token() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    let in_path = path_form(&edge, "/v/none.ts", Some("/v/"));
+    let in_path = in_path.strip_prefix("http://cdn.test").expect("its host");
+    for target in [in_path, in_path] {
+        assert_eq!(edge.send("GET", target, &[]).await.status, 404);
+    }
+    let forged = format!("{}x", crate::edge::signed(&edge.clock, "/v/a.m4s"));
+    assert_eq!(edge.send("GET", &forged, &[]).await.status, 403);
+    edge.settled().await;
+    let stats = get(&edge, "/v1/stats").await;
+    let errors = stats["errors"].as_array().expect("a list");
+    let of = |status: u16| {
+        let found = errors.iter().find(|row| row["status"] == status);
+        found.unwrap_or_else(|| panic!("{status} in {errors:?}"))
+    };
+    let (missing, refused) = (of(404), of(403));
+    assert_eq!(
+        (&missing["count"], &missing["zone"]),
+        (&json!(2), &json!("test"))
+    );
+    assert_eq!(missing["paths"][0]["path"], "/v/none.ts");
+    assert_eq!(refused["paths"][0]["path"], "/v/a.m4s");
+    assert!(refused["reason"].is_string(), "{refused}");
+    assert!(missing["last"].as_u64() > Some(0));
+    let text = stats.to_string();
+    for secret in ["token=", "bcdn_token"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_bytes_are_told_of_the_last_minutes_and_by_endpoint() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    for _ in 0..5 {
+        assert_eq!(edge.get("/v/a.m4s").await.status, 200);
+    }
+    edge.settled().await;
+    let stats = get(&edge, "/v1/stats").await;
+    let hits = &stats["first_byte"][0];
+    assert_eq!((&hits["cache"], &hits["count"]), (&json!("HIT"), &json!(4)));
+    assert_eq!(hits["lately"]["count"], 4);
+    let endpoint = &stats["origins"][0];
+    assert_eq!(
+        (&endpoint["answers"], &endpoint["lately"]["count"]),
+        (&json!(1), &json!(1))
+    );
+    assert!(endpoint["lately"]["p99_seconds"].as_f64() > Some(0.0));
+    let family = "warren_origin_first_byte_seconds";
+    let series = format!(
+        "{family}_count{{endpoint=\"{}\",zone=\"test\"}}",
+        origin.addr()
+    );
+    assert!((edge.metric(&series).await - 1.0).abs() < f64::EPSILON);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stats_say_what_the_node_did() {
     let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
     let edge = edge(&origin, &folder).await;

@@ -200,3 +200,35 @@ async fn a_block_that_cannot_be_is_refused_by_name() {
     let list = edge.call("GET", "/v1/blocks", KEY, "").await;
     assert_eq!(list.body, br#"{"blocks":[]}"#);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_renditions_of_a_film_are_one_title_where_its_token_is_for_the_film() {
+    let (origin, folder) = (origin().await, TempDir::new().expect("a folder"));
+    let edge = edge(&origin, &folder).await;
+    for token_path in ["/v/", "/"] {
+        for path in ["/v/s1/a.ts", "/v/s2/a.ts"] {
+            let target = crate::edge::signed_for(&edge.clock, path, token_path);
+            assert_eq!(edge.send("GET", &target, &[]).await.status, 200);
+        }
+    }
+    let said = top(&edge, KEY, "").await;
+    let titles = said["titles"].as_array().expect("a list");
+    let titles: Vec<_> = titles
+        .iter()
+        .map(|row| {
+            (
+                row["name"].as_str().expect("a name"),
+                row["requests"].clone(),
+            )
+        })
+        .collect();
+    // A token for everything names none.
+    assert_eq!(
+        titles,
+        [
+            ("/v/", json!(2)),
+            ("/v/s1/", json!(1)),
+            ("/v/s2/", json!(1))
+        ]
+    );
+}

@@ -7,7 +7,7 @@ use warren::clock::Clock;
 use warren::config::{Config, Environment};
 use warren::listen::Inherited;
 use warren::node::{self, Running};
-use warren::token::sign::{Options, sign};
+use warren::token::sign::{Form, Options, sign};
 use warren::token::{Key, Scheme};
 
 pub use crate::client::{Connection, Reply};
@@ -260,4 +260,16 @@ pub fn signed(clock: &Clock, path: &str) -> String {
         &options,
     )
     .expect("signs")
+}
+
+/// A target with a token in its path, for a folder.
+pub fn signed_for(clock: &Clock, path: &str, folder: &str) -> String {
+    let key = Key::new("main", KEY.as_bytes()).expect("not empty");
+    let options = Options {
+        form: Form::Path,
+        token_path: Some(folder.to_owned()),
+        ..Options::default()
+    };
+    let expires = clock.unix_seconds() + 3600;
+    sign(path, &key, Scheme::Hs256, expires, &options).expect("signs")
 }

@@ -276,7 +276,7 @@ function showTotals() {
     ['Version', `${stats.version}, started ${relative(stats.started_at, now)}`, { title: exact(stats.started_at) }],
     ['In progress', requests(stats.requests_in_progress)],
     ['Answered', `${requests(stats.requests)}, ${bytes(stats.bytes)}`, { title: `since ${exact(stats.counted_since)}` }],
-    ...stats.first_byte.slice(0, 2).map((it) => [`First byte, ${it.cache}`, `${seconds(it.p50_seconds)}, of 99 in 100 within ${seconds(it.p99_seconds)}`]),
+    ...stats.first_byte.slice(0, 2).map((it) => [`First byte, ${it.cache}`, waits(it.lately ?? it), { title: it.lately ? 'in the last minutes' : 'since the start' }]),
     ['Stored', `${count(memory.objects)} objects, ${bytes(memory.object_bytes)}`],
   ]));
   find('pulls').replaceChildren(...facts([
@@ -293,8 +293,13 @@ function showTotals() {
   ]));
   fillRows(find('origins'), chosen(stats.origins).map((it) => [
     it.zone, head(it.endpoint), state(it.up, it.up ? 'up' : 'in doubt or shut'),
-    number(it.answers ? seconds(it.first_byte_seconds) : 'none', 'the mean since the start'), number(count(it.answers)), number(count(it.circuit_opened)),
+    number(...firstByte(it)), number(count(it.answers)), number(count(it.circuit_opened)),
   ]));
+  fillRows(find('errors'), chosen(stats.errors).map((it) => {
+    const [last] = it.paths, every = it.paths.map(({ at, path }) => `${exact(at)} ${path}`).join('\n');
+    return [head(String(it.status)), it.reason ?? '', it.zone ?? '', number(count(it.count)), element('td', { title: exact(it.last) }, relative(it.last, now)),
+      element('td', { class: 'path', title: every }, last?.path ?? '')];
+  }));
   fillRows(find('objects'), chosen(stats.objects).map((it) => [it.zone ?? '', element('th', { scope: 'row', class: 'path', title: it.path }, it.path), it.kind, number(bytes(it.bytes)), number(count(it.hits))]));
   fillRows(find('statuses'), chosen(stats.statuses).map((it) => [head(it.class), it.zone, number(count(it.count))]));
   fillRows(find('keys'), chosen(stats.keys).filter((it) => it.count).map((it) => [head(it.key), it.zone, it.scheme, number(count(it.count))]));
@@ -304,6 +309,14 @@ function showTotals() {
     return [element('th', { scope: 'row', class: 'path', title: file }, file), element('td', { class: rank, title: exact(end) }, `${end < now ? 'ended' : 'ends'} ${relative(end, now)}`)];
   }));
   offerZones(stats.zones.map(({ zone }) => zone));
+}
+
+const waits = (of) => `${seconds(of.p50_seconds)}, of 99 in 100 within ${seconds(of.p99_seconds)}`;
+
+// Of an endpoint: what it took lately, else on average.
+function firstByte({ lately, answers, first_byte_seconds: mean }) {
+  if (lately) return [seconds(lately.p50_seconds), `half of the last minutes' ${count(lately.count)}; 99 in 100 within ${seconds(lately.p99_seconds)}`];
+  return [answers ? seconds(mean) : 'none', 'the mean since the start'];
 }
 
 const requests = (number) => `${count(number)} ${number === 1 ? 'request' : 'requests'}`;
