@@ -1,20 +1,20 @@
 //! Why a URL is let in or not: the edge's own decisions, taken one by one and
 //! told in words. `warren explain` and the admin API give the same answer.
 
+use http::Method;
 use serde::Serialize;
 
-use crate::block::Blocks;
-use crate::cache::key::Key as CacheKey;
+use crate::edge::Refused;
+use crate::edge::admission::{self, Asking, Lists};
 use crate::hls::Kind;
 use crate::origin;
 use crate::path::CanonicalPath;
-use crate::takedown::Takedowns;
 use crate::token::carrier::redact;
 use crate::token::{
     Evidence, Fingerprint, Grant, LeftOut, Parameters, Policy, Refusal, Target, Token,
     signed_parameters,
 };
-use crate::zone::{AccessRefusal, CacheRules, Zone, host_of};
+use crate::zone::{AccessRefusal, Asked, CacheRules, Zone};
 
 /// A URL, and what there is to judge it by.
 pub struct Question<'q> {
@@ -24,14 +24,19 @@ pub struct Question<'q> {
     pub host: Option<&'q str>,
     /// It is asked for over TLS.
     pub https: bool,
-    /// `None`: no zone is known, only a key.
-    pub zone: Option<&'q Zone>,
-    /// `None`: no token is asked for.
-    pub policy: Option<&'q Policy>,
+    /// What it is, where more is known of it than its name.
+    pub kind: Option<Kind>,
+    pub rules: Rules<'q>,
     pub evidence: Evidence<'q>,
     pub referer: Option<&'q str>,
-    pub takedowns: Option<&'q Takedowns>,
-    pub blocks: Option<&'q Blocks>,
+}
+
+/// What it is judged by.
+#[derive(Clone, Copy)]
+pub enum Rules<'q> {
+    Zone(&'q Zone, Lists<'q>),
+    /// No zone is known, only a key.
+    Key(&'q Policy),
 }
 
 /// The decision and what it rests on.
@@ -67,16 +72,16 @@ pub struct Explanation {
 }
 
 impl Question<'_> {
-    /// Decides in the order of `docs/reference/tokens.md`.
+    /// Decides as the edge does.
     pub fn explain(&self) -> Explanation {
         let mut answer = Explanation {
             allow: true,
             reason: "ok",
-            zone: self.zone.map(|zone| zone.name.clone()),
+            zone: self.zone().map(|zone| zone.name.clone()),
             now: self.evidence.now,
             ..Explanation::default()
         };
-        let empty = self.zone.map(|zone| zone.empty_segments);
+        let empty = self.zone().map(|zone| zone.empty_segments);
         let empty = empty.unwrap_or_default();
         let target = match Target::parse_with(self.target, empty) {
             Ok(target) => target,
@@ -87,54 +92,77 @@ impl Question<'_> {
             }
         };
         self.describe(&target, &mut answer);
-        self.decide(&target, &mut answer);
+        if let Err(refused) = self.decide(&target) {
+            if refused == Refused::Token(Refusal::BadSignature) {
+                let keys = self.policy(&target).map(|policy| policy.keys.iter());
+                let names = keys.into_iter().flatten().map(|key| key.name.clone());
+                answer.keys_tried = names.collect();
+            }
+            answer.refuse(refused.name(), &self.detail(refused));
+        }
         answer
     }
 
-    fn decide(&self, target: &Target<'_>, answer: &mut Explanation) {
-        let client_ip = self.evidence.client_ip;
-        let blocks = |(zone, blocks): (&Zone, &Blocks)| {
-            blocks.covers(&zone.name, client_ip, self.evidence.now)
-        };
-        if self.zone.zip(self.blocks).is_some_and(blocks) {
-            let detail = format!("{client_ip} is blocked for a while: see `warren block --list`");
-            return answer.refuse(AccessRefusal::IpBlocked.name(), &detail);
+    const fn zone(&self) -> Option<&Zone> {
+        match self.rules {
+            Rules::Zone(zone, _) => Some(zone),
+            Rules::Key(_) => None,
         }
-        let access = self.zone.map(|zone| &zone.access);
-        if let Some(Err(refusal)) = access.map(|access| access.check(client_ip, self.referer)) {
-            return answer.refuse(refusal.name(), &self.access_detail(refusal));
+    }
+
+    /// `None`: no token is asked for.
+    fn policy(&self, target: &Target<'_>) -> Option<&Policy> {
+        match self.rules {
+            Rules::Zone(zone, _) => zone.token_of(target.path.as_str()),
+            Rules::Key(policy) => Some(policy),
         }
-        if self.zone.is_some_and(|zone| zone.https.force) && !self.https {
-            let detail = "the zone sends viewers who come without TLS to https://";
-            return answer.refuse("not_https", detail);
-        }
-        let path = target.path.as_str();
-        let rule = self.zone.and_then(|zone| zone.rule_of(path));
-        let is_public = rule.is_some_and(|rule| !rule.token);
-        if let Some(policy) = self.policy.filter(|_| !is_public) {
-            match policy.verify(target, &self.evidence) {
-                Ok(grant) => answer.grant(&grant, target),
-                Err(refusal) => {
-                    if refusal == Refusal::BadSignature {
-                        let names = policy.keys.iter().map(|key| key.name.clone());
-                        answer.keys_tried = names.collect();
-                    }
-                    return answer.refuse(refusal.name(), &refusal.detail());
-                }
+    }
+
+    fn decide(&self, target: &Target<'_>) -> Result<(), Refused> {
+        let (zone, lists) = match self.rules {
+            Rules::Zone(zone, lists) => (zone, lists),
+            Rules::Key(policy) => {
+                let granted = policy.verify(target, &self.evidence);
+                return granted.map(drop).map_err(Refused::Token);
             }
-        }
-        let covers = |(zone, takedowns): (&Zone, &Takedowns)| {
-            takedowns.covers(&zone.name, path, self.evidence.now)
         };
-        if self.zone.zip(self.takedowns).is_some_and(covers) {
-            let detail = "the operator has taken it down: see `warren takedown --list`";
-            return answer.refuse("taken_down", detail);
-        }
-        if let Some(zone) = self.zone
-            && !origin::names_object(&zone.origin.kind, &target.path)
-        {
-            let detail = "the path names the bucket, or an operation of its store, and no object";
-            answer.refuse("not_an_object", detail);
+        let asking = Asking {
+            method: &Method::GET,
+            target,
+            https: self.https,
+            referer: self.referer,
+            evidence: self.evidence,
+        };
+        admission::decide(zone, &asking, lists).map(drop)
+    }
+
+    /// A refusal for people.
+    fn detail(&self, refused: Refused) -> String {
+        let by_list = |zone: &Zone, lists: Lists<'_>| {
+            let client_ip = self.evidence.client_ip;
+            lists
+                .blocks
+                .covers(&zone.name, client_ip, self.evidence.now)
+        };
+        match (refused, self.rules) {
+            (Refused::Access(AccessRefusal::IpBlocked), Rules::Zone(zone, lists))
+                if by_list(zone, lists) =>
+            {
+                let client_ip = self.evidence.client_ip;
+                format!("{client_ip} is blocked for a while: see `warren block --list`")
+            }
+            (Refused::Access(refusal), _) => self.access_detail(refusal),
+            (Refused::Token(refusal), _) => refusal.detail(),
+            (Refused::NotHttps, _) => {
+                "the zone sends viewers who come without TLS to https://".to_owned()
+            }
+            (Refused::TakenDown, _) => {
+                "the operator has taken it down: see `warren takedown --list`".to_owned()
+            }
+            (Refused::NotAnObject, _) => {
+                "the path names the bucket, or an operation of its store, and no object".to_owned()
+            }
+            (refused, _) => refused.name().to_owned(),
         }
     }
 
@@ -155,41 +183,34 @@ impl Question<'_> {
 
     /// What is known of the target whether or not it is let in.
     fn describe(&self, target: &Target<'_>, answer: &mut Explanation) {
-        let (path, kind) = (&target.path, Kind::of(&target.path));
+        let path = &target.path;
+        let kind = self.kind.unwrap_or_else(|| Kind::of(path));
         answer.path = Some(redact(path.as_str()).into_owned());
         answer.kind = Some(kind.name());
-        if self.policy.is_some()
-            && let Ok(parameters) = Parameters::parse(target)
-        {
-            answer.read(&parameters, path.as_str());
+        if let Some(policy) = self.policy(target) {
+            if let Ok(parameters) = Parameters::parse(target) {
+                answer.read(&parameters, path.as_str());
+            }
+            if let Ok(grant) = policy.verify(target, &self.evidence) {
+                answer.grant(&grant, target);
+            }
         }
+        let of_path = |zone: &Zone| zone.ttl_of(path.as_str()).filter(|_| !kind.is_list());
+        let of_path = self.zone().and_then(of_path);
         let rules = CacheRules::default();
-        let rules = self.zone.map_or(&rules, |zone| &zone.cache);
-        let packager = self.zone.is_some_and(|zone| !zone.origin.is_s3());
-        let selected = rules.select(target.query, kind, packager, self.policy.is_some());
-        let realm = self.zone.map_or(0, |zone| zone.realm);
-        // As of a request without any of the headers that the zone keeps apart.
-        let kept = rules.vary.iter().map(|name| (name.as_str(), Vec::new()));
-        let told = |zone: &'_ Zone| {
-            zone.origin
-                .told_host(host_of(self.host?))
-                .map(str::to_owned)
-        };
-        let told = self
-            .zone
-            .and_then(told)
-            .map(|host| host.to_ascii_lowercase());
-        let told = told.as_ref().map(|host| (":host", vec![host.as_bytes()]));
-        let kept = kept.chain(told);
-        let told_https = self.https && self.zone.is_some_and(Zone::tells_scheme);
-        let key = CacheKey::new(realm, told_https, path, selected.iter(), kept);
-        answer.cache_key = Some(key.fingerprint().to_string());
-        let of_path = self.zone.and_then(|zone| zone.ttl_of(path.as_str()));
-        let of_path = of_path.filter(|_| !kind.is_list());
+        let rules = self.zone().map_or(&rules, |zone| &zone.cache);
         let ttl = of_path.or_else(|| rules.expected_ttl(kind));
         answer.ttl = ttl.map(|ttl| ttl.as_secs());
-        let origin = |zone| origin_url(zone, path, &selected.to_query());
-        let origin = self.zone.and_then(origin);
+        let Some(zone) = self.zone() else { return };
+        // As of a request without any of the headers that the zone keeps apart.
+        let asked = Asked {
+            https: self.https,
+            host: self.host,
+            ..Asked::plainly()
+        };
+        let (selected, key) = zone.place(path, target.query, kind, &asked);
+        answer.cache_key = Some(key.fingerprint().to_string());
+        let origin = origin_url(zone, path, &selected.to_query());
         answer.origin = origin.map(|url| redact(&url).into_owned());
     }
 }

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::Admin;
 use super::answer::{Body, Wrong, answer, read};
 use super::place::site;
+use crate::edge::admission::Lists;
 use crate::edge::authority::{is_https, of_target, origin_form};
-use crate::explain::{Explanation, Question};
-use crate::token::{Evidence, parse_country};
+use crate::explain::{Explanation, Question, Rules};
+use crate::token::{Evidence, Target, parse_country};
 
 /// What `POST /v1/explain` takes.
 #[derive(Debug, Default, Deserialize)]
@@ -58,12 +59,18 @@ fn judge(admin: &Admin, call: Body<Call>) -> Result<Explanation, Wrong> {
     let now = call.at.unwrap_or(clock);
     Wrong::check_unit(now, clock, "at")?;
     let revocations = node.revocations.load();
+    let lists = Lists {
+        blocks: &node.blocks,
+        takedowns: &node.takedowns,
+    };
+    let target = Target::parse_with(origin_form(&call.url), zone.empty_segments);
+    let kind = target.ok().map(|target| node.kind_of(zone, &target.path));
     let question = Question {
         target: origin_form(&call.url),
         host: of_target(&call.url),
         https: is_https(&call.url).unwrap_or_default(),
-        zone: Some(zone),
-        policy: zone.token.as_ref(),
+        kind,
+        rules: Rules::Zone(zone, lists),
         evidence: Evidence {
             now,
             client_ip,
@@ -71,8 +78,6 @@ fn judge(admin: &Admin, call: Body<Call>) -> Result<Explanation, Wrong> {
             revoked: revocations.get(&zone.name),
         },
         referer: call.referer.as_deref().filter(|text| !text.is_empty()),
-        takedowns: Some(&node.takedowns),
-        blocks: Some(&node.blocks),
     };
     Ok(question.explain())
 }

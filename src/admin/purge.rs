@@ -17,6 +17,7 @@ use super::audit::NAMED;
 use super::door::Who;
 use super::kin::{Kin, alike, of_objects, of_origin};
 use super::place::{at_most, few, find, prefix, said_of, sites, starless};
+use crate::cache::key::RealmId;
 use crate::cache::purge::{Mode, Purge, Purges};
 use crate::edge::Site;
 
@@ -56,7 +57,7 @@ struct Done {
 }
 
 /// Purges of one call, each with the realm that it is for.
-type Wanted = Vec<(u32, Purge)>;
+type Wanted = Vec<(RealmId, Purge)>;
 
 pub async fn v1(
     State(admin): State<Arc<Admin>>,
@@ -186,12 +187,12 @@ async fn run(admin: &Arc<Admin>, who: &str, wanted: Wanted, mode: Mode, dry_run:
 /// As the audit log names them.
 fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
     let sites = admin.node.sites.load();
-    let zone = |realm: u32| {
+    let zone = |realm: RealmId| {
         let mut all = sites.iter();
         let site = all.find(|site| site.zone.realm == realm);
         site.map_or("-", |site| site.zone.name.as_str())
     };
-    let name = |(realm, purge): &(u32, Purge)| match purge {
+    let name = |(realm, purge): &(RealmId, Purge)| match purge {
         Purge::Path(path) => format!("{} {path}", zone(*realm)),
         Purge::Prefix(prefix) => format!("{} {prefix}*", zone(*realm)),
         Purge::Media(folder) => format!("{} {folder}", zone(*realm)),
@@ -202,7 +203,10 @@ fn names(admin: &Admin, wanted: &Wanted) -> Vec<String> {
 }
 
 /// Of what each zone calls it.
-fn purges(places: Vec<(Arc<Site>, String)>, is_prefix: bool) -> impl Iterator<Item = (u32, Purge)> {
+fn purges(
+    places: Vec<(Arc<Site>, String)>,
+    is_prefix: bool,
+) -> impl Iterator<Item = (RealmId, Purge)> {
     places.into_iter().map(move |(site, name)| {
         let purge = match is_prefix {
             true => Purge::Prefix(name),

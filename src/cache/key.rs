@@ -7,6 +7,21 @@ use sha2::{Digest, Sha256};
 
 use crate::path::CanonicalPath;
 
+/// What tells the objects of one zone from all others.
+pub type RealmId = u64;
+
+/// A realm, by all that makes one.
+pub fn realm<const N: usize>(parts: [&str; N]) -> RealmId {
+    let mut bytes = Vec::new();
+    for part in parts {
+        push(&mut bytes, part.as_bytes());
+    }
+    let digest = Sha256::digest(&bytes);
+    digest[..8]
+        .iter()
+        .fold(0, |sum, byte| sum << 8 | RealmId::from(*byte))
+}
+
 /// The bytes that name one stored object: the zone's realm, path, and what the zone lets
 /// vary. Each part is length-prefixed, so no two requests share a key by
 /// moving a boundary.
@@ -19,7 +34,7 @@ impl Key {
     /// `headers`: those that it keeps apart, in its order, each with all lines
     /// of the request as they are sent on.
     pub fn new<'a, L>(
-        realm: u32,
+        realm: RealmId,
         told_https: bool,
         path: &CanonicalPath,
         query: impl IntoIterator<Item = (&'a str, &'a str)>,

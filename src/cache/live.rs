@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use moka::sync::Cache;
 
-use super::key::Key;
+use super::key::{Key, RealmId};
 use crate::hls::{Kind, Mark, Window};
 use crate::path::CanonicalPath;
 
@@ -19,11 +19,11 @@ const NAME_FOR: Duration = Duration::from_secs(3600);
 /// No negative answer is fresh for longer ([`super::lifetime`]).
 const MISSING_FOR: Duration = Duration::from_secs(60);
 
-type Place = (u32, CanonicalPath);
+type Place = (RealmId, CanonicalPath);
 
 /// What is known of live streams, by realm and path.
 pub struct Live {
-    folders: Cache<(u32, String), Folder>,
+    folders: Cache<(RealmId, String), Folder>,
     named: Cache<Place, Named>,
     /// Paths with a stored negative answer, and when a playlist last said
     /// otherwise.
@@ -137,7 +137,7 @@ impl Live {
     /// A live playlist has its media in a folder. True where that is news.
     pub fn note_folder(
         &self,
-        realm: u32,
+        realm: RealmId,
         folder: &str,
         target: Duration,
         by: &CanonicalPath,
@@ -151,7 +151,7 @@ impl Live {
 
     /// A playlist has ended: its folder is no live one any more, unless another
     /// playlist goes on saying so.
-    pub fn end_folder(&self, realm: u32, playlist: &CanonicalPath) {
+    pub fn end_folder(&self, realm: RealmId, playlist: &CanonicalPath) {
         let folder = (realm, playlist.folder().to_owned());
         let own = self
             .folders
@@ -163,12 +163,12 @@ impl Live {
     }
 
     /// The target duration of the live playlist in a path's folder.
-    pub fn folder(&self, realm: u32, path: &CanonicalPath) -> Option<Duration> {
+    pub fn folder(&self, realm: RealmId, path: &CanonicalPath) -> Option<Duration> {
         let folder = (realm, path.folder().to_owned());
         self.folders.get(&folder).map(|it| it.target)
     }
 
-    pub fn beside(&self, realm: u32, path: &CanonicalPath) -> Option<Beside> {
+    pub fn beside(&self, realm: RealmId, path: &CanonicalPath) -> Option<Beside> {
         let target = self.folder(realm, path)?;
         let named = self.named.get(&(realm, path.clone()));
         Some(Beside {
@@ -177,21 +177,21 @@ impl Live {
         })
     }
 
-    pub fn note_name(&self, realm: u32, path: CanonicalPath, named: Named) {
+    pub fn note_name(&self, realm: RealmId, path: CanonicalPath, named: Named) {
         self.named.insert((realm, path), named);
     }
 
-    pub fn is_named(&self, realm: u32, path: &CanonicalPath, named: Named) -> bool {
+    pub fn is_named(&self, realm: RealmId, path: &CanonicalPath, named: Named) -> bool {
         self.named.get(&(realm, path.clone())) == Some(named)
     }
 
     /// What a path is, where its name does not tell.
-    pub fn kind(&self, realm: u32, path: &CanonicalPath) -> Option<Kind> {
+    pub fn kind(&self, realm: RealmId, path: &CanonicalPath) -> Option<Kind> {
         self.named.get(&(realm, path.clone())).map(Named::kind)
     }
 
     /// A negative answer of a path has been stored.
-    pub fn note_missing(&self, realm: u32, path: &CanonicalPath) {
+    pub fn note_missing(&self, realm: RealmId, path: &CanonicalPath) {
         let place = (realm, path.clone());
         // What was said before counts for what was stored before.
         self.missing.entry(place).or_insert(None);
@@ -205,7 +205,7 @@ impl Live {
 
     /// A playlist says that there is such an object: what is stored of it so far
     /// and denies that is good for nothing.
-    pub fn end_missing(&self, realm: u32, path: &CanonicalPath, now: Instant) {
+    pub fn end_missing(&self, realm: RealmId, path: &CanonicalPath, now: Instant) {
         let place = (realm, path.clone());
         if self.missing.contains_key(&place) {
             self.missing.insert(place, Some(now));
@@ -213,7 +213,7 @@ impl Live {
     }
 
     /// Whether a playlist has contradicted a negative answer of that time.
-    pub fn contradicts(&self, realm: u32, path: &CanonicalPath, stored_at: Instant) -> bool {
+    pub fn contradicts(&self, realm: RealmId, path: &CanonicalPath, stored_at: Instant) -> bool {
         let ended = self.missing.get(&(realm, path.clone())).flatten();
         ended.is_some_and(|ended| ended >= stored_at)
     }

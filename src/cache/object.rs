@@ -10,6 +10,7 @@ use super::body::Body;
 use super::budget::Permit;
 use super::cache_control::CacheControl;
 use super::head::HeadLines;
+use super::key::RealmId;
 use super::lifetime::{Bypass, Freshness, State};
 use super::purge::{Epoch, Mode, Purges};
 use super::slices::Part;
@@ -79,7 +80,7 @@ impl Hits {
 
 /// What a purge may name an object by.
 pub struct Name {
-    pub realm: u32,
+    pub realm: RealmId,
     pub path: CanonicalPath,
     pub tags: Vec<String>,
     /// The last purge when its pull began.
@@ -92,7 +93,7 @@ pub struct Name {
 const STALE: u64 = 1;
 
 impl Name {
-    pub fn new(realm: u32, path: CanonicalPath, tags: Vec<String>, born: Epoch) -> Self {
+    pub fn new(realm: RealmId, path: CanonicalPath, tags: Vec<String>, born: Epoch) -> Self {
         Self {
             realm,
             path,

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::key::RealmId;
 use crate::hls::Kind;
 use crate::path_index::PathIndex;
 
@@ -45,7 +46,7 @@ pub enum Purge {
 #[derive(Default)]
 pub struct Purges {
     latest: AtomicU64,
-    realms: RwLock<HashMap<u32, Realm>>,
+    realms: RwLock<HashMap<RealmId, Realm>>,
 }
 
 #[derive(Default)]
@@ -95,7 +96,7 @@ impl Purges {
     }
 
     /// Purges; in force when this returns.
-    pub fn add(&self, realm: u32, purge: &Purge, mode: Mode) -> Epoch {
+    pub fn add(&self, realm: RealmId, purge: &Purge, mode: Mode) -> Epoch {
         let mut realms = self.write();
         let epoch = self.latest() + 1;
         realms.entry(realm).or_default().mark(purge, mode, epoch);
@@ -108,7 +109,7 @@ impl Purges {
     pub fn since(
         &self,
         born: Epoch,
-        realm: u32,
+        realm: RealmId,
         path: &str,
         kind: Kind,
         tags: &[String],
@@ -122,7 +123,7 @@ impl Purges {
 
     /// The same of what is on its way: its tags are not known yet, so each tag
     /// that was purged may be one of them.
-    pub fn since_begun(&self, born: Epoch, realm: u32, path: &str, kind: Kind) -> Option<Mode> {
+    pub fn since_begun(&self, born: Epoch, realm: RealmId, path: &str, kind: Kind) -> Option<Mode> {
         let realms = self.read();
         let realm = realms.get(&realm)?;
         let tagged = realm.tags.values();
@@ -131,11 +132,11 @@ impl Purges {
             .since(born)
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<u32, Realm>> {
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<RealmId, Realm>> {
         self.realms.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<u32, Realm>> {
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<RealmId, Realm>> {
         self.realms.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use moka::notification::RemovalCause;
 use moka::sync::Cache;
 
 use super::budget::Budget;
-use super::key::Key;
+use super::key::{Key, RealmId};
 use super::lifetime::Bypass;
 use super::live::Live;
 use super::object::{Name, Object};
@@ -204,7 +204,7 @@ impl Store {
     }
 
     /// The objects of a realm whose paths begin so.
-    pub fn under(&self, realm: u32, prefix: &str) -> Vec<Arc<Object>> {
+    pub fn under(&self, realm: RealmId, prefix: &str) -> Vec<Arc<Object>> {
         let is_there = |object: &Arc<Object>| {
             let name = &object.name;
             name.realm == realm

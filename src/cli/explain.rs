@@ -14,11 +14,13 @@ use super::{REFUSED, say, usage};
 use crate::block::Blocks;
 use crate::clock::Clock;
 use crate::config::Environment;
+use crate::edge::admission::Lists;
 use crate::edge::authority::{is_https, of_target};
-use crate::explain::Question;
+use crate::explain::{Question, Rules};
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
 use crate::token::{Country, Evidence, Policy, Scheme, parse_country};
+use crate::zone::Zone;
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -113,48 +115,53 @@ fn country(text: &str) -> Result<Country, &'static str> {
     parse_country(text).ok_or("two letters, as in CH")
 }
 
+/// Who decides.
+enum Judge {
+    Zone(Box<Zone>),
+    Key(Policy),
+}
+
+/// The zone that serves the URL, and where its lists are kept; or the one key.
+fn judge(
+    arguments: &Arguments,
+    environment: &Environment,
+) -> Result<(Judge, Option<PathBuf>), String> {
+    let Some(config) = arguments.key.load_config(environment) else {
+        let key = arguments.key.single(environment)?;
+        let policy = arguments.adjust(Policy::new(vec![key]));
+        return Ok((Judge::Key(policy), None));
+    };
+    let config = config?;
+    let (host, _) = split_url(&arguments.url);
+    let names = config.zones.iter().flat_map(|zone| zone.hostnames.clone());
+    let names: Vec<String> = names.collect();
+    let place = place_of(&config, host.unwrap_or("*"));
+    let place = place.or(host.is_none().then_some(0));
+    let zone = place.and_then(|place| config.zones.into_iter().nth(place));
+    let mut zone = zone.ok_or_else(|| {
+        format!(
+            "no zone serves the host {:?}; there are: {}",
+            host.unwrap_or_default(),
+            names.join(", ")
+        )
+    })?;
+    if let Some(policy) = &zone.token {
+        let mut keys = policy.keys.iter().map(|key| key_is_there(&zone, key));
+        keys.try_for_each(|there| there)?;
+    }
+    zone.token = zone.token.map(|policy| arguments.adjust(policy));
+    Ok((Judge::Zone(Box::new(zone)), config.admin.state_dir))
+}
+
 pub fn run(arguments: &Arguments) -> ExitCode {
     if !arguments.admin.is_empty() || arguments.edges.is_some() {
         return ask(arguments);
     }
     let environment = Environment::of_process();
-    let (host, target) = split_url(&arguments.url);
-    let mut state_dir = None;
-    let zone = match arguments.key.load_config(&environment) {
-        None => None,
-        Some(Err(why)) => return usage(&why),
-        Some(Ok(config)) => {
-            state_dir.clone_from(&config.admin.state_dir);
-            let names = config.zones.iter().flat_map(|zone| zone.hostnames.clone());
-            let names: Vec<String> = names.collect();
-            let place = place_of(&config, host.unwrap_or("*"));
-            let place = place.or(host.is_none().then_some(0));
-            match place.and_then(|place| config.zones.into_iter().nth(place)) {
-                Some(zone) => Some(zone),
-                None => {
-                    return usage(&format!(
-                        "no zone serves the host {:?}; there are: {}",
-                        host.unwrap_or_default(),
-                        names.join(", ")
-                    ));
-                }
-            }
-        }
+    let (judge, state_dir) = match judge(arguments, &environment) {
+        Ok(found) => found,
+        Err(why) => return usage(&why),
     };
-    let policy = match &zone {
-        Some(zone) => zone.token.clone(),
-        None => match arguments.key.single(&environment) {
-            Ok(key) => Some(Policy::new(vec![key])),
-            Err(why) => return usage(&why),
-        },
-    };
-    if let (Some(zone), Some(policy)) = (&zone, &policy) {
-        let mut keys = policy.keys.iter().map(|key| key_is_there(zone, key));
-        if let Err(why) = keys.try_for_each(|there| there) {
-            return usage(&why);
-        }
-    }
-    let policy = policy.map(|policy| arguments.adjust(policy));
     let lists = kept(state_dir.as_deref()).or_else(|why| {
         eprintln!("warning: takedowns, revocations and blocks are not known here: {why}");
         kept(None)
@@ -165,22 +172,28 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     };
     let revocations = revocations.load();
     let clock = Clock::default();
-    let evidence = Evidence {
-        now: arguments.at.unwrap_or_else(|| clock.unix_seconds()),
-        client_ip: arguments.client_ip,
-        country: arguments.country,
-        revoked: zone.as_ref().and_then(|zone| revocations.get(&zone.name)),
+    let lists = Lists {
+        blocks: &blocks,
+        takedowns: &takedowns,
     };
+    let (rules, revoked) = match &judge {
+        Judge::Zone(zone) => (Rules::Zone(zone, lists), revocations.get(&zone.name)),
+        Judge::Key(policy) => (Rules::Key(policy), None),
+    };
+    let (_, target) = split_url(&arguments.url);
     let question = Question {
         target,
         host: of_target(&arguments.url),
         https: is_https(&arguments.url).unwrap_or_default(),
-        zone: zone.as_ref(),
-        policy: policy.as_ref(),
-        evidence,
+        kind: None,
+        rules,
+        evidence: Evidence {
+            now: arguments.at.unwrap_or_else(|| clock.unix_seconds()),
+            client_ip: arguments.client_ip,
+            country: arguments.country,
+            revoked,
+        },
         referer: arguments.referer.as_deref(),
-        takedowns: Some(&takedowns),
-        blocks: Some(&blocks),
     };
     let explanation = question.explain();
     let printed = match arguments.json {

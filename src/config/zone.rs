@@ -191,9 +191,9 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
     if cors == Cors::Origins && !cache.vary.contains(&ORIGIN) {
         cache.vary.push(ORIGIN);
     }
-    let zone = Zone {
+    let mut zone = Zone {
         id,
-        realm: position as u32,
+        realm: 0,
         name: name?,
         hostnames,
         token,
@@ -210,6 +210,7 @@ fn zone(table: &Section<'_>, position: u64) -> Option<Zone> {
         cache,
         origin,
     };
+    zone.realm = zone.holdings();
     sound.then_some(zone)
 }
 

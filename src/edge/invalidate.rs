@@ -3,11 +3,10 @@
 use http::Method;
 use http::header::{CONTENT_LOCATION, HeaderMap, HeaderName, LOCATION};
 
-use super::place::{Wire, place, plain_host};
 use super::shared::Node;
 use super::visit::Visit;
 use crate::path::CanonicalPath;
-use crate::zone::Zone;
+use crate::zone::{Asked, Zone};
 
 /// The target of such a request, and how its zone keeps answers apart.
 pub struct Changing {
@@ -56,21 +55,17 @@ impl Changing {
     }
 
     fn forget(&self, node: &Node, zone: &Zone, path: &CanonicalPath, query: Option<&str>) {
-        let host = plain_host(&self.host);
+        let kind = node.kind_of(zone, path);
         // Whoever changed it, and how he came: it is another for everybody.
-        for told_https in [false, true] {
+        for https in [false, true] {
             let lines = |name: &HeaderName| {
                 let kept = self.varied.iter().find(|(other, _)| other == name);
                 let lines = kept.map(|(_, lines)| lines.iter().map(Vec::as_slice).collect());
                 lines.unwrap_or_default()
             };
-            let told_host = zone.origin.told_host(&host);
-            let wire = Wire {
-                told_https,
-                told_host,
-                lines,
-            };
-            let (_, _, base) = place(&node.pulls.store, zone, path, query, &wire);
+            let host = Some(self.host.as_str());
+            let asked = Asked { https, host, lines };
+            let (_, base) = zone.place(path, query, kind, &asked);
             node.pulls.invalidate(&base);
         }
     }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{CACHE_CONTROL, PRAGMA, RANGE};
+use http::header::{CACHE_CONTROL, HeaderName, PRAGMA, RANGE};
 
 use super::forward::{forwarded, is_sent};
 use super::headers::Detail;
-use super::place::{Wire, place, plain_host};
 use super::range::{Answer, first_of_one};
 use super::refused::Refused;
 use super::represent::wanted;
@@ -26,7 +25,7 @@ use crate::origin::{self, Failure, Interims};
 use crate::per_address::Guest;
 use crate::pull::{Job, Joined, News, Place, Reading, Rider};
 use crate::telemetry::CacheStatus;
-use crate::zone::{CachePolicy, Selected, Zone};
+use crate::zone::{Asked, CachePolicy, Selected, Zone, plain_host};
 
 /// The usual target duration, before a playlist has told its own.
 const UNKNOWN_TARGET: Duration = Duration::from_secs(6);
@@ -96,17 +95,16 @@ impl<'a> Query<'a> {
     pub fn of(visit: Visit<'a>) -> Self {
         let Admitted { zone, target, .. } = visit.admitted;
         let store = &visit.node.pulls.store;
-        let told_https = visit.visitor.https && zone.tells_scheme();
-        let told_host = zone.origin.told_host(&visit.visitor.host).map(plain_host);
-        let wire = Wire {
-            told_https,
-            told_host: told_host.as_deref(),
-            lines: |name| match is_sent(visit.request, zone, name) {
+        let asked = Asked {
+            https: visit.visitor.https,
+            host: Some(&visit.visitor.host),
+            lines: |name: &HeaderName| match is_sent(visit.request, zone, name) {
                 true => visit.request.values(name).collect(),
                 false => Vec::new(),
             },
         };
-        let (kind, selected, base) = place(store, zone, &target.path, target.query, &wire);
+        let kind = visit.node.kind_of(zone, &target.path);
+        let (selected, base) = zone.place(&target.path, target.query, kind, &asked);
         let variation = match zone.cache.policy {
             CachePolicy::Hls => None,
             CachePolicy::Origin => store.variation(&base),

@@ -6,6 +6,7 @@
 //! Unsafe methods, in zones that take them, go `through` Pingora's proxy.
 
 mod account;
+pub mod admission;
 pub mod authority;
 pub mod conditional;
 mod forward;
@@ -18,7 +19,6 @@ mod lookup;
 mod multipart;
 mod pacing;
 mod pass;
-mod place;
 mod proxy;
 pub mod range;
 mod record;
@@ -33,6 +33,7 @@ mod sender;
 mod serve;
 mod shared;
 mod sliced;
+mod stored;
 mod through;
 mod trace;
 pub mod verify;
@@ -45,9 +46,9 @@ mod wire;
 pub use lane::{Lane, ProxyProtocol};
 pub use limits::{Crowded, Limits};
 pub use listen::Listen;
-pub use place::stored;
 pub use proxy::Edge;
-pub use refused::BadHead;
+pub use refused::{BadHead, Refused};
 pub use request::MAX_HEADER_LINES;
 pub use shared::{Node, REQUESTS_PER_CONNECTION, Site};
+pub use stored::stored;
 pub use warm::{Warmed, warm};

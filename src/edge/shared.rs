@@ -10,7 +10,9 @@ use super::limits::Limits;
 use super::listen::Listen;
 use crate::block::Blocks;
 use crate::clock::Clock;
+use crate::hls::Kind;
 use crate::origin::Origin;
+use crate::path::CanonicalPath;
 use crate::pull::Pulls;
 use crate::revocation::Revocations;
 use crate::takedown::Takedowns;
@@ -64,6 +66,18 @@ impl Node {
         let sites = self.sites.load();
         let proxies = sites.iter().flat_map(|site| &site.zone.trusted_proxies);
         self.limits.trust(proxies.copied().collect());
+    }
+
+    /// What a path of a zone is, as far as it is known before the origin is asked:
+    /// by its name, else by the playlist that names it.
+    pub fn kind_of(&self, zone: &Zone, path: &CanonicalPath) -> Kind {
+        match Kind::of(path) {
+            Kind::Other => {
+                let named = self.pulls.store.live.kind(zone.realm, path);
+                named.unwrap_or(Kind::Other)
+            }
+            kind => kind,
+        }
     }
 
     /// Whether it is for new viewers.

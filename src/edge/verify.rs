@@ -7,19 +7,19 @@ use std::sync::Arc;
 
 use std::borrow::Cow;
 
-use http::Method;
 use http::header::{HeaderName, HeaderValue, ORIGIN, REFERER, STRICT_TRANSPORT_SECURITY};
 
+use super::admission::{self, Admission, Asking, Lists};
 use super::authority::{is_host, origin_form};
 use super::refused::{BadHead, Refused};
 use super::request::{MAX_HEADER_LINES, Request};
 use super::shared::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
-use crate::origin::{self, Origin, names_object};
+use crate::origin::Origin;
 use crate::path::{CanonicalPath, EmptySegments};
-use crate::token::{Country, Evidence, LeftOut, Malformed, Refusal, Target, Token, carrier};
-use crate::zone::{AccessRefusal, Cors, CorsRules, Methods, Zone, client_ip, contains};
+use crate::token::{Country, Evidence, LeftOut, Target, Token};
+use crate::zone::{Cors, CorsRules, Zone, client_ip, contains};
 
 /// A request that has been through this many edges goes in a circle.
 const MAX_LOOPS: u32 = 4;
@@ -53,6 +53,22 @@ pub struct Admitted<'v> {
     pub loop_count: u32,
     /// A CORS preflight: answered without a token.
     pub preflight: Option<&'v CorsRules>,
+}
+
+impl<'v> Admitted<'v> {
+    /// What the node asks for itself.
+    pub fn by_nobody(site: &'v Site, target: Target<'v>) -> Self {
+        Self {
+            zone: &site.zone,
+            origin: &site.origin,
+            target,
+            limit: None,
+            token: None,
+            answer: Vec::new(),
+            loop_count: 0,
+            preflight: None,
+        }
+    }
 }
 
 /// A token that lets in.
@@ -146,8 +162,8 @@ impl<'r> Visitor<'r> {
         }
     }
 
-    /// Decides, in the order of `docs/reference/tokens.md`: target and path, zone rules,
-    /// token.
+    /// Decides: whether it is a request for a zone of this node, and whether that
+    /// lets it in.
     pub fn admit(&self, node: &Node, request: &Request<'_>) -> Result<Admitted<'_>, Refused> {
         if self.target.len() > node.listen.max_target {
             return Err(Refused::TargetTooLong);
@@ -160,78 +176,47 @@ impl<'r> Visitor<'r> {
             return Err(Refused::BadHost);
         }
         let site = self.site.as_ref().ok_or(Refused::UnknownHost)?;
-        let zone = &site.zone;
         let loop_count = loop_count(request);
         if loop_count >= MAX_LOOPS {
             return Err(Refused::Loop);
         }
-        if makes_an_echo(&request.method) {
-            return Err(Refused::Method);
-        }
-        if zone.https.force && !self.https {
-            return Err(Refused::NotHttps);
-        }
-        let options = request.method == Method::OPTIONS;
-        let preflight = match &zone.cors {
-            Cors::Ours(rules) => Some(rules).filter(|_| options),
-            Cors::Off | Cors::Origins => None,
-        };
-        let asks_origin = options && zone.cors == Cors::Origins;
-        let may = zone.cache.methods == Methods::Any || preflight.is_some() || asks_origin;
-        if !request.reads() && !may {
-            return Err(Refused::Method);
-        }
-        let mut admitted = Admitted {
-            zone,
-            origin: &site.origin,
-            target,
-            limit: None,
-            token: None,
-            answer: Vec::new(),
-            loop_count,
-            preflight,
-        };
-        if preflight.is_some() {
-            return Ok(admitted);
-        }
-        let now = unix_seconds(request.entry.came_at);
-        if node.blocks.covers(&zone.name, self.client_ip, now) {
-            return Err(Refused::Access(AccessRefusal::IpBlocked));
-        }
-        zone.access
-            .check(self.client_ip, request.text(&REFERER))
-            .map_err(Refused::Access)?;
-        if let Some(policy) = zone.token_of(admitted.target.path.as_str()) {
-            let revoked = node.revocations.load();
-            let evidence = Evidence {
-                now,
+        let zone = &site.zone;
+        let revoked = node.revocations.load();
+        let asking = Asking {
+            method: &request.method,
+            target: &target,
+            https: self.https,
+            referer: request.text(&REFERER),
+            evidence: Evidence {
+                now: unix_seconds(request.entry.came_at),
                 client_ip: self.client_ip,
                 country: self.country,
                 revoked: revoked.get(&zone.name),
-            };
-            let grant = policy
-                .verify(&admitted.target, &evidence)
-                .map_err(Refused::Token)?;
-            admitted.limit = grant.limit;
-            admitted.token = Some(Used {
-                token: grant.token,
-                key: grant.key_index,
-                left_out: grant.left_out,
-            });
-            if matches!(zone.origin.kind, origin::Kind::S3 { .. }) {
-                admitted.answer = grant.answer;
+            },
+        };
+        let lists = Lists {
+            blocks: &node.blocks,
+            takedowns: &node.takedowns,
+        };
+        let admission = admission::decide(zone, &asking, lists)?;
+        let mut admitted = Admitted {
+            loop_count,
+            ..Admitted::by_nobody(site, target)
+        };
+        match admission {
+            Admission::Preflight(rules) => admitted.preflight = Some(rules),
+            Admission::Granted(Some(grant)) => {
+                admitted.limit = grant.limit;
+                admitted.token = Some(Used {
+                    token: grant.token,
+                    key: grant.key_index,
+                    left_out: grant.left_out,
+                });
+                if zone.origin.is_s3() {
+                    admitted.answer = grant.answer;
+                }
             }
-        } else if zone.strips_tokens && carrier::is_misplaced(admitted.target.path.as_str()) {
-            // It would be asked of the origin, token and all.
-            return Err(Refused::Token(Refusal::Malformed(Malformed::TwoCarriers)));
-        }
-        // Behind the token: who has none learns nothing of it.
-        let path = admitted.target.path.as_str();
-        if node.takedowns.covers(&zone.name, path, now) {
-            return Err(Refused::TakenDown);
-        }
-        if !names_object(&zone.origin.kind, &admitted.target.path) {
-            return Err(Refused::NotAnObject);
+            Admission::Granted(None) => {}
         }
         Ok(admitted)
     }
@@ -264,16 +249,6 @@ fn said(zone: &Zone, request: &Request<'_>, https: bool) -> Vec<(HeaderName, Hea
     let hsts = zone.https.hsts.as_ref().filter(|_| https);
     lines.extend(hsts.map(|value| (STRICT_TRANSPORT_SECURITY, value.clone())));
     lines
-}
-
-/// A TRACE shows whoever sent it what the edge adds for the origin alone (RFC
-/// 9110 §9.3.8); TRACK is the same by another name, and a tunnel shows more.
-/// Some servers read methods in any case.
-fn makes_an_echo(method: &Method) -> bool {
-    let names = ["TRACE", "TRACK", "CONNECT"];
-    names
-        .iter()
-        .any(|name| method.as_str().eq_ignore_ascii_case(name))
 }
 
 fn loop_count(request: &Request<'_>) -> u32 {

@@ -46,16 +46,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, host: &str, target: &str, https
         site: Some(Arc::clone(site)),
         ..Visitor::of_nobody(nobody)
     };
-    let admitted = Admitted {
-        zone: &site.zone,
-        origin: &site.origin,
-        target: parsed,
-        limit: None,
-        token: None,
-        answer: Vec::new(),
-        loop_count: 0,
-        preflight: None,
-    };
+    let admitted = Admitted::by_nobody(site, parsed);
     let request_id = new_request_id();
     let query = Query::of(Visit {
         node,

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Cache, Config, Tracing};
 use crate::edge::{Listen, Node, Site};
 use crate::listen::{CertificateResolver, Certificates};
-use crate::origin::{self, Kind, Origin};
+use crate::origin::{self, Origin};
 use crate::telemetry::access_log::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::zone::{ByHost, Zone};
@@ -62,9 +62,6 @@ impl Fixed {
 #[derive(Default)]
 pub(super) struct Zones {
     origins: HashMap<String, Arc<Origin>>,
-    /// By what is stored in them: a zone that comes to other objects, or to
-    /// another zone's id, begins with an empty realm.
-    realms: HashMap<String, u32>,
 }
 
 impl Zones {
@@ -72,9 +69,7 @@ impl Zones {
     pub fn sites(&mut self, zones: Vec<Zone>, metrics: &Metrics, clock: &Clock) -> ByHost<Site> {
         let before = std::mem::take(&mut self.origins);
         let mut sites = Vec::new();
-        for mut zone in zones {
-            let next = self.realms.len() as u32 + 1;
-            zone.realm = *self.realms.entry(holdings(&zone)).or_insert(next);
+        for zone in zones {
             let kept = before.get(&zone.name);
             let origin = kept
                 .filter(|origin| *origin.settings() == zone.origin)
@@ -101,17 +96,6 @@ fn open(zone: &Zone, before: Option<&Arc<Origin>>, clock: &Clock) -> Arc<Origin>
     }
     origin::watch(&origin);
     origin
-}
-
-/// The zone, as its stored heads name it, and where its objects come from, as
-/// far as another place would mean other objects: endpoints may move.
-fn holdings(zone: &Zone) -> String {
-    let place = match &zone.origin.kind {
-        Kind::S3 { bucket, .. } => bucket,
-        Kind::Http { host } => host.as_deref().unwrap_or_default(),
-    };
-    let prefix = &zone.origin.prefix;
-    format!("{}\0{}\0{place}\0{prefix}", zone.id, zone.name)
 }
 
 /// What a reload needs to know of the start.

@@ -16,13 +16,13 @@ use tokio::time::sleep;
 use super::task::Pull;
 use super::{Job, Place};
 use crate::cache::demand::Demand;
-use crate::cache::key::{Key, NO_HEADERS};
+use crate::cache::key::Key;
 use crate::cache::object::Object;
 use crate::hls::{Kind, Pace};
 use crate::origin::Request;
 use crate::path::CanonicalPath;
 use crate::per_address::Guest;
-use crate::zone::{CachePolicy, QueryRule};
+use crate::zone::{Asked, CachePolicy, QueryRule};
 
 impl Pull {
     /// `media`: what a live playlist names, the newest last.
@@ -126,7 +126,11 @@ impl Pull {
     }
 
     fn plain_key(&self, path: &CanonicalPath) -> Key {
-        Key::new(self.job.zone.realm, false, path, [], NO_HEADERS)
+        let (_, key) = self
+            .job
+            .zone
+            .place(path, None, Kind::of(path), &Asked::plainly());
+        key
     }
 
     fn request_ahead(&self, path: &CanonicalPath) -> Request {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
 use crate::cache::demand::Demand;
-use crate::cache::key::Key;
+use crate::cache::key::{Key, RealmId};
 use crate::cache::lifetime::State;
 use crate::cache::object::Object;
 use crate::cache::purge::Epoch;
@@ -93,7 +93,7 @@ pub struct Place<'k> {
     pub base: &'k Key,
     pub kind: Kind,
     pub demand: Demand,
-    pub realm: u32,
+    pub realm: RealmId,
     pub path: &'k CanonicalPath,
 }
 

@@ -1,4 +1,4 @@
-//! Pure: how observed values are spread, and what most of them stay below.
+//! How observed values are spread, and what most of them stay below.
 
 use std::collections::BTreeMap;
 

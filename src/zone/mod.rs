@@ -7,6 +7,7 @@ mod client_ip;
 mod cors;
 mod country;
 mod path_rules;
+mod place;
 
 pub use access::{Access, AccessRefusal, Referrer};
 pub use cache_rules::{CacheRules, Methods, Policy as CachePolicy, QueryRule, Selected};
@@ -14,6 +15,7 @@ pub use client_ip::{X_FORWARDED_FOR, client_ip};
 pub use cors::{Cors, DEFAULT_MAX_AGE, Line as CorsLine, OriginPattern, Rules as CorsRules};
 pub use country::{Countries, check_country_database};
 pub use path_rules::{PathPattern, PathRule};
+pub use place::{Asked, plain_host};
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -26,6 +28,7 @@ use ipnet::IpNet;
 
 use crate::cache::head::Said;
 use crate::cache::ignore::Ignored;
+use crate::cache::key::{RealmId, realm};
 use crate::path::EmptySegments;
 use crate::{origin, token};
 
@@ -34,9 +37,8 @@ use crate::{origin, token};
 pub struct Zone {
     /// The number in headers, logs and the purge API.
     pub id: u32,
-    /// In cache keys. Unlike `id` it is never another zone's, whatever a reload
-    /// brings.
-    pub realm: u32,
+    /// In cache keys: see [`Zone::holdings`].
+    pub realm: RealmId,
     pub name: String,
     /// Lower case, without port. `*` is the default zone.
     pub hostnames: Vec<String>,
@@ -120,6 +122,18 @@ impl Zone {
     /// store, media are one for all: there it is told what the node serves over.
     pub fn tells_scheme(&self) -> bool {
         !self.origin.is_s3() && self.cache.policy == CachePolicy::Origin
+    }
+
+    /// Where its stored objects belong: to the zone, as their heads name it, and to
+    /// the place that they come from, as far as another would mean other objects;
+    /// endpoints may move. The same in every process, and never another zone's.
+    pub fn holdings(&self) -> RealmId {
+        let place = match &self.origin.kind {
+            origin::Kind::S3 { bucket, .. } => bucket,
+            origin::Kind::Http { host } => host.as_deref().unwrap_or_default(),
+        };
+        let (id, prefix) = (self.id.to_string(), self.origin.prefix.as_str());
+        realm([&id, &self.name, place, prefix])
     }
 
     pub fn explains_to(&self, viewer: IpAddr) -> bool {

@@ -33,6 +33,7 @@ mod breaker;
 mod cmcd;
 mod config;
 mod door;
+mod explain;
 mod files;
 mod http2;
 mod http_cache;
