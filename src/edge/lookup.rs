@@ -72,6 +72,13 @@ pub struct Query<'a> {
     slice: Option<(Slice, u64)>,
 }
 
+/// Where a request belongs in the cache.
+pub struct Known {
+    base: Key,
+    key: Key,
+    kind: Kind,
+}
+
 /// What memory has for a request, good enough to be served.
 pub struct Hit {
     pub object: Arc<Object>,
@@ -121,23 +128,46 @@ impl<'a> Query<'a> {
         }
     }
 
+    /// The query of a request that has been looked for.
+    pub fn known(visit: Visit<'a>, known: Known) -> Self {
+        let Admitted { zone, target, .. } = visit.admitted;
+        let Known { base, key, kind } = known;
+        Self {
+            visit,
+            base,
+            key,
+            kind,
+            selected: zone.select(target.query, kind),
+            demand: demand(visit.request, zone),
+            slice: None,
+        }
+    }
+
+    /// What of it outlives the request's head.
+    pub fn into_known(self) -> Known {
+        Known {
+            base: self.base,
+            key: self.key,
+            kind: self.kind,
+        }
+    }
+
     /// Looks in memory, then joins or starts the pull.
     pub fn find(&self) -> Found {
-        match self.look() {
+        self.go_on(self.look())
+    }
+
+    /// What memory has told, or else a pull.
+    pub fn go_on(&self, looked: Looked) -> Found {
+        match looked {
             Looked::Good(hit) => Found::Hit(hit),
             Looked::Bad(stale) => self.pull(stale),
         }
     }
 
-    /// Looks in memory alone.
-    pub fn hit(&self) -> Option<Hit> {
-        match self.look() {
-            Looked::Good(hit) => Some(hit),
-            Looked::Bad(_) => None,
-        }
-    }
-
-    fn look(&self) -> Looked {
+    /// Looks in memory. What is served stale while it is confirmed is pulled from
+    /// here on.
+    pub fn look(&self) -> Looked {
         let pulls = &self.visit.node.pulls;
         let Some(object) = pulls.store.get(&self.key) else {
             return Looked::Bad(None);
@@ -471,7 +501,7 @@ impl<'a> Query<'a> {
                 request_id: request_id.to_owned(),
                 trace: told.ours(),
                 zone_id: zone.id,
-                loop_count: admitted.loop_count,
+                loop_count: admitted.granted.loop_count,
             },
             hold: self.hold(),
             covered: false,
@@ -481,7 +511,8 @@ impl<'a> Query<'a> {
     }
 }
 
-enum Looked {
+/// What memory has.
+pub enum Looked {
     Good(Hit),
     /// Nothing, or an object that may be confirmed or served in an emergency.
     Bad(Option<Arc<Object>>),

@@ -2,7 +2,7 @@
 //! serve.
 
 use super::headers::Stamp;
-use super::lookup::Query;
+use super::lookup::{Known, Looked, Query};
 use super::pacing::Pace;
 use super::record::Record;
 use super::refused::Refused;
@@ -12,7 +12,7 @@ use super::sender::Sender;
 use super::serve::{Cut, Server, send_short};
 use super::shared::Node;
 use super::through::Through;
-use super::verify::Visitor;
+use super::verify::{Admitted, Visitor};
 use super::visit::Visit;
 use super::wire::Wire;
 
@@ -44,46 +44,55 @@ impl Road<'_> {
     pub async fn walk(&self, wire: Wire<'_>, record: &mut Record) -> Step {
         let admitted = match self.visitor.admit(self.node, self.request) {
             Ok(admitted) => admitted,
-            Err(refused) => {
-                record.refuse(refused);
-                let mut response = respond::refused(refused, self.visitor, self.request_id);
-                if matches!(refused, Refused::Head(_)) {
-                    respond::without_body(&mut response);
-                }
-                return self.short(response, wire, record).await;
-            }
+            Err(refused) => return self.refuse(refused, wire, record).await,
         };
-        record.token = admitted.token;
         if let Some(rules) = admitted.preflight {
             let stamp = Stamp::bare(self.visitor, self.request_id);
             let response = respond::preflight(rules, admitted.zone.cache.methods, &stamp);
             return self.short(response, wire, record).await;
         }
-        let visit = Visit {
-            node: self.node,
-            request: self.request,
-            visitor: self.visitor,
-            admitted: &admitted,
-            request_id: self.request_id,
-        };
-        if !self.request.reads() {
-            let (limits, viewer) = (&self.node.limits, self.visitor.client_ip);
-            let pass = limits.pass(viewer).ok_or(Refused::TooManyPasses);
-            let pull = limits.pull(viewer, admitted.origin);
-            let pull = pull.ok_or(Refused::TooManyPulls);
-            return match pass.and_then(|pass| Ok([pass, pull?])) {
-                Ok(guests) => Step::Through(Box::new(Through::new(&visit, guests))),
-                Err(refused) => {
-                    record.refuse(refused);
-                    let response = respond::refused(refused, self.visitor, self.request_id);
-                    self.short(response, wire, record).await
-                }
-            };
+        if self.request.reads() {
+            return self.answer(&admitted, None, wire, record).await;
         }
-        let query = Query::of(visit);
+        record.token = admitted.granted.token;
+        let (limits, viewer) = (&self.node.limits, self.visitor.client_ip);
+        let pass = limits.pass(viewer).ok_or(Refused::TooManyPasses);
+        let pull = limits.pull(viewer, admitted.origin);
+        let pull = pull.ok_or(Refused::TooManyPulls);
+        match pass.and_then(|pass| Ok([pass, pull?])) {
+            Ok(guests) => Step::Through(Box::new(Through::new(&self.visit(&admitted), guests))),
+            Err(refused) => self.refuse(refused, wire, record).await,
+        }
+    }
+
+    /// The rest of it, for a GET or HEAD that is let in. `looked`: what a first
+    /// look has found.
+    pub async fn answer(
+        &self,
+        admitted: &Admitted<'_>,
+        looked: Option<(Known, Looked)>,
+        wire: Wire<'_>,
+        record: &mut Record,
+    ) -> Step {
+        record.token = admitted.granted.token;
+        let visit = self.visit(admitted);
+        let (query, found) = match looked {
+            Some((known, looked)) => {
+                let query = Query::known(visit, known);
+                let found = query.go_on(looked);
+                (query, found)
+            }
+            None => {
+                let query = Query::of(visit);
+                let found = query.find();
+                (query, found)
+            }
+        };
         record.kind = query.kind;
-        let found = query.find();
-        let pace = Pace::new(admitted.limit, self.node.listen.min_send_rate as u64);
+        let pace = Pace::new(
+            admitted.granted.limit,
+            self.node.listen.min_send_rate as u64,
+        );
         let mut sender = Sender::new(wire, self.node, pace, self.request.entry);
         let server = Server {
             visit,
@@ -93,6 +102,25 @@ impl Road<'_> {
         let served = server.serve(found, &mut sender, record).await;
         sender.note(record);
         served.into()
+    }
+
+    const fn visit<'v>(&'v self, admitted: &'v Admitted<'v>) -> Visit<'v> {
+        Visit {
+            node: self.node,
+            request: self.request,
+            visitor: self.visitor,
+            admitted,
+            request_id: self.request_id,
+        }
+    }
+
+    async fn refuse(&self, refused: Refused, wire: Wire<'_>, record: &mut Record) -> Step {
+        record.refuse(refused);
+        let mut response = respond::refused(refused, self.visitor, self.request_id);
+        if matches!(refused, Refused::Head(_)) {
+            respond::without_body(&mut response);
+        }
+        self.short(response, wire, record).await
     }
 
     async fn short(&self, response: Response, wire: Wire<'_>, record: &mut Record) -> Step {

@@ -45,27 +45,30 @@ pub struct Admitted<'v> {
     pub zone: &'v Arc<Zone>,
     pub origin: &'v Arc<Origin>,
     pub target: Target<'v>,
+    pub granted: Granted,
+    /// A CORS preflight: answered without a token.
+    pub preflight: Option<&'v CorsRules>,
+}
+
+/// What he is granted.
+#[derive(Debug, Clone, Default)]
+pub struct Granted {
     /// Bytes per second, by the token.
     pub limit: Option<NonZeroU64>,
     pub token: Option<Used>,
     /// Header lines that the token sets on what the store answers.
     pub answer: Vec<(HeaderName, HeaderValue)>,
     pub loop_count: u32,
-    /// A CORS preflight: answered without a token.
-    pub preflight: Option<&'v CorsRules>,
 }
 
 impl<'v> Admitted<'v> {
-    /// What the node asks for itself.
-    pub fn by_nobody(site: &'v Site, target: Target<'v>) -> Self {
+    /// Who asks for a target of a site, and what he is granted.
+    pub fn to(site: &'v Site, target: Target<'v>, granted: Granted) -> Self {
         Self {
             zone: &site.zone,
             origin: &site.origin,
             target,
-            limit: None,
-            token: None,
-            answer: Vec::new(),
-            loop_count: 0,
+            granted,
             preflight: None,
         }
     }
@@ -199,26 +202,36 @@ impl<'r> Visitor<'r> {
             takedowns: &node.takedowns,
         };
         let admission = admission::decide(zone, &asking, lists)?;
-        let mut admitted = Admitted {
+        let mut granted = Granted {
             loop_count,
-            ..Admitted::by_nobody(site, target)
+            ..Granted::default()
         };
-        match admission {
-            Admission::Preflight(rules) => admitted.preflight = Some(rules),
+        let preflight = match admission {
+            Admission::Preflight(rules) => Some(rules),
+            Admission::Granted(None) => None,
             Admission::Granted(Some(grant)) => {
-                admitted.limit = grant.limit;
-                admitted.token = Some(Used {
+                granted.limit = grant.limit;
+                granted.token = Some(Used {
                     token: grant.token,
                     key: grant.key_index,
                     left_out: grant.left_out,
                 });
                 if zone.origin.is_s3() {
-                    admitted.answer = grant.answer;
+                    granted.answer = grant.answer;
                 }
+                None
             }
-            Admission::Granted(None) => {}
-        }
-        Ok(admitted)
+        };
+        Ok(Admitted {
+            preflight,
+            ..Admitted::to(site, target, granted)
+        })
+    }
+
+    /// The same again, of what was let in before.
+    pub fn admitted(&self, granted: Granted) -> Option<Admitted<'_>> {
+        let target = Target::parse_with(&self.target, self.empty_segments()).ok()?;
+        Some(Admitted::to(self.site.as_ref()?, target, granted))
     }
 }
 

@@ -33,7 +33,7 @@ impl<'a> Visit<'a> {
             age,
             detail,
             said: &self.visitor.said,
-            answer: &self.admitted.answer,
+            answer: &self.admitted.granted.answer,
         }
     }
 }

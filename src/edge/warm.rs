@@ -9,7 +9,7 @@ use super::lookup::{Found, Query};
 use super::refused::Refused;
 use super::request::{Entry, Request};
 use super::shared::{Node, Site, new_request_id};
-use super::verify::{Admitted, Visitor};
+use super::verify::{Admitted, Granted, Visitor};
 use super::visit::Visit;
 use crate::cache::lifetime::Bypass;
 use crate::cache::object::Object;
@@ -46,7 +46,7 @@ pub async fn warm(node: &Node, site: &Arc<Site>, host: &str, target: &str, https
         site: Some(Arc::clone(site)),
         ..Visitor::of_nobody(nobody)
     };
-    let admitted = Admitted::by_nobody(site, parsed);
+    let admitted = Admitted::to(site, parsed, Granted::default());
     let request_id = new_request_id();
     let query = Query::of(Visit {
         node,

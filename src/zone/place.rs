@@ -29,6 +29,12 @@ impl Asked<'_, fn(&HeaderName) -> Vec<&'static [u8]>> {
 }
 
 impl Zone {
+    /// What of a query counts.
+    pub fn select<'q>(&self, query: Option<&'q str>, kind: Kind) -> Selected<'q> {
+        let packager = !self.origin.is_s3();
+        self.cache.select(query, kind, packager, self.strips_tokens)
+    }
+
     /// What of a query counts, and the key of a target before anything that its
     /// answers vary by.
     pub fn place<'q, 'l>(
@@ -38,9 +44,8 @@ impl Zone {
         kind: Kind,
         asked: &Asked<'_, impl Fn(&HeaderName) -> Vec<&'l [u8]>>,
     ) -> (Selected<'q>, Key) {
-        let (rules, packager) = (&self.cache, !self.origin.is_s3());
-        let selected = rules.select(query, kind, packager, self.strips_tokens);
-        let vary = rules.vary.iter();
+        let selected = self.select(query, kind);
+        let vary = self.cache.vary.iter();
         let vary = vary.map(|name| (name.as_str(), (asked.lines)(name)));
         let told = |host| self.origin.told_host(host).map(plain_host);
         let told_host = asked.host.and_then(told);

@@ -63,7 +63,7 @@ fn pure_files_have_no_async_no_clock_no_logs_and_no_metrics() {
     assert!(count >= 20, "only {count} pure files were found");
 }
 
-/// Which file names which, by `use` and by path: each as its module, `edge::lane::hit`.
+/// Which file names which, by `use` and by path: each as its module, `edge::lane::first`.
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
 fn graph(sources: &[(String, String)]) -> Graph {
@@ -199,7 +199,7 @@ fn a_circle_that_is_planted_is_seen() {
     };
     let whole = graph(&files);
     assert!(
-        whole["edge::lane::hit"].contains("edge::lookup"),
+        whole["edge::lane::first"].contains("edge::lookup"),
         "braces are taken apart"
     );
     assert!(whole["edge::serve"].contains("edge::represent"));

@@ -15,10 +15,11 @@ use pingora::server::ShutdownWatch;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-use super::head::{Body, Head, Way};
-use super::hit::Reply;
+use super::first::{self, First, Walk};
+use super::head::{Body, Head, Spans, Way};
 use super::inbox::{Came, Inbox};
 use super::proxy_protocol::learn_peer;
+use super::reply::Reply;
 use crate::edge::account::account;
 use crate::edge::pacing::Pace;
 use crate::edge::proxy::Edge;
@@ -27,7 +28,7 @@ use crate::edge::refused::{BadHead, Refused};
 use crate::edge::request::{Entry, MAX_HEADER_LINES, Request};
 use crate::edge::respond;
 use crate::edge::road::{Road, Step};
-use crate::edge::shared::{Active, Node, REQUESTS_PER_CONNECTION, new_request_id};
+use crate::edge::shared::{Node, REQUESTS_PER_CONNECTION, new_request_id};
 use crate::edge::verify::Visitor;
 use crate::edge::waits::Lost;
 use crate::edge::wire::{Outbox, Wire};
@@ -122,11 +123,21 @@ enum Quick<'l> {
     Sent(After),
     /// An answer that the socket did not take whole.
     Unsent(Box<Reply<'l>>),
-    /// Not in memory, not let in, or paced: the whole road.
-    Walk(Method),
+    /// Let in, and not in memory, or paced: the rest of the road.
+    Walk(Box<Carried<'l>>),
     /// Not for the lane.
     Proxy(Body),
     Bad(BadHead),
+}
+
+/// A request that goes on, with all that the first look has found.
+struct Carried<'l> {
+    method: Method,
+    spans: Spans,
+    entry: Entry,
+    visitor: Visitor<'static>,
+    close: bool,
+    walk: Walk<'l>,
 }
 
 /// The socket's other end.
@@ -177,7 +188,7 @@ impl<'l> Connection<'l> {
                 after
             }
             Quick::Unsent(reply) => Box::pin(self.send_on(end, *reply)).await,
-            Quick::Walk(method) => Box::pin(self.walk(end, method)).await,
+            Quick::Walk(carried) => Box::pin(self.walk(end, *carried)).await,
             Quick::Proxy(body) => Box::pin(self.hand_over(end, body)).await,
             Quick::Bad(bad) => Box::pin(self.refuse(bad)).await,
         }
@@ -199,8 +210,18 @@ impl<'l> Connection<'l> {
         let request = Request::of_lines(method, head.target, head.lines, self.entry());
         let visitor = Visitor::of(node, &request);
         let close = self.is_last(head.close);
-        let Some(mut reply) = Reply::from_memory(node, &request, &visitor, close) else {
-            return Quick::Walk(request.method);
+        let mut reply = match first::look(node, &request, &visitor, close) {
+            First::Answer(reply) => reply,
+            First::Walk(walk) => {
+                return Quick::Walk(Box::new(Carried {
+                    spans: Spans::of(self.inbox.bytes(), &head),
+                    entry: request.entry,
+                    method: request.method.clone(),
+                    visitor: visitor.into_owned(),
+                    close,
+                    walk,
+                }));
+            }
         };
         let Some(stream) = &mut self.stream else {
             return Quick::Sent(After::Cut);
@@ -254,33 +275,34 @@ impl<'l> Connection<'l> {
             || *self.shutdown.borrow()
     }
 
-    /// Everything but a hit: refusals, preflights, pulls, passing answers.
-    async fn walk(&mut self, end: usize, method: Method) -> After {
-        let lane = self.lane;
+    /// Everything but hits and refusals: pulls, passing answers.
+    async fn walk(&mut self, end: usize, carried: Carried<'l>) -> After {
+        let node = &*self.lane.node;
         let bytes = self.inbox.bytes()[..end].to_vec();
         self.inbox.consume(end);
-        let mut room = [MaybeUninit::uninit(); MAX_HEADER_LINES];
-        let Ok((head, _)) = Head::parse(&bytes, &mut room) else {
+        let Carried {
+            method,
+            spans,
+            entry,
+            visitor,
+            close,
+            walk,
+        } = carried;
+        let (Some(admitted), Some(stream)) = (visitor.admitted(walk.granted), &mut self.stream)
+        else {
             return After::Cut;
         };
-        let (close, entry) = (self.is_last(head.close), self.entry());
-        let Some(stream) = &mut self.stream else {
-            return After::Cut;
-        };
-        let node = &*lane.node;
-        let _active = Active::new(&*node.active);
-        let request = Request::of_lines(method, head.target, head.lines, entry);
-        let visitor = Visitor::of(node, &request);
-        let request_id = new_request_id();
+        let lines = spans.lines(&bytes);
+        let request = Request::of_lines(method, spans.target(&bytes), &lines, entry);
         let road = Road {
             node,
             request: &request,
             visitor: &visitor,
-            request_id: &request_id,
+            request_id: &walk.request_id,
         };
         let mut record = Record::default();
-        let outbox = Outbox::new(stream, close, request.entry.came_at);
-        let step = road.walk(Wire::Lane(outbox), &mut record).await;
+        let wire = Wire::Lane(Outbox::new(stream, close, entry.came_at));
+        let step = road.answer(&admitted, walk.looked, wire, &mut record).await;
         let after = match step {
             Step::Done if close => After::Close,
             Step::Done => After::Next,
@@ -291,7 +313,7 @@ impl<'l> Connection<'l> {
             // Only GET and HEAD come here, and they end on the road.
             Step::Through(_) => After::Cut,
         };
-        account(node, &visitor, &request, &request_id, &record);
+        account(node, &visitor, &request, &walk.request_id, &record);
         after
     }
 

@@ -107,6 +107,52 @@ impl<'h, 'b> Head<'h, 'b> {
     }
 }
 
+/// Where the parts of a head stand in its bytes, for who has read it and looks
+/// at it again.
+pub struct Spans {
+    target: Span,
+    lines: Vec<(Span, Span)>,
+}
+
+/// From and to; no head is longer than these hold.
+type Span = (u16, u16);
+
+impl Spans {
+    /// Of a head that was read in these bytes.
+    pub fn of(bytes: &[u8], head: &Head<'_, '_>) -> Self {
+        let span = |part: &[u8]| {
+            let at = part.as_ptr() as usize - bytes.as_ptr() as usize;
+            (at as u16, (at + part.len()) as u16)
+        };
+        let line = |line: &Line<'_>| (span(line.name.as_bytes()), span(line.value));
+        Self {
+            target: span(head.target.as_bytes()),
+            lines: head.lines.iter().map(line).collect(),
+        }
+    }
+
+    pub fn target<'b>(&self, bytes: &'b [u8]) -> &'b str {
+        text(bytes, self.target)
+    }
+
+    pub fn lines<'b>(&self, bytes: &'b [u8]) -> Vec<Line<'b>> {
+        let line = |(name, value): &(Span, Span)| Line {
+            name: text(bytes, *name),
+            value: part(bytes, *value),
+        };
+        self.lines.iter().map(line).collect()
+    }
+}
+
+fn part(bytes: &[u8], (from, to): Span) -> &[u8] {
+    let range = usize::from(from)..usize::from(to);
+    bytes.get(range).unwrap_or_default()
+}
+
+fn text(bytes: &[u8], span: Span) -> &str {
+    std::str::from_utf8(part(bytes, span)).unwrap_or_default()
+}
+
 /// Which way a request takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Way {

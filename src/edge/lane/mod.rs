@@ -5,13 +5,14 @@
 //! bytes of this one request. HTTP/2 is Pingora's to read. It adds no policy.
 
 mod connection;
+mod first;
 mod hand_over;
 pub mod head;
-mod hit;
 mod http2;
 mod inbox;
 mod paced;
 mod proxy_protocol;
+mod reply;
 mod stream;
 
 pub use connection::Lane;

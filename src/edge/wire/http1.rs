@@ -38,16 +38,8 @@ impl<'s> Outbox<'s> {
 
     /// Takes a head; a body of unknown length goes out in chunks.
     pub fn head(&mut self, head: &ResponseHeader, has_length: bool) {
-        push_status(&mut self.head, head.status.as_u16());
-        for (name, value) in &head.headers {
-            push_line(&mut self.head, name, value.as_bytes());
-        }
         self.chunked = !has_length;
-        if self.chunked {
-            push_line(&mut self.head, &TRANSFER_ENCODING, b"chunked");
-        }
-        let now = (!head.headers.contains_key(DATE)).then_some(self.now);
-        push_end(&mut self.head, now, self.close);
+        push_head(&mut self.head, head, has_length, self.now, self.close);
     }
 
     /// Writes an interim head at once.
@@ -88,6 +80,25 @@ impl<'s> Outbox<'s> {
         }
         self.stream.flush().await
     }
+}
+
+/// A whole head; a body of unknown length goes out in chunks.
+pub fn push_head(
+    out: &mut Vec<u8>,
+    head: &ResponseHeader,
+    has_length: bool,
+    now: SystemTime,
+    close: bool,
+) {
+    push_status(out, head.status.as_u16());
+    for (name, value) in &head.headers {
+        push_line(out, name, value.as_bytes());
+    }
+    if !has_length {
+        push_line(out, &TRANSFER_ENCODING, b"chunked");
+    }
+    let now = (!head.headers.contains_key(DATE)).then_some(now);
+    push_end(out, now, close);
 }
 
 /// The status line.

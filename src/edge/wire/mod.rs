@@ -3,7 +3,7 @@
 mod http1;
 mod http2;
 
-pub use http1::{Outbox, push_end, push_status};
+pub use http1::{Outbox, push_end, push_head, push_status};
 pub use http2::Stream;
 
 use pingora::protocols::http::ServerSession;

@@ -1,7 +1,7 @@
-//! A plain hit: verified, found in memory, and written without waiting.
+//! A response that is known whole at once: a hit, or a refusal. It is written
+//! without waiting where the socket takes it.
 
 use std::io::{self, IoSlice};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
@@ -9,32 +9,22 @@ use http::Method;
 use pingora::protocols::Stream;
 use tokio::io::AsyncWriteExt;
 
-use crate::cache::head::{push_line, push_name};
-use crate::cache::object::Object;
 use crate::edge::account::account;
-use crate::edge::headers::{size_lines, stamp_lines};
-use crate::edge::lookup::Query;
 use crate::edge::pacing::{Pace, SLICE_BYTES};
 use crate::edge::record::Record;
-use crate::edge::represent::{form, piece, wanted};
 use crate::edge::request::{Entry, Request};
-use crate::edge::shared::{Active, Node, drawn, new_request_id};
+use crate::edge::shared::{Active, Node};
 use crate::edge::verify::Visitor;
-use crate::edge::visit::Visit;
 use crate::edge::waits::{Lost, Source, Waits};
-use crate::edge::wire::{push_end, push_status};
 
 /// Slices of one write: a head and 4 MiB of body.
 const SLICES: usize = 17;
-/// Heads are about 700 bytes.
-const HEAD_CAPACITY: usize = 1024;
-
-/// A response made from memory.
+/// Such a response.
 pub(super) struct Reply<'l> {
     pub(super) method: Method,
     head: Vec<u8>,
     body: Vec<Bytes>,
-    object: Arc<Object>,
+    source: Source,
     /// Bytes of both.
     length: usize,
     written: usize,
@@ -46,78 +36,28 @@ pub(super) struct Reply<'l> {
 }
 
 impl<'l> Reply<'l> {
-    /// `None` where there is more to do than to send a stored object.
-    pub(super) fn from_memory(
-        node: &'l Node,
+    /// What is known whole. `source`: whose bytes the body is made of.
+    pub(super) fn new(
         request: &Request<'_>,
-        visitor: &Visitor<'_>,
+        (head, body): (Vec<u8>, Vec<Bytes>),
+        source: Source,
+        record: Record,
         close: bool,
-    ) -> Option<Self> {
-        let active = Active::new(&*node.active);
-        let admitted = visitor.admit(node, request).ok()?;
-        if admitted.limit.is_some() || !admitted.answer.is_empty() {
-            return None;
-        }
-        let request_id = new_request_id();
-        let visit = Visit {
-            node,
-            request,
-            visitor,
-            admitted: &admitted,
-            request_id: &request_id,
-        };
-        let query = Query::of(visit);
-        let hit = query.hit().filter(|hit| hit.object.status == 200)?;
-        let object = form(request, &hit.object);
-        let (status, range) = piece(&wanted(request, object), object)?;
-        hit.object.hits.count(drawn(&request_id));
-        let whole = object.body.len();
-        let came = request.entry.came;
-        let stamp = visit.stamp(
-            hit.status,
-            Some(hit.object.freshness.age(came)),
-            hit.detail(came),
-        );
-        let mut head = Vec::with_capacity(HEAD_CAPACITY);
-        push_status(&mut head, status);
-        head.extend_from_slice(object.lines.for_status(status));
-        for (name, value) in size_lines(status, &range, whole).chain(stamp_lines(status, &stamp)) {
-            push_name(&mut head, name);
-            value.push(&mut head);
-            head.extend_from_slice(b"\r\n");
-        }
-        for (name, value) in stamp.said {
-            push_line(&mut head, name, value.as_bytes());
-        }
-        let now = (!object.lines.has_date).then_some(request.entry.came_at);
-        push_end(&mut head, now, close);
-        let body: Vec<Bytes> = match request.is_head() {
-            true => Vec::new(),
-            false => object.body.slices(range).collect(),
-        };
-        let record = Record {
-            status,
-            cache: hit.status,
-            kind: object.kind,
-            first_byte: Some(node.clock.monotonic().saturating_duration_since(came)),
-            reason: hit.failure.map(crate::origin::Failure::name),
-            token: admitted.token,
-            fingerprint: Some(hit.object.fingerprint.clone()),
-            ..Record::default()
-        };
-        Some(Self {
+        (request_id, active): (String, Active<&'l AtomicUsize>),
+    ) -> Self {
+        Self {
             method: request.method.clone(),
             length: head.len() + body.iter().map(Bytes::len).sum::<usize>(),
             head,
             body,
-            object: hit.object,
+            source,
             written: 0,
             close,
             record,
             request_id,
             entry: request.entry,
             _active: active,
-        })
+        }
     }
 
     pub(super) fn left(&self) -> usize {
@@ -140,7 +80,7 @@ impl<'l> Reply<'l> {
         pace: Pace,
         node: &Node,
     ) -> Result<(), Lost> {
-        let source = Source::Object(Arc::clone(&self.object));
+        let source = std::mem::replace(&mut self.source, Source::Own);
         let mut waits = Waits::new(node, self.entry, false, source);
         while self.left() > 0 {
             let write = self.write_some(stream);
