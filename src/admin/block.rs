@@ -108,7 +108,9 @@ fn blocks(admin: &Admin, who: &str, call: &Call, until: u64) -> Result<Vec<Block
         None => None,
     };
     let block = |text: &String| {
-        let message = format!("{text:?} is no address or network such as 203.0.113.0/24");
+        let message = format!(
+            "{text:?} is no address or network such as 203.0.113.0/24 (and not everybody, /0)"
+        );
         let wrong = || Wrong::new("bad_address", "addresses", message);
         Ok(Block {
             network: network(text).ok_or_else(wrong)?,
@@ -125,6 +127,8 @@ fn blocks(admin: &Admin, who: &str, call: &Call, until: u64) -> Result<Vec<Block
 fn network(text: &str) -> Option<IpNet> {
     let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
     let network = text.parse::<IpNet>().ok().or_else(address);
+    // Everybody is a slip of the pen.
+    let network = network.filter(|network| network.prefix_len() > 0);
     network.map(canonical)
 }
 

@@ -148,6 +148,7 @@ fn errors(admin: &Admin) -> Vec<Value> {
             "status": kind.status,
             "reason": kind.reason,
             "count": seen.count,
+            "first": seen.first,
             "last": seen.last,
             "paths": paths.collect::<Vec<_>>(),
         })
@@ -262,7 +263,7 @@ fn zones(admin: &Admin, totals: &Totals) -> Vec<Value> {
 }
 
 fn origins(admin: &Admin, lately: &FirstBytes) -> Vec<Value> {
-    let sites = admin.node.sites.load();
+    let (sites, wall) = (admin.node.sites.load(), admin.node.clock.unix_seconds());
     let states = sites.iter().flat_map(|site| {
         let states = site.origin.endpoint_states();
         states.into_iter().map(|state| (&site.zone.name, state))
@@ -275,6 +276,10 @@ fn origins(admin: &Admin, lately: &FirstBytes) -> Vec<Value> {
             "zone": zone,
             "endpoint": state.authority,
             "up": state.up,
+            "last_failure": state.failed.map(|(why, ago)| json!({
+                "reason": why.name(),
+                "at": wall.saturating_sub(ago.as_secs()),
+            })),
             "circuit_opened": state.opened,
             "answers": answers,
             "first_byte_seconds": (answers > 0).then_some(mean),

@@ -24,10 +24,15 @@ impl Body {
     /// of the body lives.
     pub fn counted(bytes: Bytes, budget: &Budget) -> Result<Self, OverBudget> {
         let permit = budget.take(bytes.len()).ok_or(OverBudget)?;
-        Ok(Self {
+        Ok(Self::with_permit(bytes, permit))
+    }
+
+    /// The same, with a permit for as many.
+    pub fn with_permit(bytes: Bytes, permit: Permit) -> Self {
+        Self {
             _permit: Some(Arc::new(permit)),
             ..bytes.into()
-        })
+        }
     }
 
     pub fn len(&self) -> u64 {

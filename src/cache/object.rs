@@ -150,7 +150,10 @@ impl Object {
     pub fn pinned(&self) -> usize {
         match self.stored.load(Relaxed) {
             true => 0,
-            false => usize::try_from(self.body.len()).unwrap_or(usize::MAX),
+            false => {
+                let decoded = self.decoded.as_ref().map_or(0, |it| it.body.len());
+                usize::try_from(self.body.len() + decoded).unwrap_or(usize::MAX)
+            }
         }
     }
 

@@ -65,6 +65,9 @@ pub struct Arguments {
     /// that --admin names.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["config", "key_file", "key_env", "scheme", "validate_ip"])]
     edges: Option<PathBuf>,
+    /// The zone of a bare path: its name (with --admin its number, too).
+    #[arg(long, value_name = "ZONE", conflicts_with_all = ["key_file", "key_env", "scheme"])]
+    zone: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -77,6 +80,7 @@ fn ask(arguments: &Arguments) -> ExitCode {
         .map(|code| String::from_utf8_lossy(&code).into_owned());
     let question = json!({
         "url": arguments.url,
+        "zone": arguments.zone,
         "client_ip": arguments.client_ip.to_string(),
         "country": country,
         "referer": arguments.referer,
@@ -135,8 +139,20 @@ fn judge(
     let (host, _) = split_url(&arguments.url);
     let names = config.zones.iter().flat_map(|zone| zone.hostnames.clone());
     let names: Vec<String> = names.collect();
-    let place = place_of(&config, host.unwrap_or("*"));
-    let place = place.or(host.is_none().then_some(0));
+    let named = arguments.zone.as_deref();
+    let by_name = |name| config.zones.iter().position(|zone| zone.name == name);
+    let place = match (host, named) {
+        (None, Some(name)) => by_name(name),
+        (None, None) if config.zones.len() > 1 => {
+            let zones: Vec<&str> = config.zones.iter().map(|zone| zone.name.as_str()).collect();
+            return Err(format!(
+                "a path needs --zone: there are {}",
+                zones.join(", ")
+            ));
+        }
+        (None, None) => Some(0),
+        (Some(host), _) => place_of(&config, host),
+    };
     let zone = place.and_then(|place| config.zones.into_iter().nth(place));
     let mut zone = zone.ok_or_else(|| {
         format!(

@@ -336,7 +336,7 @@ fn why(status: u16, body: &[u8]) -> Option<String> {
     let hint = match status {
         200 | 206 => return None,
         401 | 403 => {
-            "not let in: warren explain says why; a token in the query is not passed on to what a playlist names (warren sign --stream)"
+            "not let in, by the edge (warren explain says why) or by an origin of kind http; a token in the query is not passed on to what a playlist names (warren sign --stream)"
         }
         300..=399 => "it leads elsewhere: ask for that URL (https.force sends viewers to https)",
         404 => "not there, or no zone has this host: is the path right, and the origin's folder?",

@@ -34,7 +34,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn percentiles(of: &Value) -> String {
     let wait = |name: &str| of[name].as_f64().unwrap_or_default() * 1000.0;
     let [p50, p95, p99] = ["p50_seconds", "p95_seconds", "p99_seconds"].map(wait);
-    format!("p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms")
+    let count = of["count"].as_u64().unwrap_or_default();
+    format!("p50 {p50:.1} ms, p95 {p95:.1} ms, p99 {p99:.1} ms of {count}")
 }
 
 /// For people: a line for each thing.
@@ -149,11 +150,14 @@ fn to_text(stats: &Value) -> String {
     for error in rows("errors") {
         let (zone, reason) = (text(&error["zone"]), text(&error["reason"]));
         let what = [error["status"].to_string(), zone, reason].join(" ");
-        let (count, last) = (number(&error["count"]), date(&error["last"]));
-        let path = text(&error["paths"][0]["path"]);
+        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (first, last) = (date(&error["first"]), date(&error["last"]));
+        let path = &error["paths"][0];
+        let path = format!("{} {}", date(&path["at"]), text(&path["path"]));
+        let count = number(&error["count"]);
         line(
             "error",
-            format!("{count} {}, the last one {last} {path}", what.trim_end()),
+            format!("{count} {what}, from {first} to {last}; {path}"),
         );
     }
     for origin in rows("origins") {
@@ -168,7 +172,12 @@ fn to_text(stats: &Value) -> String {
         let lately = Some(&origin["lately"]).filter(|it| !it.is_null());
         let lately = lately.map(|it| format!(", first byte lately {}", percentiles(it)));
         let first_byte = lately.or(mean).unwrap_or_default();
-        line("origin", format!("{place} {health}{first_byte}"));
+        let failed = &origin["last_failure"];
+        let failed = Some(failed).filter(|it| !it.is_null());
+        let failed =
+            failed.map(|it| format!(", failed last {}: {}", date(&it["at"]), text(&it["reason"])));
+        let failed = failed.unwrap_or_default();
+        line("origin", format!("{place} {health}{first_byte}{failed}"));
     }
     let started = number(&stats["started_at"]) + number(&stats["uptime_seconds"]);
     for certificate in rows("certificates") {

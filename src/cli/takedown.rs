@@ -80,6 +80,14 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             last_part(url)
         );
     }
+    let path = |url: &str| url.split(['?', '#']).next().unwrap_or_default().to_owned();
+    let mut folders = arguments.urls.iter().filter(|url| path(url).ends_with('/'));
+    if let Some(url) = folders.next().filter(|_| !arguments.lift) {
+        eprintln!(
+            "warning: {url} names an object that is called so, and nothing below it: --prefix takes \
+             down all that begins so"
+        );
+    }
     arguments.edges.each(&async |edge| match arguments.list {
         true => list(edge).await,
         false => arguments.change(edge).await,

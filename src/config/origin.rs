@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::section::Section;
+use super::zone::goes_on;
 use crate::origin::redirect::RedirectHost;
 use crate::origin::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};
 use crate::path::{CanonicalPath, encode};
@@ -77,6 +80,13 @@ pub(super) fn origin(zone: &Section<'_>) -> Option<Settings> {
     let max_pulls = table.integer_or("max_pulls", 1..=65_536, DEFAULT_MAX_PULLS) as usize;
     let ca_file = ca_file(&table);
     let mut headers = table.headers("headers");
+    let own = ["host", "via", "x-amz-date", "x-amz-content-sha256"];
+    let is_own = |name: &HeaderName| !goes_on(name) || own.contains(&name.as_str());
+    for (name, _) in headers.iter().filter(|(name, _)| is_own(name)) {
+        let allowed = "a header that frames no message, and that the edge does not say itself";
+        let hint = "the edge would say it twice: for Host there is origin.host";
+        table.problem("headers", name.to_string(), allowed, hint);
+    }
     // A key may be among them: it is printed nowhere.
     headers
         .iter_mut()

@@ -382,7 +382,7 @@ fn ignore_origin(table: &Section<'_>, policy: Option<CachePolicy>) -> Vec<Ignore
 
 /// What frames a message, or the edge asks the origin in its own words, is no
 /// viewer's: it would be said twice.
-fn goes_on(name: &HeaderName) -> bool {
+pub(super) fn goes_on(name: &HeaderName) -> bool {
     !is_hop_by_hop(name) && !is_said_by_us(name.as_str())
 }
 

@@ -83,7 +83,6 @@ fn note(node: &Node, visitor: &Visitor<'_>, request: &Request<'_>, record: &Reco
         .site
         .as_ref()
         .and_then(|_| visitor.title(record.token.is_some()));
-    let title = title.as_deref().map(redact);
     let agent = request.text(&USER_AGENT).map(redact);
     let status = record.status;
     let answer = match record.reason {
@@ -118,7 +117,12 @@ fn note_error(node: &Node, visitor: &Visitor<'_>, record: &Record) {
         status: record.status,
         reason: record.reason,
     };
-    let path = || Some(redact(visitor.path()?.as_str()).into_owned());
+    // A host that no zone has is what is wanted to be known of it.
+    let host = visitor.site.is_none().then(|| visitor.host.as_ref());
+    let path = || {
+        let host = redact(host.unwrap_or_default());
+        Some(format!("{host}{}", visitor.shown_path()?))
+    };
     node.errors.count(kind, node.clock.unix_seconds(), path);
 }
 

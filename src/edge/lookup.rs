@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, HeaderName, PRAGMA, RANGE};
 
 use super::forward::{forwarded, is_sent};
 use super::headers::Detail;
-use super::range::{Answer, first_of_one};
+use super::range::{Answer, ends_behind, first_of_one};
 use super::refused::Refused;
 use super::represent::wanted;
 use super::request::Request;
@@ -207,7 +207,8 @@ impl<'a> Query<'a> {
     /// is told that there is no such range, the origin is asked.
     fn demand_of(&self, object: &Object) -> Demand {
         let mut demand = self.demand;
-        demand.confirmed_within = self.is_beyond(object).then_some(GROWS_WITHIN);
+        let grown = self.is_beyond(object) || self.ends_behind(object);
+        demand.confirmed_within = grown.then_some(GROWS_WITHIN);
         demand
     }
 
@@ -219,6 +220,16 @@ impl<'a> Query<'a> {
         }
         self.visit.request.contains(&RANGE)
             && wanted(self.visit.request, object) == Answer::Unsatisfiable
+    }
+
+    /// Whether the range ends behind the end of what is live: there alone files
+    /// grow, and elsewhere players ask for round numbers.
+    fn ends_behind(&self, object: &Object) -> bool {
+        let Admitted { zone, target, .. } = self.visit.admitted;
+        let live = &self.visit.node.pulls.store.live;
+        let range = self.visit.request.text(&RANGE);
+        range.is_some_and(|range| ends_behind(range, object.body.len()))
+            && live.beside(zone.realm, &target.path).is_some()
     }
 
     fn pull(&self, stale: Option<Arc<Object>>) -> Found {

@@ -68,6 +68,15 @@ pub fn first_of_one(value: &str, whole: Option<u64>) -> Option<u64> {
     }
 }
 
+/// Whether a value that asks for one range says a last byte that a body of this
+/// length has not.
+pub fn ends_behind(value: &str, length: u64) -> bool {
+    let spec = strip_unit(value).map(str::trim);
+    let ends = spec.and_then(|spec| spec.split_once('-'));
+    let ends = ends.filter(|(first, _)| matches!(parse(first), Number::Is(_)));
+    ends.is_some_and(|(_, last)| matches!(parse(last), Number::Is(last) if last >= length))
+}
+
 enum One {
     Malformed,
     /// No byte of the body is in it.

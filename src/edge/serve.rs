@@ -127,10 +127,13 @@ impl Server<'_> {
                 .short(respond::missing(object.status, &stamp), sender, record)
                 .await;
         }
+        // Both forms are one in memory.
+        let source = Source::Object(Arc::clone(object));
         let object = form(self.visit.request, object);
         let length = object.body.len();
         let wanted = wanted(self.visit.request, object);
         if let Answer::Parts(parts) = wanted {
+            sender.reads(source);
             return Box::pin(self.parts(object, &parts, &stamp, sender, record)).await;
         }
         let Some((code, range)) = piece(&wanted, object) else {
@@ -143,7 +146,7 @@ impl Server<'_> {
         if self.visit.request.is_head() || range.is_empty() {
             return Ok(sender.head_alone(head).await?);
         }
-        sender.reads(Source::Object(Arc::clone(object)));
+        sender.reads(source);
         sender.head(head, true).await?;
         let mut at = range.start;
         for bytes in object.body.slices(range.clone()) {
@@ -180,7 +183,6 @@ impl Server<'_> {
         if self.visit.request.is_head() {
             return Ok(sender.head_alone(head).await?);
         }
-        sender.reads(Source::Object(Arc::clone(object)));
         sender.head(head, true).await?;
         for part in parts {
             let opening = framing.opening(part);

@@ -18,6 +18,7 @@ use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::Origin;
 use crate::path::{CanonicalPath, EmptySegments};
+use crate::token::carrier::redact;
 use crate::token::{Country, Evidence, LeftOut, Target, Token};
 use crate::zone::{Cors, CorsRules, Zone, client_ip, contains};
 
@@ -147,13 +148,27 @@ impl<'r> Visitor<'r> {
         target.map(|target| target.path)
     }
 
+    /// The path, as it may be told: what carries a token is seen in the whole of a
+    /// target alone.
+    pub fn shown_path(&self) -> Option<String> {
+        let target = Target::parse_with(&self.target, self.empty_segments()).ok()?;
+        Some(shown(target.path.as_str(), target.query))
+    }
+
     /// What he has a token for: its folder, or that of what he asks for. All of a
     /// title's renditions are below the former.
     pub fn title(&self, let_in: bool) -> Option<String> {
         let target = Target::parse_with(&self.target, self.empty_segments()).ok()?;
         // A token for everything names no title.
         let folder = target.folder().filter(|folder| let_in && folder != "/");
-        Some(folder.unwrap_or_else(|| target.path.folder().to_owned()))
+        Some(match folder {
+            Some(folder) => redact(&folder).into_owned(),
+            None => {
+                let path = shown(target.path.as_str(), target.query);
+                let end = path.rfind('/').map_or(0, |at| at + 1);
+                path[..end].to_owned()
+            }
+        })
     }
 
     /// For what outlives the request's head.
@@ -232,6 +247,15 @@ impl<'r> Visitor<'r> {
     pub fn admitted(&self, granted: Granted) -> Option<Admitted<'_>> {
         let target = Target::parse_with(&self.target, self.empty_segments()).ok()?;
         Some(Admitted::to(self.site.as_ref()?, target, granted))
+    }
+}
+
+fn shown(path: &str, query: Option<&str>) -> String {
+    let whole = format!("{path}?{}", query.unwrap_or_default());
+    let redacted = redact(&whole);
+    match redacted.starts_with(path) {
+        true => path.to_owned(),
+        false => redacted.split('?').next().unwrap_or_default().to_owned(),
     }
 }
 

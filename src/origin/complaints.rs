@@ -4,9 +4,11 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use http::header::LOCATION;
+
 use super::client::Origin;
 use super::s3_error::Words;
-use super::{Failure, Kind};
+use super::{Exchange, Failure, Head, Kind};
 
 /// Between two lines of one zone for the same reason; those that were not
 /// written are counted in the next one.
@@ -42,7 +44,25 @@ impl Complaints {
     }
 }
 
+/// Where a redirect leads, without what may be signed.
+pub(super) fn leads_to(failure: Failure, head: &Head) -> Option<&str> {
+    let location = head.text(LOCATION).filter(|_| failure == Failure::Redirect);
+    location.and_then(|place| place.split(['?', '#']).next())
+}
+
 impl Origin {
+    /// Tells of an answer that is a failure by what its head says.
+    pub fn complain_of_answer(&self, failure: Failure, path: &str, exchange: &Exchange) {
+        self.complain(&Complaint {
+            failure,
+            path,
+            index: exchange.index(),
+            status: Some(exchange.head.status),
+            words: &Words::default(),
+            cause: leads_to(failure, &exchange.head),
+        });
+    }
+
     /// Tells of a failure that came behind an answer's head.
     pub fn complain_of(&self, failure: Failure, path: &str) {
         self.complain(&Complaint {
@@ -58,9 +78,14 @@ impl Origin {
     pub(super) fn complain(&self, complaint: &Complaint<'_>) {
         let Complaint { failure, words, .. } = complaint;
         let now = self.clock.monotonic();
+        if let Some(index) = complaint.index {
+            self.endpoints.note_failure(index, *failure, now);
+        }
         let Some(passed_over) = self.complaints.due(*failure, now) else {
             return;
         };
+        let shut = (*failure == Failure::CircuitOpen).then(|| self.why_shut());
+        let cause = complaint.cause.or(shut.as_deref());
         // The same fields at two levels: a level is part of a line's type.
         macro_rules! tell {
             ($level:ident, $text:literal) => {
@@ -75,7 +100,7 @@ impl Origin {
                     region_of_store = words.region,
                     endpoint_of_store = words.endpoint,
                     access_key = self.access_key(*failure),
-                    cause = complaint.cause,
+                    cause,
                     cure = failure.cure(),
                     passed_over,
                     $text
@@ -89,6 +114,13 @@ impl Origin {
             ),
             false => tell!(warn, "pull failed"),
         }
+    }
+
+    /// What the endpoints failed with, so that nobody has to look further back.
+    fn why_shut(&self) -> String {
+        let all = self.endpoints.failures();
+        let all = all.map(|(endpoint, why)| format!("{endpoint}: {}", why.name()));
+        all.collect::<Vec<_>>().join(", ")
     }
 
     /// The public half of the key, where the key may be at fault.

@@ -37,6 +37,8 @@ struct Known {
     probed: AtomicBool,
     opened: AtomicU64,
     waits: Waits,
+    /// What it failed with last.
+    failed: Mutex<Option<(Failure, Instant)>>,
 }
 
 /// Where one try goes.
@@ -52,6 +54,8 @@ pub struct EndpointState {
     pub up: bool,
     /// How often its circuit was opened.
     pub opened: u64,
+    /// What it failed with last, and how long ago.
+    pub failed: Option<(Failure, Duration)>,
     /// Answers to pulls, by what they took from the request to the head.
     pub waited: Waited,
 }
@@ -64,6 +68,7 @@ impl Endpoints {
             probed: AtomicBool::new(false),
             opened: AtomicU64::new(0),
             waits: Waits::default(),
+            failed: Mutex::default(),
         };
         Self {
             zone: zone.to_owned(),
@@ -139,6 +144,7 @@ impl Endpoints {
     /// error. True where it is shut from now on.
     pub fn failed(&self, index: usize, key: Option<u64>, why: Failure, now: Instant) -> bool {
         let change = self.change(index, |health| health.fail(key, why, now));
+        self.note_failure(index, why, now);
         self.tell(index, why, change);
         change == Some(Change::Shut)
     }
@@ -150,6 +156,22 @@ impl Endpoints {
             Ok(()) => {}
             Err(why) => self.tell(index, why, self.change(index, |it| it.cut(key, now))),
         }
+    }
+
+    /// It has failed, whether or not that tells of the endpoint.
+    pub fn note_failure(&self, index: usize, why: Failure, now: Instant) {
+        if let Some(known) = self.list.get(index) {
+            let mut failed = known.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            *failed = Some((why, now));
+        }
+    }
+
+    /// Endpoints that have failed, and with what last.
+    pub fn failures(&self) -> impl Iterator<Item = (String, Failure)> + '_ {
+        self.list.iter().filter_map(|known| {
+            let failed = known.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.map(|(why, _)| (known.endpoint.authority(), why))
+        })
     }
 
     fn tell(&self, index: usize, why: Failure, change: Option<Change>) {
@@ -225,11 +247,15 @@ impl Endpoints {
     pub fn states(&self, now: Instant) -> Vec<EndpointState> {
         let mut health = self.health();
         health.iter_mut().for_each(|health| health.settle(now));
-        let state = |(known, health): (&Known, &Health)| EndpointState {
-            authority: known.endpoint.authority(),
-            up: health.is_up(),
-            opened: known.opened.load(Relaxed),
-            waited: known.waits.read(),
+        let state = |(known, health): (&Known, &Health)| {
+            let failed = known.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            EndpointState {
+                authority: known.endpoint.authority(),
+                up: health.is_up(),
+                opened: known.opened.load(Relaxed),
+                failed: failed.map(|(why, at)| (why, now.saturating_duration_since(at))),
+                waited: known.waits.read(),
+            }
         };
         self.list.iter().zip(health.iter()).map(state).collect()
     }

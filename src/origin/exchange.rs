@@ -75,6 +75,11 @@ impl Exchange {
         }
     }
 
+    /// The endpoint that answered, where it was one of the zone's.
+    pub(super) const fn index(&self) -> Option<usize> {
+        self.index
+    }
+
     /// Comes from this endpoint, for this key.
     pub(super) fn comes_from(&mut self, index: usize, key: u64) {
         self.index = Some(index);

@@ -55,6 +55,8 @@ pub enum Failure {
     AnswerTimeout,
     /// The store answered with XML of its own, such as a listing.
     NotAnObject,
+    /// A playlist's name, and no playlist in its body, where a stale one covers.
+    NotAPlaylist,
 }
 
 /// Bodies of one key that broke off in a row, within a second of each other,
@@ -62,7 +64,7 @@ pub enum Failure {
 const CUTS_TO_TELL: u32 = 3;
 
 impl Failure {
-    pub const ALL: [Failure; 28] = [
+    pub const ALL: [Failure; 29] = [
         Failure::Dns,
         Failure::ConnectFailed,
         Failure::ConnectRefused,
@@ -91,6 +93,7 @@ impl Failure {
         Failure::CircuitOpen,
         Failure::AnswerTimeout,
         Failure::NotAnObject,
+        Failure::NotAPlaylist,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -123,6 +126,7 @@ impl Failure {
             Failure::CircuitOpen => "circuit_open",
             Failure::AnswerTimeout => "answer_timeout",
             Failure::NotAnObject => "not_an_object",
+            Failure::NotAPlaylist => "not_a_playlist",
         }
     }
 
@@ -143,6 +147,7 @@ impl Failure {
             | Failure::Throttled
             | Failure::QueueTimeout
             | Failure::CircuitOpen
+            | Failure::NotAPlaylist
             | Failure::AnswerTimeout => 503,
             Failure::Certificate
             | Failure::BadResponse
@@ -275,20 +280,26 @@ impl Failure {
                 Some("see why the origin is slow, or raise origin.first_byte_timeout")
             }
             Failure::ServerError => Some("see the origin's own log"),
+            Failure::Redirect => Some(
+                "where it leads to objects, name its host in origin.redirects; else mend \
+                 origin.endpoints",
+            ),
+            Failure::CircuitOpen => {
+                Some("mend what the endpoints failed with: warren check --origin asks them anew")
+            }
+            Failure::Throttled => Some("ask for less, or raise what the store allows"),
             Failure::Reset
             | Failure::BetweenBytesTimeout
             | Failure::TotalTimeout
             | Failure::BadResponse
             | Failure::Truncated
             | Failure::Overlong
-            | Failure::Throttled
-            | Failure::Redirect
             | Failure::UnexpectedRange
             | Failure::Rejected
             | Failure::NotAnObject
+            | Failure::NotAPlaylist
             | Failure::QueueTimeout
             | Failure::TooLarge
-            | Failure::CircuitOpen
             | Failure::AnswerTimeout => None,
         }
     }

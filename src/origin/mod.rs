@@ -39,6 +39,7 @@ pub use endpoints::EndpointState;
 pub use exchange::Exchange;
 pub use failure::Failure;
 pub use interim::{Interim, Interims};
+pub use own_xml::is_own_body;
 pub use request::{Method, Request, Viewer, address, is_said_by_us, names_object};
 pub use response::{Framing, Head, connection_options, connection_says};
 pub use settings::{Credentials, Deadlines, Endpoint, HealthCheck, Kind, Settings};

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use super::addresses::Addresses;
 use super::client::{Origin, is_trouble};
-use super::complaints::Complaint;
+use super::complaints::{Complaint, leads_to};
 use super::endpoints::Target;
 use super::exchange::Exchange;
 use super::failure::Trouble;
@@ -18,7 +18,7 @@ use super::own_xml::is_own_xml;
 use super::redirect::{self, is_redirect};
 use super::s3_error::Words;
 use super::verdict::{Facts, judge};
-use super::{Failure, Head, Kind, Request};
+use super::{Failure, Head, Kind, Method, Request};
 
 /// Tries for one request, all before the first byte of an answer.
 const MAX_TRIES: usize = 2;
@@ -197,6 +197,10 @@ impl Origin {
         let retry_after = read.is_err().then(|| retry_after(&exchange.head)).flatten();
         let skewed = read == Err(Failure::Clock);
         let learned = skewed && self.endpoints.learn_skew(&exchange.head, &self.clock);
+        let cause = read
+            .err()
+            .and_then(|failure| leads_to(failure, &exchange.head));
+        let cause = cause.map(str::to_owned);
         Attempt {
             answer: read.map(|status| {
                 exchange.head.status = status;
@@ -204,7 +208,7 @@ impl Origin {
             }),
             status: Some(status),
             words,
-            cause: None,
+            cause,
             learned,
             retry_after,
             elsewhere,
@@ -215,6 +219,8 @@ impl Origin {
     fn note_wait(&self, request: &Request, index: usize, began: Instant) {
         if request.hold.is_none() {
             let waited = self.clock.monotonic().saturating_duration_since(began);
+            // A timer is a little late, and would fall into the next step.
+            let waited = waited.min(self.settings.deadlines.first_byte);
             self.endpoints.waited(index, waited);
         }
     }
@@ -299,6 +305,17 @@ impl Origin {
         match &self.settings.kind {
             Kind::S3 { .. } if (200..300).contains(&status) && is_own_xml(&head.headers) => {
                 Err(Failure::NotAnObject)
+            }
+            // A 404 with a text that is no store's: something before it, which may
+            // be gone in a moment, while what is stored covers.
+            Kind::S3 { .. }
+                if status == 404
+                    && request.covered
+                    && words.code.is_none()
+                    && head.length() != Some(0)
+                    && request.method == Method::Get =>
+            {
+                Err(Failure::BadResponse)
             }
             Kind::S3 { region, .. } => judge(Facts {
                 status,

@@ -78,6 +78,10 @@ pub const DENIED: &[&str] = &[
 pub const PASSING: &[&str] = &[
     "SlowDown",
     "SlowDownRead",
+    "SlowDownWrite",
+    "ServerBusy",
+    "XMinioBackendDown",
+    "KMS.ThrottlingException",
     "RequestTimeout",
     "ServiceUnavailable",
     "InternalError",

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Steps, in seconds; one more has what is beyond the last.
-pub const WAIT_STEPS: [f64; 13] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+pub const WAIT_STEPS: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 7.5, 10.0,
 ];
 const COUNTS: usize = WAIT_STEPS.len() + 1;
 
@@ -67,7 +67,7 @@ mod tests {
         }
         let waited = waits.read();
         assert_eq!(waited.counts[..4], [2, 1, 1, 0]);
-        assert_eq!(waited.counts[12..], [1, 2]);
+        assert_eq!(waited.counts[15..], [1, 2]);
         assert_eq!(waited.answers(), 7);
         assert_eq!(waited.total, Duration::from_millis(80_007));
         let next = Waits::default();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderMap;
 use http::header::SET_COOKIE;
 use pingora::http::ResponseHeader;
@@ -13,16 +14,16 @@ use super::Pulls;
 use super::answer::{self, Good, Told};
 use super::flight::{Landing, LiveHead};
 use super::news::News;
-use super::reading::Reading;
+use super::reading::{Reading, gunzip};
 use super::task::Pull;
-use crate::cache::body::{Body, OverBudget};
+use crate::cache::body::Body;
 use crate::cache::cache_control::{CacheControl, expires_in};
 use crate::cache::head::{HeadFacts, HeadLines, update, varies_by_coding, without_coding};
 use crate::cache::lifetime::{self, Answer, Bypass, Freshness, Lifetime};
 use crate::cache::object::{ENTRY_OVERHEAD, Hits, Name, Object};
 use crate::cache::purge::tags;
 use crate::hls::{Kind, Pace};
-use crate::origin::{Exchange, Framing, Validators};
+use crate::origin::{Exchange, Failure, Framing, Validators};
 use crate::path::CanonicalPath;
 use crate::zone::{CachePolicy, Zone};
 
@@ -52,22 +53,29 @@ impl Pull {
     }
 
     /// The body is whole.
-    pub(super) fn land(&mut self, exchange: &Exchange, body: Body) {
+    pub(super) async fn land(&mut self, exchange: &Exchange, body: Body) -> Result<(), Failure> {
         let headers = &exchange.head.headers;
         let is_list = self.job.kind.is_list() && exchange.head.status == 200;
         let read = is_list.then(|| Reading::of(headers, &body)).flatten();
-        let read = read.unwrap_or_default();
+        let mut read = read.unwrap_or_default();
         let told = answer::told(self.job.kind, &read);
+        // An encoder that begins its playlist anew, or a page that stands in for
+        // it: what is known is better.
+        let hls = self.job.zone.cache.policy == CachePolicy::Hls;
+        if hls && is_list && told.pace.is_none() && self.is_covered() {
+            return Err(Failure::NotAPlaylist);
+        }
         // A few coded bytes may stand for many: what they are is counted, too.
-        let decoded = read.decoded.filter(|_| told.pace.is_some());
-        let counted = decoded.map(|text| {
-            let body = Body::counted(text.clone(), &self.pulls.store.budget);
-            body.map_err(|OverBudget| Body::from(text))
-        });
-        let is_over = matches!(&counted, Some(Err(_)));
+        let text = read.decoded.take().filter(|_| told.pace.is_some());
+        let is_coded = text.is_some();
+        let decoded = match text {
+            Some(text) => self.counted(&body, text).await,
+            None => None,
+        };
         let kept = match self.unkept {
             Some(reason) => Err(reason),
-            None if is_over => Err(Bypass::Budget),
+            // Without room for what they are, they go as they came.
+            None if is_coded && decoded.is_none() => Err(Bypass::Budget),
             None => self.keep(exchange, told.pace),
         };
         if told.pace.is_some() {
@@ -77,8 +85,10 @@ impl Pull {
             }
         }
         let mut head = self.viewer_head(exchange, kept.ok());
-        let decoded = counted.map(|(Ok(text) | Err(text))| {
+        if is_coded {
             varies_by_coding(&mut head);
+        }
+        let decoded = decoded.map(|text| {
             let mut plain = head.clone();
             without_coding(&mut plain);
             let validators = self.validators(headers).weak();
@@ -91,6 +101,17 @@ impl Pull {
             ..self.object(headers, head, kept)
         };
         self.store(object, false);
+        Ok(())
+    }
+
+    /// A decoded body in the budget. Who waits for room holds nothing of it.
+    async fn counted(&self, coded: &Body, text: Bytes) -> Option<Body> {
+        let (bytes, budget) = (text.len(), &self.pulls.store.budget);
+        if let Ok(body) = Body::counted(text, budget) {
+            return Some(body);
+        }
+        let permit = self.pulls.room(bytes, || budget.take(bytes)).await?;
+        Some(Body::with_permit(gunzip(coded)?.into(), permit))
     }
 
     /// What a viewer has who does not take the coding that an object is stored in.

@@ -334,7 +334,11 @@ impl Pulls {
     /// Takes memory for `bytes`. Where there is none, what is due is evicted, and
     /// viewers are ended who take nothing of bodies that nobody else has. Who
     /// wants some waits in line: those who come in between would take it.
-    async fn room<T>(&self, bytes: usize, mut take: impl FnMut() -> Option<T>) -> Option<T> {
+    pub(super) async fn room<T>(
+        &self,
+        bytes: usize,
+        mut take: impl FnMut() -> Option<T>,
+    ) -> Option<T> {
         if let Some(taken) = take() {
             return Some(taken);
         }

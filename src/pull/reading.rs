@@ -67,7 +67,8 @@ impl Reading {
     }
 }
 
-fn gunzip(body: &Body) -> Option<Vec<u8>> {
+/// `None` where it is none, or stands for too much.
+pub fn gunzip(body: &Body) -> Option<Vec<u8>> {
     let coded: Vec<u8> = body.slices(0..body.len()).flatten().collect();
     let most = (coded.len() as u64).saturating_mul(MAX_RATIO);
     let most = most.clamp(MAX_PLAYLIST_BYTES as u64, MAX_DECODED_BYTES);

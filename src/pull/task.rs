@@ -24,7 +24,7 @@ use crate::cache::lifetime::Bypass;
 use crate::cache::slices::Part;
 use crate::cache::vary;
 use crate::hls::Kind;
-use crate::origin::{Exchange, Failure};
+use crate::origin::{Exchange, Failure, is_own_body};
 use crate::traces::{Span, SpanKind, Value};
 use crate::zone::CachePolicy;
 
@@ -165,7 +165,13 @@ impl Pull {
             course = self.whose(course, &exchange);
         }
         match course {
-            Course::Fail(failure) => Err(failure),
+            Course::Fail(failure) => {
+                let path = self.job.request.path.as_str();
+                let origin = &self.job.origin;
+                origin.complain_of_answer(failure, path, &exchange);
+                self.told = true;
+                Err(failure)
+            }
             Course::Confirmed => {
                 self.confirm(&exchange.head.headers);
                 Ok(())
@@ -306,7 +312,7 @@ impl Pull {
     }
 
     /// Whether something stale may be served where the origin fails.
-    fn is_covered(&self) -> bool {
+    pub(super) fn is_covered(&self) -> bool {
         let now = self.pulls.clock.monotonic();
         let stale = self.job.stale.as_ref();
         stale.is_some_and(|stale| stale.freshness.covers_errors(now))
@@ -329,8 +335,7 @@ impl Pull {
             // It is read so that the connection can be used again.
             exchange.drain().await;
             exchange.give_back();
-            self.land(&exchange, Body::default());
-            return Ok(());
+            return self.land(&exchange, Body::default()).await;
         }
         let Some(mut writer) = self.writer(exchange.head.length()).await else {
             self.pulls.counts.over_budget.fetch_add(1, Relaxed);
@@ -359,6 +364,9 @@ impl Pull {
             if count == 0 {
                 break;
             }
+            if is_first && self.is_the_stores_own(&exchange, &spare[..count]) {
+                return Err(Failure::NotAnObject);
+            }
             if is_first && self.slice_of.is_none() {
                 self.learn(Kind::of_body(&spare[..count]));
             }
@@ -386,8 +394,12 @@ impl Pull {
         }
         // Whoever is woken and asks for the next finds it there.
         exchange.give_back();
-        self.land(&exchange, writer.finish());
-        Ok(())
+        self.land(&exchange, writer.finish()).await
+    }
+
+    /// A listing, or an error, that says success and no type of its own.
+    fn is_the_stores_own(&self, exchange: &Exchange, begins: &[u8]) -> bool {
+        self.job.zone.origin.is_s3() && is_own_body(&exchange.head.headers, begins)
     }
 
     async fn writer(&self, length: Option<u64>) -> Option<BodyWriter> {

@@ -149,6 +149,10 @@ impl Report {
                 "404: the edge has no zone of this host name (--connect keeps the URL's), or the \
                  origin no such playlist",
             ),
+            0 if said(403) && said(200) => Some(
+                "403 behind a 200: a token in the query is not passed on to what a playlist names \
+                 (warren sign --stream)",
+            ),
             0 if said(403) => Some("403: ask warren explain why the URL is refused"),
             0 if self.statuses.is_empty() => Some("nothing answered: is the edge there?"),
             0 => Some("ask warren probe what the edge answers"),

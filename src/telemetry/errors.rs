@@ -6,6 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// Paths that are told of each.
 const PATHS: usize = 5;
+/// Paths that are taken in one second.
+const IN_A_SECOND: u32 = 10;
 /// Characters of a path.
 const LONGEST: usize = 200;
 /// Zones × statuses × reasons are some hundreds. Beyond, those that are not known
@@ -25,9 +27,12 @@ pub struct Kind {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     pub count: u64,
+    pub first: u64,
     pub last: u64,
     /// The last one first.
     pub paths: VecDeque<(u64, String)>,
+    /// Paths that were taken in the second of the last one.
+    taken: u32,
 }
 
 /// Since the start.
@@ -35,17 +40,24 @@ pub struct Seen {
 pub struct Errors(Mutex<HashMap<Kind, Seen>>);
 
 impl Errors {
-    /// Counts one. Its path is asked for once in a second: a flood pays for no
-    /// more than a count.
+    /// Counts one. In a second few paths are asked for: a flood pays for no more
+    /// than a count.
     pub fn count(&self, kind: Kind, now: u64, path: impl FnOnce() -> Option<String>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MOST && !all.contains_key(&kind) {
             return;
         }
         let seen = all.entry(kind).or_default();
+        if seen.count == 0 {
+            seen.first = now;
+        }
+        if seen.last != now {
+            seen.taken = 0;
+        }
         seen.count += 1;
         seen.last = now;
-        if seen.paths.front().is_some_and(|(at, _)| *at >= now) {
+        seen.taken += 1;
+        if seen.taken > IN_A_SECOND {
             return;
         }
         let Some(path) = path() else { return };
@@ -81,33 +93,36 @@ mod tests {
     };
 
     #[test]
-    fn each_kind_has_its_last_paths_and_a_flood_asks_for_one_in_a_second() {
+    fn each_kind_has_its_last_paths_and_a_flood_asks_for_few_of_them() {
         let errors = Errors::default();
-        for number in 0..40 {
-            let path = || match number % 4 {
-                0 => Some(format!("/{}", number / 4 % 6)),
-                _ => panic!("a second path in second {}", number / 4),
+        for number in 0..4_000_u64 {
+            let path = || match number % 1_000 {
+                0..10 => Some(format!("/{}", number % 7)),
+                later => panic!("path {later} in one second"),
             };
-            errors.count(MISSING, 100 + number / 4, path);
+            errors.count(MISSING, 100 + number / 1_000, path);
         }
         let refused = Kind {
             status: 403,
             reason: Some("expired"),
             ..MISSING
         };
-        errors.count(refused, 105, || Some("é".repeat(1_000)));
+        errors.count(refused, 102, || Some("é".repeat(1_000)));
         let all = errors.read();
         let [(first, missing), (second, other)] = all.as_slice() else {
             panic!("two kinds: {all:?}");
         };
         assert_eq!((*first, *second), (MISSING, refused));
-        assert_eq!((missing.count, missing.last), (40, 109));
+        assert_eq!(
+            (missing.count, missing.first, missing.last),
+            (4_000, 100, 103)
+        );
         let paths: Vec<_> = missing
             .paths
             .iter()
             .map(|(_, path)| path.as_str())
             .collect();
-        assert_eq!(paths, ["/3", "/2", "/1", "/0", "/5"]);
+        assert_eq!(paths, ["/6", "/5", "/4", "/3", "/2"]);
         assert_eq!(other.paths[0].1.chars().count(), LONGEST);
     }
 

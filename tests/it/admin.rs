@@ -132,7 +132,15 @@ async fn errors_are_told_by_status_and_reason_with_their_last_paths_and_no_token
     }
     let forged = format!("{}x", crate::edge::signed(&edge.clock, "/v/a.m4s"));
     assert_eq!(edge.send("GET", &forged, &[]).await.status, 403);
+    // A bare digest is a token only beside the rest of one.
+    let digest = "aB3".repeat(14) + "x";
+    let split = format!("/x/{digest}/v.ts?token=");
+    assert_eq!(edge.send("GET", &split, &[]).await.status, 403);
     edge.settled().await;
+    for path in ["/v1/stats", "/v1/top"] {
+        let text = get(&edge, path).await.to_string();
+        assert!(!text.contains(&digest), "{path}: {text}");
+    }
     let stats = get(&edge, "/v1/stats").await;
     let errors = stats["errors"].as_array().expect("a list");
     let of = |status: u16| {
@@ -140,12 +148,17 @@ async fn errors_are_told_by_status_and_reason_with_their_last_paths_and_no_token
         found.unwrap_or_else(|| panic!("{status} in {errors:?}"))
     };
     let (missing, refused) = (of(404), of(403));
+    let paths = refused["paths"].as_array().expect("paths");
     assert_eq!(
         (&missing["count"], &missing["zone"]),
         (&json!(2), &json!("test"))
     );
     assert_eq!(missing["paths"][0]["path"], "/v/none.ts");
-    assert_eq!(refused["paths"][0]["path"], "/v/a.m4s");
+    assert!(missing["first"].as_u64() <= missing["last"].as_u64());
+    assert!(
+        paths.iter().any(|it| it["path"] == "/v/a.m4s"),
+        "{errors:?}"
+    );
     assert!(refused["reason"].is_string(), "{refused}");
     assert!(missing["last"].as_u64() > Some(0));
     let text = stats.to_string();
@@ -503,10 +516,10 @@ async fn explain_tells_what_the_edge_does_and_why() {
     );
     let late = edge.clock.unix_seconds() + 3700;
     let told = explain(&good, json!({ "at": late })).await;
-    assert_eq!(
-        (&told["reason"], &told["expires_in"]),
-        (&json!("expired"), &json!(-100))
-    );
+    assert_eq!(told["reason"], "expired");
+    // It was signed a second before, or two.
+    let left = told["expires_in"].as_i64().expect("a number");
+    assert!((-110..=-100).contains(&left), "{left}");
     let milliseconds = json!({ "url": "/v/a.m4s", "zone": "test", "at": late * 1_000 });
     let (status, wrong) = call(&edge, "POST", "/v1/explain", &milliseconds).await;
     let wrong = String::from_utf8_lossy(&wrong).into_owned();

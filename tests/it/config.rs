@@ -202,6 +202,18 @@ fn each_mistake_is_named_by_its_key() {
             "zone[0].path[0].headers",
         ),
         (
+            "a header that the edge says to the origin",
+            "bucket = \"media\"",
+            "bucket = \"media\"\nheaders = { Host = \"a.test\" }",
+            "zone[0].origin.headers",
+        ),
+        (
+            "a header that frames what goes to the origin",
+            "bucket = \"media\"",
+            "bucket = \"media\"\nheaders = { \"Transfer-Encoding\" = \"chunked\" }",
+            "zone[0].origin.headers",
+        ),
+        (
             "a header of proxies that nobody trusts",
             "[zone.token]",
             "client_ip_header = \"X-Real-IP\"\n[zone.token]",

@@ -7,11 +7,13 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep};
 
-use crate::edge::{Connection, Setup};
-use crate::origin::{DevOrigin, DevOriginOptions, Object, generated_byte_block};
+use crate::edge::{Connection, KEY, Setup, TestEdge, signed};
+use crate::origin::{
+    DevOrigin, DevOriginOptions, Object, Reply, SeenRequest, generated_byte_block,
+};
 
 const LIST: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
 
@@ -196,4 +198,148 @@ async fn what_a_coded_playlist_is_when_it_is_read_counts_as_memory() {
         }
     }
     assert!((1..=8).contains(&hits), "{hits} MiB are kept of 8");
+}
+
+/// A viewer who asks, and takes no more than the status of the answer.
+async fn stalled_at(edge: &TestEdge, path: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("small");
+    let mut stream = socket.connect(edge.http()).await.expect("connects");
+    let target = signed(&edge.clock, path);
+    let head = format!("GET {target} HTTP/1.1\r\nHost: cdn.test\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let mut first = [0; 15];
+    stream.read_exact(&mut first).await.expect("a head");
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_nothing_of_a_decoded_playlist_is_ended_for_what_it_takes() {
+    const STALLED: usize = 3;
+    let origin = origin().await;
+    let mut list = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:6\n");
+    while list.len() < 8_000_000 {
+        list += &format!("#EXTINF:6,\nsegment-of-a-long-film-{}.ts\n", list.len());
+    }
+    list += "#EXT-X-ENDLIST\n";
+    let coded = gzip(&list);
+    for number in 0..STALLED {
+        let object = Object::new(coded.clone(), "application/vnd.apple.mpegurl");
+        let object = object.with_header("content-encoding", "gzip");
+        origin.put_object(&format!("/media/{number}.m3u8"), object);
+        let path = format!("/media/{number}.ts");
+        origin.put(&path, vec![7; 8_000_000], "video/mp2t");
+    }
+    let mut setup = Setup::s3(origin.addr());
+    setup.memory = "32MiB";
+    setup.access_keys = "[{ name = \"ops\", env = \"KEY\", rights = \"purge\" }]".into();
+    let edge = setup.start().await;
+    let mut stalled = Vec::new();
+    for number in 0..STALLED {
+        let path = format!("/{number}.m3u8");
+        assert_eq!(edge.get(&path).await.body.len(), list.len());
+        stalled.push(stalled_at(&edge, &path).await);
+        // From now on nobody has it but him.
+        let call = format!("{{\"urls\":[\"http://cdn.test{path}\"]}}");
+        let purged = edge.call("POST", "/v1/purge", KEY, &call).await;
+        assert_eq!(purged.status, 200, "{}", purged.text());
+    }
+    let ended = "warren_viewers_ended_total{limit=\"memory\"}";
+    let begun = Instant::now();
+    let mut number = 0;
+    while edge.metric(ended).await < 1.0 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "nobody is ended");
+        let other = edge.get(&format!("/{}.ts", number % STALLED)).await;
+        assert_eq!((other.status, other.body.len()), (200, 8_000_000));
+        let used = edge.metric("warren_memory_used_bytes").await;
+        assert!(used <= f64::from(32 << 20), "{used} bytes");
+        number += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_playlist_that_is_none_for_a_while_ends_no_player() {
+    const LIVE: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:30\n#EXTINF:30,\na.ts\n";
+    let origin = origin().await;
+    let (kind, path) = ("application/vnd.apple.mpegurl", "/media/live.m3u8");
+    origin.put(path, LIVE, kind);
+    let edge = Setup::s3(origin.addr()).start().await;
+    assert_eq!(edge.get("/live.m3u8").await.body, LIVE.as_bytes());
+    for (body, kind) in [
+        ("", kind),
+        ("<html>back soon</html>", "text/html"),
+        ("#EXT", kind),
+        ("no such page", "text/plain"),
+    ] {
+        match body {
+            "no such page" => {
+                let ingress = move |_: &SeenRequest| {
+                    Reply::new(404, body).with_header("Content-Type", "text/plain")
+                };
+                origin.on(path, std::sync::Arc::new(ingress));
+            }
+            body => origin.put(path, body, kind),
+        }
+        edge.clock.advance(Duration::from_secs(18));
+        for _ in 0..3 {
+            let reply = edge.get("/live.m3u8").await;
+            assert_eq!((reply.status, reply.cache()), (200, "STALE"), "{body:?}");
+            assert_eq!(reply.body, LIVE.as_bytes());
+            edge.clock.advance(Duration::from_secs(2));
+        }
+    }
+    // What the store itself says is gone is gone.
+    origin.on(
+        path,
+        std::sync::Arc::new(|_: &SeenRequest| {
+            let body = "<Error><Code>NoSuchKey</Code></Error>";
+            Reply::new(404, body).with_header("Content-Type", "application/xml")
+        }),
+    );
+    // A failure is remembered for about a second.
+    let begun = Instant::now();
+    while edge.get("/live.m3u8").await.status != 404 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "still there");
+        edge.clock.advance(Duration::from_millis(500));
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_range_that_ends_behind_what_is_stored_of_a_live_file_is_asked_for() {
+    const LIVE: &str = "#EXTM3U\n#EXT-X-TARGETDURATION:30\n#EXTINF:30,\n\
+                        #EXT-X-BYTERANGE:1000@1000\nall.ts\n";
+    let origin = origin().await;
+    let file = |length: usize| {
+        let mut bytes = vec![0; length];
+        generated_byte_block(9, 0, &mut bytes);
+        bytes
+    };
+    origin.put("/media/v/live.m3u8", LIVE, "application/vnd.apple.mpegurl");
+    for folder in ["v", "film"] {
+        origin.put(
+            &format!("/media/{folder}/all.ts"),
+            file(1_500),
+            "video/mp2t",
+        );
+    }
+    let edge = Setup::s3(origin.addr()).start().await;
+    edge.get("/v/live.m3u8").await;
+    for folder in ["v", "film"] {
+        edge.get(&format!("/{folder}/all.ts")).await;
+        origin.put(
+            &format!("/media/{folder}/all.ts"),
+            file(2_500),
+            "video/mp2t",
+        );
+    }
+    edge.clock.advance(Duration::from_secs(1));
+    let range = [("range", "bytes=1000-1999")];
+    let part = edge.get_with("/v/all.ts", &range).await;
+    assert_eq!((part.status, part.body.len()), (206, 1_000));
+    assert_eq!(part.header("content-range"), Some("bytes 1000-1999/2500"));
+    // Nothing live is beside it: its length is what it was.
+    let film = edge.get_with("/film/all.ts", &range).await;
+    assert_eq!((film.cache(), film.body.len()), ("HIT", 500));
 }

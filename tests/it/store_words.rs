@@ -331,11 +331,13 @@ async fn the_log_says_what_the_store_and_the_system_said_once_for_each_reason() 
         &[],
     );
     let busy: Said = (503, "SlowDown", "Please reduce your request rate.", &[]);
+    let away: &[(&str, &str)] = &[("Location", "http://other.test/media/x?sig=hidden")];
     for (path, said) in [
         ("bucket", bucket),
         ("key", key),
         ("region", region),
         ("busy", busy),
+        ("away", (302, "", "", away)),
     ] {
         origin.on(
             &format!("/media/{path}/*"),
@@ -373,6 +375,16 @@ async fn the_log_says_what_the_store_and_the_system_said_once_for_each_reason() 
             "WARN",
             "server_error",
             &["SlowDown", "\"status\":503"],
+        ),
+        (
+            "away",
+            "WARN",
+            "redirect",
+            &[
+                "\"status\":302",
+                "\"cause\":\"http://other.test/media/x\"",
+                "origin.redirects",
+            ],
         ),
     ];
     for (path, level, reason, parts) in table {
@@ -446,6 +458,19 @@ async fn a_connection_that_does_not_come_about_says_why() {
         let line = edge.line_with(&format!("\"reason\":\"{reason}\",\"path\""));
         assert!(line.contains(cause), "{cause} in {line}");
         assert!(line.contains("\"endpoint\":"), "{line}");
+        if reason == "connect_refused" {
+            // Until the endpoint is shut: a moment's trouble shuts none.
+            for at in 0..12 {
+                let clock = warren::clock::Clock::default();
+                let mut viewer = crate::edge::Connection::open(http).await;
+                let target = signed(&clock, &format!("/shut-{at}.ts"));
+                viewer.send("GET", &target, &[]).await;
+                assert_eq!(viewer.reply("GET").await.status, 503);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            let line = edge.line_with("\"reason\":\"circuit_open\",\"path\"");
+            assert!(line.contains(": connect_refused\""), "{line}");
+        }
         for inner in ["context:", "cause:", "Upstream", "HttpPeer"] {
             assert!(!line.contains(inner), "the library's own words: {line}");
         }

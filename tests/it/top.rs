@@ -160,6 +160,12 @@ async fn a_block_that_cannot_be_is_refused_by_name() {
             400,
             "bad_address",
         ),
+        (
+            KEY,
+            json!({ "addresses": ["192.0.2.1/0"], "reason": "a" }),
+            400,
+            "bad_address",
+        ),
         (KEY, json!({ "addresses": ["192.0.2.1"] }), 400, "no_reason"),
         (
             KEY,

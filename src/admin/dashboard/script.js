@@ -257,7 +257,7 @@ function ratioCell(of) {
 
 const head = (text) => element('th', { scope: 'row' }, text);
 const number = (text, title) => element('td', { class: 'number', title }, text);
-const state = (good, text) => element('td', { class: good ? 'good' : 'bad' }, text);
+const state = (good, text, title) => element('td', { class: good ? 'good' : 'bad', title: title ?? '' }, text, ...(good || !title ? [] : [element('div', {}, title)]));
 
 // Of the zone that was chosen.
 const chosen = (rows) => {
@@ -292,13 +292,13 @@ function showTotals() {
     hitRatio(it) === null ? element('td', { class: 'number empty' }, 'none') : number(percent(hitRatio(it))), number(count(it.refusals)),
   ]));
   fillRows(find('origins'), chosen(stats.origins).map((it) => [
-    it.zone, head(it.endpoint), state(it.up, it.up ? 'up' : 'in doubt or shut'),
+    it.zone, head(it.endpoint), state(it.up, it.up ? 'up' : 'in doubt or shut', it.last_failure && `failed last ${exact(it.last_failure.at)}: ${it.last_failure.reason}`),
     number(...firstByte(it)), number(count(it.answers)), number(count(it.circuit_opened)),
   ]));
   fillRows(find('errors'), chosen(stats.errors).map((it) => {
-    const [last] = it.paths, every = it.paths.map(({ at, path }) => `${exact(at)} ${path}`).join('\n');
-    return [head(String(it.status)), it.reason ?? '', it.zone ?? '', number(count(it.count)), element('td', { title: exact(it.last) }, relative(it.last, now)),
-      element('td', { class: 'path', title: every }, last?.path ?? '')];
+    const when = (at) => element('td', { title: exact(at) }, relative(at, now));
+    const paths = it.paths.map(({ at, path }) => element('div', { class: 'path', title: `${exact(at)} ${path}` }, path));
+    return [head(String(it.status)), it.reason ?? '', it.zone ?? '', number(count(it.count)), when(it.first), when(it.last), element('td', {}, ...paths)];
   }));
   fillRows(find('objects'), chosen(stats.objects).map((it) => [it.zone ?? '', element('th', { scope: 'row', class: 'path', title: it.path }, it.path), it.kind, number(bytes(it.bytes)), number(count(it.hits))]));
   fillRows(find('statuses'), chosen(stats.statuses).map((it) => [head(it.class), it.zone, number(count(it.count))]));
