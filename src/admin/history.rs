@@ -151,7 +151,8 @@ pub async fn history(State(admin): State<Arc<Admin>>) -> Response {
 pub async fn record(admin: &Arc<Admin>) {
     let mut ticks = tokio::time::interval(STEP);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = Counts::of(admin);
+    let counts = |totals: &Totals| Counts::of(totals, admin.node.clock.monotonic());
+    let mut before = counts(&totals(admin));
     if let Some(folder) = &admin.state_dir {
         admin
             .history
@@ -160,9 +161,9 @@ pub async fn record(admin: &Arc<Admin>) {
     let mut count = 0;
     loop {
         ticks.tick().await;
-        let now = Counts::of(admin);
-        let look = || FirstBytes::of(&totals(admin));
-        admin.lately.note(now.at, look);
+        let totals = totals(admin);
+        let now = counts(&totals);
+        admin.lately.note(now.at, || FirstBytes::of(&totals));
         // The first tick comes at once.
         if now.at - before.at >= STEP / 2 {
             admin.history.add(now.since(&before, &admin.node));
@@ -215,17 +216,16 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(admin: &Admin) -> Self {
-        let totals = totals(admin);
+    fn of(totals: &Totals, at: Instant) -> Self {
         let endpoints = totals.spreads(origins::FIRST_BYTE, &[]);
         let waited = || endpoints.values();
         Self {
-            at: admin.node.clock.monotonic(),
+            at,
             requests: totals.sum("warren_requests_total"),
             bytes: totals.sum("warren_response_body_bytes_total"),
             refusals: totals.sum("warren_refusals_total"),
-            hits: by_kind(&totals, "veza_cache_hits_total"),
-            misses: by_kind(&totals, "veza_cache_misses_total"),
+            hits: by_kind(totals, "veza_cache_hits_total"),
+            misses: by_kind(totals, "veza_cache_misses_total"),
             origin_answers: waited().map(Spread::count).sum::<u64>() as f64,
             origin_seconds: waited().map(Spread::sum).sum(),
         }

@@ -80,8 +80,10 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             last_part(url)
         );
     }
-    let path = |url: &str| url.split(['?', '#']).next().unwrap_or_default().to_owned();
-    let mut folders = arguments.urls.iter().filter(|url| path(url).ends_with('/'));
+    let mut folders = arguments
+        .urls
+        .iter()
+        .filter(|url| last_part(url).is_empty());
     if let Some(url) = folders.next().filter(|_| !arguments.lift) {
         eprintln!(
             "warning: {url} names an object that is called so, and nothing below it: --prefix takes \

@@ -76,18 +76,11 @@ impl Road<'_> {
     ) -> Step {
         record.token = admitted.granted.token;
         let visit = self.visit(admitted);
-        let (query, found) = match looked {
-            Some((known, looked)) => {
-                let query = Query::known(visit, known);
-                let found = query.go_on(looked);
-                (query, found)
-            }
-            None => {
-                let query = Query::of(visit);
-                let found = query.find();
-                (query, found)
-            }
+        let (query, looked) = match looked {
+            Some((known, looked)) => (Query::known(visit, known), Some(looked)),
+            None => (Query::of(visit), None),
         };
+        let found = query.go_on(looked.unwrap_or_else(|| query.look()));
         record.kind = query.kind;
         let pace = Pace::new(
             admitted.granted.limit,

@@ -17,7 +17,7 @@ use super::shared::{Node, Site};
 use crate::clock::unix_seconds;
 use crate::hls::Kind;
 use crate::origin::Origin;
-use crate::path::{CanonicalPath, EmptySegments};
+use crate::path::EmptySegments;
 use crate::token::carrier::redact;
 use crate::token::{Country, Evidence, LeftOut, Target, Token};
 use crate::zone::{Cors, CorsRules, Zone, client_ip, contains};
@@ -142,12 +142,6 @@ impl<'r> Visitor<'r> {
         (kind, target.and_then(|target| target.token()))
     }
 
-    /// What he asks for, without a token that stands in it.
-    pub fn path(&self) -> Option<CanonicalPath> {
-        let target = Target::parse_with(&self.target, self.empty_segments()).ok();
-        target.map(|target| target.path)
-    }
-
     /// The path, as it may be told: what carries a token is seen in the whole of a
     /// target alone.
     pub fn shown_path(&self) -> Option<String> {
@@ -164,9 +158,9 @@ impl<'r> Visitor<'r> {
         Some(match folder {
             Some(folder) => redact(&folder).into_owned(),
             None => {
-                let path = shown(target.path.as_str(), target.query);
-                let end = path.rfind('/').map_or(0, |at| at + 1);
-                path[..end].to_owned()
+                let mut path = shown(target.path.as_str(), target.query);
+                path.truncate(path.rfind('/').map_or(0, |at| at + 1));
+                path
             }
         })
     }

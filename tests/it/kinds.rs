@@ -28,6 +28,15 @@ fn gzip(text: &str) -> Vec<u8> {
     encoder.finish().expect("memory")
 }
 
+/// A playlist of so many bytes, and of a ninetieth coded.
+fn long_list(bytes: usize) -> String {
+    let mut list = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:6\n");
+    while list.len() < bytes {
+        list += &format!("#EXTINF:6,\nsegment-of-a-long-film-{}.ts\n", list.len());
+    }
+    list + "#EXT-X-ENDLIST\n"
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_playlist_stored_with_gzip_is_kept_and_given_to_each_as_he_takes_it() {
     let origin = origin().await;
@@ -175,11 +184,7 @@ async fn what_a_coded_playlist_is_when_it_is_read_counts_as_memory() {
         .await
         .expect("the origin starts");
     // A MiB each, of a ninetieth on the wire at the least.
-    let mut list = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:6\n");
-    while list.len() < 1_000_000 {
-        list += &format!("#EXTINF:6,\nsegment-of-a-long-film-{}.ts\n", list.len());
-    }
-    list += "#EXT-X-ENDLIST\n";
+    let list = long_list(1_000_000);
     let coded = gzip(&list);
     for number in 0..LISTS {
         let object = Object::new(coded.clone(), "application/vnd.apple.mpegurl");
@@ -218,11 +223,7 @@ async fn stalled_at(edge: &TestEdge, path: &str) -> TcpStream {
 async fn who_reads_nothing_of_a_decoded_playlist_is_ended_for_what_it_takes() {
     const STALLED: usize = 3;
     let origin = origin().await;
-    let mut list = String::from("#EXTM3U\n#EXT-X-TARGETDURATION:6\n");
-    while list.len() < 8_000_000 {
-        list += &format!("#EXTINF:6,\nsegment-of-a-long-film-{}.ts\n", list.len());
-    }
-    list += "#EXT-X-ENDLIST\n";
+    let list = long_list(8_000_000);
     let coded = gzip(&list);
     for number in 0..STALLED {
         let object = Object::new(coded.clone(), "application/vnd.apple.mpegurl");
